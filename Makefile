@@ -1,0 +1,47 @@
+# Every target sets up what it needs, once: see tools/setup.py. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+
+# What another project left in the shell must not reach Spark, Python or nbdev here.
+unexport PYTHONHOME PYTHONPATH SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON IN_TEST
+
+have_python = command -v $(PYTHON) >/dev/null 2>&1 || { \
+	echo "Python 3.11 or newer is needed, and there is no $(PYTHON): install one (Debian 12: apt-get install python3 python3-venv)" >&2; exit 2; }
+
+.PHONY: help setup setup-spark demo test lab docs check export wheel clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup:
+	@$(have_python); $(PYTHON) tools/setup.py
+
+setup-spark:
+	@$(have_python); $(PYTHON) tools/setup.py --spark
+
+demo: setup-spark ## run the whole pipeline on a mock feed, then say where everything lies
+	@$(BIN)/cdc demo $(ARGS)
+
+test: setup-spark ## run every notebook, compare its saved outputs, run tests/
+	@$(BIN)/python tools/check.py test
+
+lab: setup-spark ## open the notebooks in JupyterLab; saving a notebook cleans it
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(ARGS) nbs
+
+docs: setup ## build the documentation site in build/html, offline
+	@$(BIN)/python tools/check.py docs
+
+check: setup-spark ## what CI runs: notebooks clean, exports and README fresh, then `make test`
+	@$(BIN)/python tools/check.py check
+
+export: setup ## write cdc_utils/, settings.ini and README.md from the notebooks and pyproject.toml
+	@$(BIN)/python tools/check.py export
+
+wheel: setup ## build the wheel in dist/
+	@$(BIN)/python tools/wheel.py dist
+
+clean: ## delete what was built; keeps .venv and .cache (delete those by hand for a fresh start)
+	@rm -rf build dist public nbs/_docs _docs _proc cdc_utils.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find . -path ./.venv -prune -o -path ./.cache -prune -o -name __pycache__ -type d -exec rm -rf {} +

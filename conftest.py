@@ -1,0 +1,22 @@
+"nbval runs the cells that nbdev-test runs, and compares notebooks that nbdev-clean cleaned."
+import os
+
+from nbdev.config import get_config
+from nbdev.test import nb_test_cells
+
+os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
+
+
+def pytest_addoption(parser):
+    parser.addoption("--nb-flags", default="", help="words of tst_flags whose cells run all the same (nbdev-test --flags)")
+
+
+def pytest_collection_modifyitems(config, items):
+    skip_flags, run_flags = get_config(config.rootpath).tst_flags.split(), config.option.nb_flags.split()
+    running = {}
+    for item in items:
+        if type(item).__name__ != "IPyNbCell": continue
+        if item.path not in running: running[item.path] = {cell.id for cell in nb_test_cells(item.path, skip_flags, run_flags)}
+        if item.cell.id not in running[item.path]: item.options["skip"] = True
+        # nbdev-clean blanks execution_count, which nbval reads as "never run" and would then not compare
+        if item.cell.execution_count is None: item.cell.execution_count = 0

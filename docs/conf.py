@@ -1,0 +1,45 @@
+"Sphinx reads what docs/stage.py made of the notebooks. No page needs the network."
+import sys
+import tomllib
+from pathlib import Path
+
+from fastcore.docments import docments
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+meta = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+project, author = "cdc_utils", meta["authors"][0]["name"]
+copyright = author
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
+nb_execution_mode = "off"  # saved outputs are the truth: nbdev-test and nbval check them
+nb_merge_streams = True
+nb_output_stderr = "remove"
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+numfig = True
+default_role = "py:obj"  # `name` in a docstring links to the object
+add_module_names = False
+autodoc_member_order = "bysource"
+python_maximum_signature_line_length = 72
+html_theme = "furo"
+html_title = project
+html_static_path = ["static"]
+html_css_files = ["custom.css"]
+html_copy_source = False
+
+
+def add_docments(app, what, name, obj, options, lines):
+    "Comments beside parameters (fastcore's docments) become field lists"
+    if what not in ("function", "method", "class"): return
+    try: described = docments(obj, full=True)
+    except (TypeError, ValueError, OSError): return  # an object without a signature or a source
+    fields = []
+    for parameter, value in described.items():
+        if parameter == "self" or not value.docment: continue
+        text = " ".join(value.docment.split())
+        fields.append(f":returns: {text}" if parameter == "return" else f":param {parameter}: {text}")
+    if fields: lines += ["", *fields, ""]
+
+
+def setup(app): app.connect("autodoc-process-docstring", add_docments)

@@ -1,0 +1,129 @@
+"""Stage nbs/ for Sphinx and MyST-NB: nbdev's own processors, then Quarto's syntax as MyST's. Runs no cell.
+
+    python docs/stage.py FOLDER"""
+import ast
+import importlib
+import re
+import shutil
+import sys
+from pathlib import Path, PurePosixPath
+
+import yaml
+from fastcore.nbio import mk_cell, write_nb
+from nbdev.config import get_config, nbpath2html
+from nbdev.doclinks import nbglob
+from nbdev.frontmatter import FrontmatterProc
+from nbdev.process import NBProcessor, Processor
+from nbdev.processors import (add_show_docs, clean_magics, filter_stream_, hide_, hide_line, mv_exports, populate_language, rm_export, rm_header_dash,
+    strip_ansi)
+
+CONFIG = get_config()
+MODULES = importlib.import_module(f"{CONFIG.lib_path.name}._modidx").d["syms"]
+MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
+
+
+def source(module):
+    "The module's syntax tree"
+    return ast.parse(Path(CONFIG.config_path, *module.split(".")).with_suffix(".py").read_text())
+
+
+CLASSES = {f"{module}.{node.name}" for module in MODULES for node in source(module).body if isinstance(node, ast.ClassDef)}
+FULL_NAME = {}  # short name -> full name, where only one module has it
+for full, module in MODULE_OF.items():
+    short = full.removeprefix(f"{module}.")
+    FULL_NAME[short] = None if short in FULL_NAME else full
+
+
+def page(path):
+    "Page of a notebook: 00_core.ipynb is core, as in nbdev's own URLs"
+    return str(nbpath2html(PurePosixPath(path)).with_suffix(""))
+
+
+def prose(text, module=None):
+    "Markdown: `name` links to the object, @fig-x to the figure, Quarto's callouts and notebook links become Sphinx's"
+    def link(found):
+        name = found[1]
+        full = f"{module}.{name}" if f"{module}.{name}" in MODULE_OF else FULL_NAME.get(name) or (name if name in MODULE_OF else None)
+        return f"{{py:obj}}`{name} <{full}>`" if full and not name.split(".")[-1].startswith("_") else found[0]
+    lines, fenced = [], False
+    for line in text.splitlines():
+        if line.lstrip().startswith("```"): fenced = not fenced
+        elif not fenced:
+            line = re.sub(r"(?<![`{}\w\[])`([A-Za-z_][\w.]*)(?:\(\))?`(?![`\]])", link, line)
+            line = re.sub(r"(?<![\w`])@((?:fig|tbl)-[\w-]+)", r"{numref}`\1`", line)
+            line = re.sub(r"^:::\s*\{\.callout-(\w+)[^}]*\}", r":::{\1}", line)
+            line = re.sub(r"\]\((?!\w+:)([^)#]+)\.ipynb(#[^)]*)?\)", lambda found: f"]({page(found[1] + '.ipynb')}.ipynb{found[2] or ''})", line)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+class to_myst(Processor):
+    "The last processor: what nbdev left becomes what MyST-NB reads"
+
+    def begin(self):
+        front = getattr(self.nb, "frontmatter_", {})
+        self.nb.cells = [cell for cell in self.nb.cells if cell.cell_type != "raw"]
+        exported = re.search(r"#\|\s*default_exp\s+(\S+)", "\n".join(cell.source for cell in self.nb.cells))
+        self.module = f"{CONFIG.lib_path.name}.{self.nb.default_exp_}" if getattr(self.nb, "default_exp_", None) else \
+            f"{CONFIG.lib_path.name}.{exported[1]}" if exported else None
+        if front.get("title"):
+            description = f"\n\n*{front['description']}*" if front.get("description") else ""
+            self.nb.cells.insert(0, mk_cell(f"# {front['title']}{description}", "markdown"))
+
+    def cell(self, cell):
+        if cell.cell_type == "markdown": cell.source = prose(cell.source, self.module)
+        elif cell.cell_type == "code":
+            shown = re.search(r"^show_doc\(([\w.]+)", cell.source, re.M)
+            self.reference(cell, shown[1]) if shown else self.code(cell)
+
+    def reference(self, cell, name):
+        "A show_doc cell becomes Sphinx's own entry; the anchor keeps nbdev's URLs (scd1.html#latest) valid"
+        full = f"{self.module}.{name}" if f"{self.module}.{name}" in MODULE_OF else FULL_NAME[name]
+        kind = "autoclass" if full in CLASSES else "automethod" if "." in name else "autofunction"
+        cell.cell_type, cell.metadata = "markdown", {}
+        cell.source = f'<a id="{name.lower()}"></a>\n\n```{{eval-rst}}\n.. {kind}:: {full}\n```'
+        for key in ("outputs", "execution_count"): cell.pop(key, None)
+
+    def code(self, cell):
+        directives, tags, notebook = cell.directives_, [], {}
+        if directives.get("include") == "false":
+            cell.source = None
+            return
+        if directives.get("echo") == "false": tags.append("remove-input")
+        if directives.get("output") == "false": tags.append("remove-output")
+        if "exports" in directives or "code-fold" in directives:
+            tags.append("hide-input")
+            notebook["code_prompt_show"] = directives.get("code-summary", "Source" if "exports" in directives else "Code").strip("\"'")
+        if directives.get("label", "").startswith("fig-"):
+            caption = directives.get("fig-cap", directives["label"])
+            notebook |= {"figure": {"name": directives["label"], "caption": caption}, "image": {"alt": directives.get("fig-alt", caption)}}
+        cell.metadata = ({"tags": tags} if tags else {}) | ({"mystnb": notebook} if notebook else {})
+
+
+PROCESSORS = [FrontmatterProc, populate_language, add_show_docs, strip_ansi, hide_line, filter_stream_, rm_header_dash, rm_export, clean_magics, hide_,
+    mv_exports, to_myst]
+
+
+def toctree(section):
+    return "```{toctree}\n:hidden:\n:caption: " + section["section"] + "\n\n" + "\n".join(map(page, section["contents"])) + "\n```"
+
+
+def main(folder):
+    folder = Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    sidebar = yaml.safe_load((CONFIG.nbs_path / "sidebar.yml").read_text())["website"]["sidebar"]["contents"]
+    contents = "\n\n".join(toctree(entry) for entry in sidebar if isinstance(entry, dict))
+    for path in nbglob(CONFIG.nbs_path, as_path=True):
+        relative = path.relative_to(CONFIG.nbs_path)
+        notebook = NBProcessor(path, PROCESSORS, process=True).nb
+        if str(relative) == CONFIG.readme_nb: notebook.cells.append(mk_cell(contents, "markdown"))
+        for cell in notebook.cells:
+            for key in [key for key in cell if key.endswith("_") or key == "has_sd"]: cell.pop(key)
+        target = folder / f"{page(relative)}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_nb(notebook, target)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2: sys.exit(__doc__)
+    main(sys.argv[1])

@@ -1,0 +1,109 @@
+"""The project's checks, one after the other, each with its time.
+
+    python tools/check.py test|check|export|docs
+
+A check of generated files compares the files before and after the step, not with git: it holds with uncommitted work too."""
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = ROOT / ".venv/bin"
+WORKERS = "2"
+ENV = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+CLOSING = (" passed", " failed", " error", " skipped", "no tests ran")
+
+
+def command(name, *args):
+    return [str(BIN / name), *map(str, args)]
+
+
+EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py")]
+TEST = {
+    "notebooks run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS),
+    "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", "nbs"),
+    "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", "tests"),
+}
+DOCS = [command("python", "docs/stage.py", "build/docs-src"),
+    command("sphinx-build", "-W", "--keep-going", "-q", "-c", "docs", "-d", "build/doctrees", "build/docs-src", "build/html")]
+
+
+class Report:
+    "What ran, how long it took, how it ended"
+    def __init__(self): self.rows, self.closing = [], []
+
+    def step(self, title, run):
+        print(f"\n== {title}", flush=True)
+        began = time.monotonic()
+        good = run()
+        self.rows.append((title, time.monotonic() - began, good))
+        return good
+
+    def close(self):
+        "Print the table, pytest's closing lines last; the exit status"
+        print()
+        for title, seconds, good in self.rows: print(f"{'ok    ' if good else 'FAILED'} {seconds:7.1f} s  {title}")
+        for line in self.closing: print(line)
+        return 0 if all(good for *_, good in self.rows) else 1
+
+
+def run(argv, closing=None):
+    "Run a command, its output as it comes; pytest's last line goes to `closing`"
+    process = subprocess.Popen(argv, cwd=ROOT, env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        errors="replace")
+    last = ""
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if any(word in line for word in CLOSING): last = line.rstrip()
+    status = process.wait()
+    if closing is not None: closing.append(last or f"{Path(argv[0]).name} ended with status {status}")
+    return status == 0
+
+
+def contents(*patterns):
+    "Bytes of the files that the patterns name"
+    return {path: path.read_bytes() for pattern in patterns for path in ROOT.glob(pattern)
+        if path.is_file() and ".ipynb_checkpoints" not in path.parts and "__pycache__" not in path.parts}
+
+
+def unchanged(patterns, commands, advice):
+    "Run the commands; True if they ended well and changed none of the files, else say which and what to do"
+    before = contents(*patterns)
+    if not all(run(argv) for argv in commands): return False
+    after = contents(*patterns)
+    changed = sorted(str(path.relative_to(ROOT)) for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    for path in changed: print(f"{path}: {advice}")
+    return not changed
+
+
+def test(report):
+    for title, argv in TEST.items(): report.step(title, lambda: run(argv, report.closing if "pytest" in argv[0] else None))
+
+
+def check(report):
+    report.step("notebooks are clean (nbdev-clean)", lambda: unchanged(["nbs/**/*.ipynb"], [command("nbdev-clean")],
+        "was not clean; it is now: look at it with git diff and commit it"))
+    report.step("what is generated is fresh (make export)", lambda: unchanged(["cdc_utils/**/*", "README.md", "settings.ini"], EXPORT,
+        "was not what the notebooks and pyproject.toml say; it is now: look at it with git diff and commit it"))
+    test(report)
+
+
+def main(what):
+    os.environ.pop("IN_TEST", None)
+    ENV.pop("IN_TEST", None)  # it would make nbdev-export do nothing, without a word
+    if what == "export": return 0 if all(run(argv) for argv in EXPORT) else 1
+    if what == "docs":
+        good = all(run(argv) for argv in DOCS)
+        if good: print("build/html/index.html")
+        return 0 if good else 1
+    report = Report()
+    {"test": test, "check": check}[what](report)
+    return report.close()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in ("test", "check", "export", "docs"): sys.exit(__doc__)
+    try: sys.exit(main(sys.argv[1]))
+    except KeyboardInterrupt: sys.exit(130)
