@@ -67,7 +67,8 @@ def broken_rules(
     frame:DataFrame # As `checked` returns
 )->DataFrame:       # `rule` string, `rows` bigint; every rule, in declaration order
     "How many rows break each rule; a row may break several."
-    counted = [F.struct(F.lit(name).alias('rule'), F.count_if(F.array_contains('failed_rules', name)).alias('rows')) for name in customers.RULES]
+    def broken(name): return F.count_if(F.array_contains('failed_rules', name))
+    counted = [F.struct(F.lit(name).alias('rule'), broken(name).alias('rows')) for name in customers.RULES]
     return frame.agg(F.array(*counted).alias('rules')).select(F.inline('rules'))
 
 # %% ../nbs/12_checks.ipynb #12-checks-22
@@ -78,7 +79,8 @@ def nulls_per_column(
     "How often a column is NULL or blank."
     def nulls(name): return F.count_if(F.col(name).isNull())
     def percent(name): return F.round(100 * F.try_divide(nulls(name), F.count('*')), 2)
-    counted = [F.struct(F.lit(name).alias('column'), nulls(name).alias('nulls'), percent(name).alias('percent')) for name in columns]
+    def counts(name): return F.struct(F.lit(name).alias('column'), nulls(name).alias('nulls'), percent(name).alias('percent'))
+    counted = [counts(name) for name in columns]
     return frame.agg(F.array(*counted).alias('columns')).select(F.inline('columns'))
 
 # %% ../nbs/12_checks.ipynb #12-checks-24
@@ -94,7 +96,8 @@ def rows_per_day(
 )->DataFrame:       # `day` date, `rows` bigint, `first` and `last` timestamp; in order, NULL last
     "How many changes happened on each day."
     day, when = F.to_date('operation_date').alias('day'), F.col('operation_date')
-    return frame.groupBy(day).agg(F.count('*').alias('rows'), F.min(when).alias('first'), F.max(when).alias('last')).orderBy(F.asc_nulls_last('day'))
+    counted = F.count('*').alias('rows'), F.min(when).alias('first'), F.max(when).alias('last')
+    return frame.groupBy(day).agg(*counted).orderBy(F.asc_nulls_last('day'))
 
 # %% ../nbs/12_checks.ipynb #12-checks-29
 def duplicates_per_id(
@@ -104,7 +107,8 @@ def duplicates_per_id(
     valid = frame.where(F.size('failed_rules') == 0)
     content = F.struct(*customers.COLUMNS, 'operation')
     moments = valid.groupBy('id', 'operation_date').agg(F.count('*').alias('rows'), F.count_distinct(content).alias('contents'))
-    counted = moments.groupBy('id').agg(F.sum(F.col('rows') - F.col('contents')).alias('copies'), F.sum(F.col('contents') - 1).alias('conflicts'))
+    copies, conflicts = F.sum(F.col('rows') - F.col('contents')), F.sum(F.col('contents') - 1)
+    counted = moments.groupBy('id').agg(copies.alias('copies'), conflicts.alias('conflicts'))
     return counted.where('copies > 0 OR conflicts > 0').orderBy(F.desc('conflicts'), F.desc('copies'), 'id')
 
 # %% ../nbs/12_checks.ipynb #12-checks-31
@@ -129,8 +133,10 @@ def judge(
 )->str:                # One sentence that says all is well
     "Stop for no files, no rows, or too many rows that break a rule: `SanityError`."
     if not 0 <= max_bad <= 1: raise SanityError(f'max_bad is {max_bad}; give a share of the rows, from 0 to 1')
-    if not files: raise SanityError(f'no JSON files in {folder}; run data_creation with mock=true, or see whether the delivery arrived')
+    if not files:
+        raise SanityError(f'no JSON files in {folder}; run data_creation with mock=true, or see whether the delivery arrived')
     if not rows: raise SanityError(f'{files} files in {folder}, but no rows; see whether the delivery is complete')
     found = f'{bad:,} of {rows:,} rows ({bad / rows:.1%}) break a rule'
-    if bad > max_bad * rows: raise SanityError(f'{found}, more than {max_bad:.1%}; look at the tables above, or raise max_bad if this is expected')
+    if bad > max_bad * rows:
+        raise SanityError(f'{found}, more than {max_bad:.1%}; look at the tables above, or raise max_bad if this is expected')
     return f'{files} files; {found}, at most {max_bad:.1%} may'

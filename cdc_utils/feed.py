@@ -233,7 +233,8 @@ def in_order_of_writing(
 )->list[tuple[Event,bool]]: # Event, and whether it is a copy
     "Put a day's events in the order of its lines."
     count = len(day.events)
-    places = [(place + (delay(place, count, draw) if count >= SMALLEST else 0), event, False) for place, event in enumerate(day.events)]
+    def slip(place): return delay(place, count, draw) if count >= SMALLEST else 0
+    places = [(place + slip(place), event, False) for place, event in enumerate(day.events)]
     good = [index for index, (_, event, _) in enumerate(places) if event.kind in GOOD]
     for index in draw.sample(good, duplicates):
         place, event, _ = places[index]

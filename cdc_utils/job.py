@@ -27,7 +27,8 @@ def parameters(
 )->dict[str,str]:                # Name to value, in the order of `defaults`
     "A notebook's parameters, wherever it runs."
     environ = os.environ if environ is None else environ
-    if dbutils is None: return {name: environ.get(f'CDC_PARAM_{name.upper()}', default) for name, default in defaults.items()}
+    if dbutils is None:
+        return {name: environ.get(f'CDC_PARAM_{name.upper()}', default) for name, default in defaults.items()}
     for name, default in defaults.items(): dbutils.widgets.text(name, default)
     return {name: dbutils.widgets.get(name) for name in defaults}
 
@@ -49,7 +50,8 @@ def number(
 ):              # The number
     "Read a parameter that is a number; raises `ParameterError`."
     try: return kind(value)
-    except (TypeError, ValueError): raise ParameterError(f'{name} is {value!r}; give a {"whole " if kind is int else ""}number') from None
+    except (TypeError, ValueError):
+        raise ParameterError(f'{name} is {value!r}; give a {"whole " if kind is int else ""}number') from None
 
 # %% ../nbs/11_job.ipynb #11-job-18
 @lru_cache(maxsize=1)

@@ -52,7 +52,7 @@ def as_column(
     if not isinstance(expression, str): return expression
     return column(expression) if expression.lower() in map(str.lower, frame.columns) else F.expr(expression)
 
-# %% ../nbs/04_scd1.ipynb #04-scd1-14
+# %% ../nbs/04_scd1.ipynb #04-scd1-15
 def checked_sequence(
     changes:DataFrame,     # One row per change
     keys:Sequence[str],    # Columns that identify a row, spelled as in `changes`
@@ -71,7 +71,7 @@ def checked_sequence(
     for key in keys: checked = checked.when(column(key).isNull(), refuse(f'key `{key}`'))
     return checked.otherwise(sequence)
 
-# %% ../nbs/04_scd1.ipynb #04-scd1-15
+# %% ../nbs/04_scd1.ipynb #04-scd1-16
 def events(
     changes:DataFrame,                  # One row per change
     keys:Sequence[str],                 # Columns that identify a row
@@ -90,7 +90,7 @@ def events(
     sequence = checked_sequence(changes, keys, sequence_by)
     return changes.select(*map(column, columns), sequence.alias(SEQUENCE), deleted.alias(DELETED))
 
-# %% ../nbs/04_scd1.ipynb #04-scd1-27
+# %% ../nbs/04_scd1.ipynb #04-scd1-28
 def orderable(
     kind:DataType # Type of a column or of a part of it
 )->bool:          # Whether SQL orders values of this type
@@ -99,7 +99,7 @@ def orderable(
     if isinstance(kind, StructType): return all(orderable(field.dataType) for field in kind)
     return not isinstance(kind, (MapType, VariantType, CalendarIntervalType))
 
-# %% ../nbs/04_scd1.ipynb #04-scd1-28
+# %% ../nbs/04_scd1.ipynb #04-scd1-29
 def comparable(
     value:Column, # A value of any type
     kind:DataType # Its type
@@ -115,7 +115,7 @@ def comparable(
         return F.when(value.isNotNull(), F.struct(*fields))
     return F.to_json(value) if isinstance(kind, VariantType) else value.cast('string')
 
-# %% ../nbs/04_scd1.ipynb #04-scd1-32
+# %% ../nbs/04_scd1.ipynb #04-scd1-33
 def event_order(
     events:DataFrame,  # What `events` returns
     keys:Sequence[str] # Columns that identify a row
@@ -124,7 +124,7 @@ def event_order(
     payload = [field for field in events.schema if field.name not in (*keys, SEQUENCE, DELETED)]
     return [F.col(SEQUENCE), ~F.col(DELETED), *[comparable(column(field.name), field.dataType) for field in payload]]
 
-# %% ../nbs/04_scd1.ipynb #04-scd1-33
+# %% ../nbs/04_scd1.ipynb #04-scd1-34
 def one_event_per_sequence(
     events:DataFrame,  # What `events` returns, or a union of such frames
     keys:Sequence[str] # Columns that identify a row
@@ -135,7 +135,7 @@ def one_event_per_sequence(
     following = events.withColumn('__following', F.lead(SEQUENCE).over(in_order))
     return following.where(~F.col('__following').eqNullSafe(F.col(SEQUENCE))).drop('__following')
 
-# %% ../nbs/04_scd1.ipynb #04-scd1-39
+# %% ../nbs/04_scd1.ipynb #04-scd1-40
 def newest_events(
     events:DataFrame,  # What `events` returns, or a union of such frames
     keys:Sequence[str] # Columns that identify a row
@@ -146,7 +146,7 @@ def newest_events(
     numbered = events.withColumn('__place', F.row_number().over(newest_first))
     return numbered.where(F.col('__place') == 1).drop('__place')
 
-# %% ../nbs/04_scd1.ipynb #04-scd1-46
+# %% ../nbs/04_scd1.ipynb #04-scd1-47
 def current_rows(
     changes:DataFrame,                  # One row per change
     keys:Sequence[str],                 # Columns that identify a row

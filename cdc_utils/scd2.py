@@ -43,7 +43,7 @@ def run_marks(
     values = F.struct(F.lit(True), *[comparable(column(name), events.schema[name].dataType) for name in tracked])
     state = F.struct(F.col(DELETED).alias('deleted'), values.alias('values'))
     before, after = F.lag(state).over(in_order), F.lead(state).over(in_order)
-    def differs(neighbour): return neighbour.isNull() | neighbour['deleted'] | ~neighbour['values'].eqNullSafe(values)
+    def differs(neighbour): return neighbour['deleted'] | ~neighbour['values'].eqNullSafe(values) # no neighbour differs, too
     return events.select('*', (~F.col(DELETED) & differs(before)).alias('__opens'), differs(after).alias('__last'))
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-19

@@ -81,9 +81,14 @@ def spark():
     return local_spark()
 
 
+def as_frame(spark, changes):
+    names = ("icao", *COLUMNS, "operation", "sequence")
+    return spark.createDataFrame([tuple(change[name] for name in names) for change in changes], SCHEMA)
+
+
 def found_history(spark, changes, **arguments):
     from cdc_utils import scd2
-    frame = spark.createDataFrame([tuple(change[name] for name in ("icao", *COLUMNS, "operation", "sequence")) for change in changes], SCHEMA)
+    frame = as_frame(spark, changes)
     found = scd2.history(frame, ["icao"], "sequence", "operation = 'DELETE'", columns=["icao", *COLUMNS], **arguments)
     return Counter(tuple(row) for row in found.select("icao", *COLUMNS, "__START_AT", "__END_AT").collect())
 
@@ -106,7 +111,7 @@ def test_history_of_some_columns(spark, snapshots, changes):
 
 def test_open_rows_are_the_last_snapshot(spark, snapshots, changes):
     from cdc_utils import scd2
-    frame = spark.createDataFrame([tuple(change[name] for name in ("icao", *COLUMNS, "operation", "sequence")) for change in changes], SCHEMA)
+    frame = as_frame(spark, changes)
     history = scd2.history(frame, ["icao"], "sequence", "operation = 'DELETE'", columns=["icao", *COLUMNS])
     opened = history.where("__END_AT IS NULL").select("icao", *COLUMNS).collect()
     assert {row[0]: tuple(row)[1:] for row in opened} == snapshots[-1] and len(opened) == len(snapshots[-1])

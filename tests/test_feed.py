@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def replay(files):
     What the last day did is not followed: a few of its events lie in the files of a day that is not there."""
     counts, seen, newest = {}, set(), {}
     for name, lines in files.items():  # how each line was written
-        day, part = name.split("-")[1:]
+        day = name.split("-")[1]
         count = counts.setdefault(int(day), Counter())
         count["files"] += 1
         before = max((when for other, when in newest.items() if other < name), default=datetime.min)
@@ -123,7 +124,7 @@ def test_lines_of_a_day_are_out_of_order_within_a_file_too(tmp_path):
     slipped = 0
     for lines in read(tmp_path).values():
         times = [moment(json.loads(line)["operation_date"]) for line in lines if fault(line) is None]
-        slipped += sum(timedelta(0) < before - after < timedelta(minutes=10) for before, after in zip(times, times[1:]))
+        slipped += sum(timedelta(0) < before - after < timedelta(minutes=10) for before, after in pairwise(times))
     assert 100 < slipped < 500, "about one line in 20 is a few lines late"
 
 
@@ -138,7 +139,9 @@ def test_day_2_continues_day_1(tmp_path):
     write_feed(tmp_path, rows=2_000)
     write_feed(tmp_path, rows=2_000, day=2)
     files = read(tmp_path)
-    def good(day): return [json.loads(line) for name, lines in files.items() if name.startswith(f"customers-{day:04d}") for line in lines if not fault(line)]
+    def good(day):
+        lines = [line for name, lines in files.items() if name.startswith(f"customers-{day:04d}") for line in lines]
+        return [json.loads(line) for line in lines if not fault(line)]
     first, second = good(1), good(2)
     assert {row["operation_date"][:10] for row in first} == {"2026-01-01"}
     assert Counter(row["operation_date"][:10] for row in second)["2026-01-01"] == 10
@@ -225,7 +228,10 @@ def test_files_appear_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", watching)
     opened = []
     write_bytes = Path.write_bytes
-    monkeypatch.setattr(Path, "write_bytes", lambda self, content: (opened.append(self.name), write_bytes(self, content))[1])
+    def noting(self, content):
+        opened.append(self.name)
+        return write_bytes(self, content)
+    monkeypatch.setattr(Path, "write_bytes", noting)
     write_feed(tmp_path, rows=100, files=2)
     assert opened and all(name.startswith(".") for name in opened)
 

@@ -54,9 +54,9 @@ PARSER_OPTIONS = TEXT_OPTIONS | JSON_OPTIONS | INFERENCE_OPTIONS | CSV_OPTIONS |
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-10
 CLOUD_ONLY = frozenset('''usenotifications usemanagedfileevents useincrementallisting backfillinterval listonstart
     fetchparallelism region queueurl queuename restrictnotificationsetuptosameawsaccountid awsaccesskey awssecretkey
-    rolearn roleexternalid rolesessionname stsendpoint resourcegroup subscriptionid tenantid clientid clientsecret connectionstring client clientemail
-    privatekey privatekeyid projectid subscription databricks.servicecredential servicecredential
-    validateoptions maxfileage schemalocation'''.split())
+    rolearn roleexternalid rolesessionname stsendpoint resourcegroup subscriptionid tenantid clientid clientsecret
+    connectionstring client clientemail privatekey privatekeyid projectid subscription databricks.servicecredential
+    servicecredential validateoptions maxfileage schemalocation'''.split())
 # Not emulated, but this value asks for nothing
 INERT = {'allowoverwrites': 'false', 'cleansource': 'off', 'usestrictglobber': 'false'}
 

@@ -9,6 +9,7 @@ __all__ = ['UNSUPPORTED', 'Expectation', 'Dataset', 'Flow', 'Graph', 'LakeflowMo
 import difflib
 import inspect
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from types import ModuleType
@@ -42,6 +43,7 @@ class Dataset:
     private:bool=False           # Left out of the catalog
     expectations:tuple=()        # `Expectation`s
     sink:dict=field(default_factory=dict) # A sink's `format`, `options` or `handler`
+    scope:tuple=None             # Catalog and schema of one-part names in its query
     location:Location=None       # Where it was declared
 
 # %% ../../nbs/local/graph.ipynb #graph-09
@@ -55,6 +57,7 @@ class Flow:
     spec:CdcSpec=None      # Of an AUTO CDC flow
     once:bool=False        # Runs once, and again on full refresh
     spark_conf:dict=field(default_factory=dict) # Spark settings of this flow
+    scope:tuple=None       # Catalog and schema of one-part names in its query
     location:Location=None # Where it was declared
 
 # %% ../../nbs/local/graph.ipynb #graph-11
@@ -85,10 +88,17 @@ class Graph:
             first = declared[name].location
             raise PipelineError(f'{what} {name} is declared twice' + (f', first at {first}' if first else ''),
                 item.location, 'rename or remove one of the two')
-        declared[name] = item
-        return item
+        declared[name] = replace(item, scope=item.scope or (self.catalog, self.schema))
+        return declared[name]
+    @contextmanager
+    def within(self, scope:tuple):
+        "Let one-part names mean tables of this catalog and schema; `USE` in a source file changes it for the rest of that file."
+        before = self.catalog, self.schema
+        self.catalog, self.schema = scope or before
+        try: yield self
+        finally: self.catalog, self.schema = before
 
-# %% ../../nbs/local/graph.ipynb #graph-14
+# %% ../../nbs/local/graph.ipynb #graph-15
 def _checked(
     graph:Graph,       # Knows the line that is declaring
     function:Callable  # An entry of `dp`
@@ -107,14 +117,14 @@ def _checked(
         return function(*args, **kwargs)
     return call
 
-# %% ../../nbs/local/graph.ipynb #graph-15
+# %% ../../nbs/local/graph.ipynb #graph-16
 def _columns(
     value:Any # None, a name or a list of names
 )->tuple:
     "Column names as a tuple."
     return () if not value else (value,) if isinstance(value, str) else tuple(value)
 
-# %% ../../nbs/local/graph.ipynb #graph-16
+# %% ../../nbs/local/graph.ipynb #graph-17
 def _rules(
     action:str, # 'warn', 'drop' or 'fail'
     rules:dict  # Rule name to constraint, or None
@@ -122,7 +132,7 @@ def _rules(
     "A dictionary of rules as `Expectation`s."
     return tuple(Expectation(name, constraint, action) for name, constraint in (rules or {}).items())
 
-# %% ../../nbs/local/graph.ipynb #graph-17
+# %% ../../nbs/local/graph.ipynb #graph-18
 def _no_effect(
     graph:Graph,     # Takes the warning
     function:str,    # Name of the `dp` function
@@ -132,7 +142,7 @@ def _no_effect(
     for name, value in given.items():
         if value: graph.warn(f'{function}(): `{name}` has no effect on the local runner')
 
-# %% ../../nbs/local/graph.ipynb #graph-19
+# %% ../../nbs/local/graph.ipynb #graph-20
 def _decorator(
     declare:Callable, # Takes the decorated function
     function:Callable # The decorated function where the decorator is bare, else None
@@ -143,7 +153,7 @@ def _decorator(
         return query
     return decorate if function is None else decorate(function)
 
-# %% ../../nbs/local/graph.ipynb #graph-20
+# %% ../../nbs/local/graph.ipynb #graph-21
 def _declare_dataset(
     graph:Graph,    # Takes the declaration
     kind:str,       # Kind of the dataset
@@ -163,7 +173,7 @@ def _declare_dataset(
         graph.add_flow(Flow(str(full), full, {'materialized_view': 'complete'}.get(kind, kind), query, spark_conf=spark_conf or {}, location=location))
     return dataset
 
-# %% ../../nbs/local/graph.ipynb #graph-21
+# %% ../../nbs/local/graph.ipynb #graph-22
 def _dataset_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
@@ -184,7 +194,7 @@ def _dataset_functions(
         return _decorator(lambda query: _declare_dataset(graph, 'view', query, name, comment=comment, spark_conf=spark_conf), query_function)
     return dict(table=table, create_table=table, materialized_view=materialized_view, temporary_view=temporary_view, view=temporary_view)
 
-# %% ../../nbs/local/graph.ipynb #graph-23
+# %% ../../nbs/local/graph.ipynb #graph-24
 def _streaming_table_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
@@ -198,7 +208,7 @@ def _streaming_table_functions(
             private=bool(private), location=graph.locate()))
     return dict.fromkeys(('create_streaming_table', 'create_streaming_live_table', 'create_target_table'), create_streaming_table)
 
-# %% ../../nbs/local/graph.ipynb #graph-24
+# %% ../../nbs/local/graph.ipynb #graph-25
 def _flow_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
@@ -214,14 +224,14 @@ def _flow_functions(
         refused = [key for key in ('where', 'system_sequence_by') if fields.pop(key) is not None]
         if refused: raise PipelineError(f'create_auto_cdc_flow(): `{refused[0]}` is not supported by the local runner', graph.locate())
         for key in ('graph', 'flow_name', 'spark_conf'): fields.pop(key, None)
-        try: spec = CdcSpec(**fields | dict(name=name or flow_name))
+        try: spec = CdcSpec.from_arguments(**fields | dict(name=name or flow_name))
         except ValueError as wrong: raise PipelineError(str(wrong), graph.locate()) from None
         full = graph.name(target)
         flow = spec.name or str(full)
         graph.add_flow(Flow(flow, full, 'auto_cdc', spec=spec, once=once, spark_conf=dict(spark_conf or {}), location=graph.locate()))
     return dict(append_flow=append_flow, create_auto_cdc_flow=create_auto_cdc_flow, apply_changes=create_auto_cdc_flow)
 
-# %% ../../nbs/local/graph.ipynb #graph-26
+# %% ../../nbs/local/graph.ipynb #graph-27
 def _expectation_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
@@ -246,7 +256,7 @@ def _expectation_functions(
     return {f'expect{end}': one(end, action) for end, action in actions.items()} | \
         {f'expect_all{end}': many(end, action) for end, action in actions.items()}
 
-# %% ../../nbs/local/graph.ipynb #graph-28
+# %% ../../nbs/local/graph.ipynb #graph-29
 def _sink_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
@@ -257,10 +267,10 @@ def _sink_functions(
         return _decorator(lambda function: sink(name or function.__name__, handler=function), handler)
     return dict(create_sink=create_sink, foreach_batch_sink=foreach_batch_sink)
 
-# %% ../../nbs/local/graph.ipynb #graph-29
+# %% ../../nbs/local/graph.ipynb #graph-30
 UNSUPPORTED = ('create_auto_cdc_from_snapshot_flow', 'apply_changes_from_snapshot') # Known to Lakeflow, not to the local runner
 
-# %% ../../nbs/local/graph.ipynb #graph-30
+# %% ../../nbs/local/graph.ipynb #graph-31
 class LakeflowModule(ModuleType):
     "`pyspark.pipelines` or `dlt`, recording into a graph."
     def __init__(self,
@@ -286,7 +296,7 @@ class LakeflowModule(ModuleType):
         else: hint = f'did you mean `{near[0]}`?' if near else f'it has {", ".join(known)}'
         raise PipelineError(f'{self.__name__} has no `{name}` here', self._graph.locate(), hint)
 
-# %% ../../nbs/local/graph.ipynb #graph-40
+# %% ../../nbs/local/graph.ipynb #graph-41
 def check(
     graph:Graph # After every source file has been read
 )->None:
@@ -310,7 +320,7 @@ def check(
             raise PipelineError(f'{name} is the target of AUTO CDC and of another flow', dataset.location, 'only AUTO CDC flows may write to it')
         _check_rules(dataset)
 
-# %% ../../nbs/local/graph.ipynb #graph-41
+# %% ../../nbs/local/graph.ipynb #graph-42
 def _check_rules(
     dataset:Dataset # With its expectations
 )->None:

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['ACTIONS', 'WRITES', 'read_stored', 'Evaluation', 'Runtime', 'read_name', 'stand_in', 'read_view', 'with_expectations',
            'evaluate', 'flow_frame', 'analyse', 'settle', 'check_rules', 'check_view', 'target_schema', 'schema_of',
-           'load_files', 'autoloader_key', 'run_query', 'harmless', 'relation_frame', 'installed', 'declaring']
+           'load_files', 'autoloader_key', 'run_query', 'use', 'harmless', 'relation_frame', 'installed', 'declaring']
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-03
 import builtins
 import difflib
 import io
 import os
+import re
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -29,7 +30,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 from pyspark.sql.readwriter import DataFrameReader
 from pyspark.sql.streaming.readwriter import DataStreamReader
-from pyspark.sql.types import StructField, StructType
+from pyspark.sql.types import StructType
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-05
 from . import autoloader
@@ -235,7 +236,7 @@ def evaluate(
 )->DataFrame:              # What it returned
     "Call a dataset function as Lakeflow would; `PipelineError` if it returns no frame."
     try:
-        with _during(evaluation): frame = query()
+        with _during(evaluation), runtime.graph.within(item.scope): frame = query()
     except Exception as error:
         wrong = user_error(error, runtime.sources)
         wrong.location = wrong.location or item.location
@@ -253,7 +254,7 @@ def flow_frame(
     evaluation = Evaluation(flow)
     with runtime.lock:
         if flow.query is not None: return evaluate(runtime, flow.query, evaluation, flow), evaluation
-        with _during(evaluation): return read_name(runtime, flow.spec.source, not flow.once), evaluation
+        with _during(evaluation), runtime.graph.within(flow.scope): return read_name(runtime, flow.spec.source, not flow.once), evaluation
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-32
 def analyse(
@@ -371,6 +372,7 @@ def run_query(
     "`spark.sql` over the pipeline's tables."
     evaluation = _evaluation.get()
     with runtime.lock, _during(None):
+        if evaluation.flow is None and (moved := use(runtime, text)) is not None: return moved
         if not is_query(runtime.spark, text):
             if evaluation.flow is not None or not harmless(text):
                 raise PipelineError(f'spark.sql({text.strip().split(chr(10))[0][:60]!r}) is not a query',
@@ -387,6 +389,19 @@ def run_query(
             for view in views.values(): runtime.spark.catalog.dropTempView(view)
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-43
+def use(
+    runtime:Runtime, # The update
+    text:str         # A SQL statement that is no query
+)->DataFrame|None:   # No rows; None where the statement is another one
+    "`USE CATALOG c`, `USE SCHEMA s`, `USE c.s`: what one-part names mean in the rest of this source file."
+    found = re.fullmatch(r'\s*USE\s+(?:(CATALOG|SCHEMA|DATABASE)\s+)?([\w`.-]+)\s*;?\s*', text, re.I)
+    if found is None: return None
+    graph, parts = runtime.graph, found[2].replace('`', '').split('.')
+    if (found[1] or '').upper() == 'CATALOG': graph.catalog = parts[0]
+    else: graph.catalog, graph.schema = parts if len(parts) == 2 else (graph.catalog, parts[0])
+    return runtime.spark.createDataFrame([], StructType())
+
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-44
 def harmless(
     text:str # A SQL statement that is no query
 )->bool:     # Whether a source file may run it while declaring
@@ -395,7 +410,7 @@ def harmless(
     return words[0] in ('SET', 'USE', 'RESET', 'DECLARE') or words[:2] == ['CREATE', 'TEMPORARY'] or \
         words[:2] in (['CREATE', 'FUNCTION'], ['SHOW', 'TABLES']) or words[:4] == ['CREATE', 'OR', 'REPLACE', 'TEMPORARY']
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-44
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-45
 def relation_frame(
     runtime:Runtime, # The update
     relation:Any     # A `Relation` of the SQL text
@@ -403,13 +418,16 @@ def relation_frame(
     "The frame that a table or a table function in SQL means."
     if relation.function is None: return read_name(runtime, relation.name, relation.streaming, relation.options)
     arguments = dict(relation.arguments)
+    if 'path' not in arguments: raise PipelineError(f'the table function {relation.function} is not supported by the local runner',
+        hint='it has read_files, cloud_files and Spark\'s own')
     path = localize(runtime.storage, arguments.pop('path'))
     if relation.function not in ('read_files', 'cloud_files'):
         return runtime.spark.read.format(relation.function).load(path) if not relation.streaming else runtime.spark.readStream.format(relation.function).load(path)
     schema = arguments.pop('schema', None)
+    if relation.function == 'read_files': arguments = {'inferColumnTypes': 'true'} | arguments
     return load_files(runtime, path, arguments, schema, relation.streaming)
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-46
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-47
 def _reader_patches(
     runtime:Runtime # The update
 )->list[tuple]:     # (class, method, replacement)
@@ -432,14 +450,14 @@ def _reader_patches(
         patches += [(reader, name, partial(partial, files)) for name in ('json', 'csv', 'parquet', 'orc', 'text', 'xml') if hasattr(reader, name)]
     return patches
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-47
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-48
 def _method(
     wrapped:Callable # A function or a partial
 )->Callable:         # A plain function, which binds to its instance
     "Make a callable usable as a method."
     return lambda *args, **kwargs: wrapped(*args, **kwargs)
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-48
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-49
 def _file_patches(
     storage:Storage # Where volumes lie
 )->list[tuple]:     # (module, function, replacement)
@@ -455,7 +473,7 @@ def _file_patches(
     names = ('listdir', 'scandir', 'stat', 'lstat', 'mkdir', 'rmdir', 'remove', 'unlink', 'open', 'access')
     return [(builtins, 'open', mapped), (io, 'open', mapped), *[(os, name, mapped) for name in names]]
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-49
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-50
 def _session_patches(
     runtime:Runtime # The update
 )->list[tuple]:     # (class, method, replacement)
@@ -475,7 +493,7 @@ def _session_patches(
     patches += [(ClassicDataFrame, name, partial(_refused, name, 'an action')) for name in ACTIONS]
     return patches
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-50
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-51
 @contextmanager
 def installed(
     runtime:Runtime # The update
@@ -491,7 +509,7 @@ def installed(
             stack.enter_context(mock.patch.object(ClassicDataFrame, name, new))
         yield runtime
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-51
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-52
 @contextmanager
 def declaring():
     "Mark the running of source files, outside any dataset function."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHANGES', 'UpdateRequest', 'FlowResult', 'UpdateResult', 'import_path', 'declare_sources', 'recording_modules',
            'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'follow', 'append', 'append_once',
-           'sink_writer', 'complete', 'apply_changes', 'observed', 'batch_observed', 'flow_result', 'reason',
+           'sink_writer', 'complete', 'apply_changes', 'observed', 'batch_observed', 'flow_result', 'causes', 'reason',
            'run_flow', 'rules_for', 'progress_details', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all',
            'run_update', 'set_up', 'session']
 
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from time import monotonic
@@ -39,7 +40,7 @@ from .event_log import EventLog
 from .expectations import VIOLATION, ExpectationCount, expectation_counts
 from .graph import Dataset, Flow, Graph, LakeflowModule, check
 from .session import local_spark
-from .statements import declare
+from .statements import Scope, declare
 from .storage import Storage, TableName, locked
 
 # %% ../../nbs/local/update.ipynb #update-07
@@ -104,16 +105,26 @@ def declare_sources(
     "Run the source files and check what they declared; raises `PipelineError` at the user's line."
     graph, spark = runtime.graph, runtime.spark
     namespace = {'spark': spark, 'dbutils': Dbutils(runtime.storage, request.configuration), '__name__': '__main__',
-        'display': lambda *_, **__: graph.warn('display() shows nothing in an update')}
+        **{name: partial(_shows_nothing, graph, name) for name in ('display', 'displayHTML')}}
     for each in sources:
         runtime.sources.update(each.files)
         for text in each.skipped: graph.warn(f'skipped {text}')
     for each in sources:
-        with lakeflow.declaring(): source.execute(each, dict(namespace),
-            lambda text, location: declare(text, graph, spark, request.configuration, location))
+        with lakeflow.declaring(), graph.within((request.catalog, request.schema)): source.execute(each, dict(namespace),
+            partial(_declare_sql, graph, spark, request.configuration, Scope()))
     check(graph)
 
 # %% ../../nbs/local/update.ipynb #update-13
+def _shows_nothing(graph, name, *_, **__):
+    "Stand in for a notebook's `display`."
+    graph.warn(f'{name}() shows nothing in an update')
+
+# %% ../../nbs/local/update.ipynb #update-14
+def _declare_sql(graph, spark, configuration, scope, text, location):
+    "Declare one SQL cell; `scope` carries USE and SET to the file's next one."
+    declare(text, graph, spark, configuration, location, scope)
+
+# %% ../../nbs/local/update.ipynb #update-15
 def recording_modules(
     runtime:lakeflow.Runtime # Takes the declarations
 )->dict[str, Any]:           # Module name -> module
@@ -122,7 +133,7 @@ def recording_modules(
     dp, dlt = (LakeflowModule(name, runtime.graph, reads) for name in ('pyspark.pipelines', 'dlt'))
     return {'pyspark.pipelines': dp, 'dlt': dlt, 'databricks.declarative_pipelines': dp}
 
-# %% ../../nbs/local/update.ipynb #update-15
+# %% ../../nbs/local/update.ipynb #update-17
 def chosen_tables(
     graph:Graph,          # The pipeline
     request:UpdateRequest # With its selections
@@ -141,7 +152,7 @@ def chosen_tables(
     if request.full_refresh_all: return tables, {name for name in tables if not keeps(name)}
     return (set(full) | set(refresh) or tables), set(full)
 
-# %% ../../nbs/local/update.ipynb #update-16
+# %% ../../nbs/local/update.ipynb #update-18
 def upstream_flows(
     runtime:lakeflow.Runtime # Analysed
 )->dict[str, set[str]]:      # Flow name -> names of flows that must end before it starts
@@ -151,7 +162,7 @@ def upstream_flows(
     for flow in flows.values(): writers.setdefault(flow.target, set()).add(flow.name)
     return {name: set().union(*[writers.get(table, set()) for table in runtime.analysed[name].reads]) for name in flows}
 
-# %% ../../nbs/local/update.ipynb #update-18
+# %% ../../nbs/local/update.ipynb #update-20
 def reset(
     storage:Storage,      # Where the tables lie
     tables:set[TableName] # Tables to empty
@@ -170,7 +181,7 @@ def reset(
         shutil.rmtree(storage.table_path(name), ignore_errors=True)
     intention.unlink()
 
-# %% ../../nbs/local/update.ipynb #update-20
+# %% ../../nbs/local/update.ipynb #update-22
 def create_table(
     runtime:lakeflow.Runtime, # Analysed
     dataset:Dataset,          # A streaming table or materialized view
@@ -190,7 +201,7 @@ def create_table(
     for key, value in dataset.table_properties.items(): builder = builder.property(key, str(value))
     builder.execute()
 
-# %% ../../nbs/local/update.ipynb #update-22
+# %% ../../nbs/local/update.ipynb #update-24
 @dataclass
 class Run:
     "One update while it runs."
@@ -199,7 +210,7 @@ class Run:
     locks:dict=field(default_factory=dict) # AUTO CDC target -> lock: its flows commit one after the other
     stopping:threading.Event=field(default_factory=threading.Event) # Set by Ctrl-C
 
-# %% ../../nbs/local/update.ipynb #update-24
+# %% ../../nbs/local/update.ipynb #update-26
 def follow(
     run:Run,        # The update
     flow:Flow,      # Its flow
@@ -220,7 +231,7 @@ def follow(
         told = len(progress)
         if ended: return progress
 
-# %% ../../nbs/local/update.ipynb #update-25
+# %% ../../nbs/local/update.ipynb #update-27
 def append(
     run:Run,                          # The update
     flow:Flow,                        # A flow of kind 'append'
@@ -234,7 +245,7 @@ def append(
     if dataset.kind == 'sink': return observed(evaluation, follow(run, flow, *sink_writer(run, dataset, writer)))
     return observed(evaluation, follow(run, flow, writer.format('delta').option('mergeSchema', 'true'), run.runtime.storage.table_path(flow.target)))
 
-# %% ../../nbs/local/update.ipynb #update-26
+# %% ../../nbs/local/update.ipynb #update-28
 def append_once(
     run:Run,                       # The update
     flow:Flow,                     # An append flow with `once=True`
@@ -252,7 +263,7 @@ def append_once(
     (folder/'done').touch()
     return batch_observed(run.runtime.spark, evaluation)
 
-# %% ../../nbs/local/update.ipynb #update-27
+# %% ../../nbs/local/update.ipynb #update-29
 def sink_writer(
     run:Run,         # The update
     dataset:Dataset, # A sink
@@ -270,7 +281,7 @@ def sink_writer(
     if sink['format'] == 'delta': writer = writer.option('mergeSchema', 'true')
     return writer.format(sink['format']).options(**options), path
 
-# %% ../../nbs/local/update.ipynb #update-28
+# %% ../../nbs/local/update.ipynb #update-30
 def complete(
     run:Run,                       # The update
     flow:Flow,                     # A flow of kind 'complete'
@@ -285,10 +296,10 @@ def complete(
     writer.save(str(run.runtime.storage.table_path(flow.target)))
     return batch_observed(run.runtime.spark, evaluation)
 
-# %% ../../nbs/local/update.ipynb #update-29
+# %% ../../nbs/local/update.ipynb #update-31
 CHANGES = 'changes of AUTO CDC' # Name of the counters of upserts and deletes
 
-# %% ../../nbs/local/update.ipynb #update-30
+# %% ../../nbs/local/update.ipynb #update-32
 def apply_changes(
     run:Run,                       # The update
     flow:Flow,                     # A flow of kind 'auto_cdc'
@@ -310,7 +321,7 @@ def apply_changes(
     except StreamingQueryException as error: raise (failed[0] if failed else error) from error
     return observed(evaluation, progress) | {CHANGES: [each.observedMetrics[CHANGES] for each in progress if CHANGES in each.observedMetrics]}
 
-# %% ../../nbs/local/update.ipynb #update-32
+# %% ../../nbs/local/update.ipynb #update-34
 def observed(
     evaluation:lakeflow.Evaluation, # With the names of its counters
     progress:list                   # Progress of a stream
@@ -318,7 +329,7 @@ def observed(
     "Collect a stream's counters."
     return {dataset: [each.observedMetrics[name] for each in progress if name in each.observedMetrics] for dataset, name in evaluation.observed.items()}
 
-# %% ../../nbs/local/update.ipynb #update-33
+# %% ../../nbs/local/update.ipynb #update-35
 def batch_observed(
     spark:SparkSession,            # Ran the batch
     evaluation:lakeflow.Evaluation # With its observations
@@ -328,7 +339,7 @@ def batch_observed(
     spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty() # the counters arrive by Spark's listener
     return {dataset: [each.get] if each._jo.future().isCompleted() else [] for dataset, each in observations.items()}
 
-# %% ../../nbs/local/update.ipynb #update-34
+# %% ../../nbs/local/update.ipynb #update-36
 def flow_result(
     run:Run,       # The update
     flow:Flow,     # A flow that has completed
@@ -346,14 +357,26 @@ def flow_result(
     if changes is not None: written = upserted + deleted
     return FlowResult(flow.name, str(flow.target), 'COMPLETED', written or 0, upserted, deleted, dropped, tuple(rules), seconds)
 
-# %% ../../nbs/local/update.ipynb #update-36
+# %% ../../nbs/local/update.ipynb #update-38
+def causes(
+    error:BaseException # Raised by Spark or by Python
+)->list[str]:           # Its message and those of its causes, the JVM's too, outermost first
+    "Unwrap an exception."
+    found, java = [str(error)], getattr(error, '_origin', None) or getattr(error, 'java_exception', None)
+    while java is not None and len(found) < 20:
+        found.append(str(java.getMessage()))
+        java = java.getCause()
+    return found + (causes(error.__cause__) if error.__cause__ is not None else [])
+
+# %% ../../nbs/local/update.ipynb #update-39
 def reason(
     flow:Flow,           # The flow that failed
     error:BaseException, # What was raised
     sources:set[str]     # The user's files
 )->str:                  # For a reader
     "Say why a flow failed: a broken rule, a changed source, a fault in the user's code, or what Spark says."
-    text = str(error)
+    chain = causes(error)
+    text = '\n'.join(chain)
     raised = re.search(rf'USER_RAISED_EXCEPTION\] ((?:{VIOLATION}|AUTO CDC:).*?)(?: SQLSTATE.*)?$', text, re.M)
     if raised: return f'{flow.location}: {flow.target}: {raised[1]}'
     for code in ('DELTA_SOURCE_TABLE_IGNORE_CHANGES', 'DELTA_SOURCE_IGNORE_DELETE'):
@@ -363,9 +386,10 @@ def reason(
         return f'{flow.location}: {flow.name} streams from a table that was rebuilt; rebuild this one too: cdc run … --full-refresh {flow.target.table}'
     wrong = source.user_error(error, sources)
     wrong.location = wrong.location or flow.location
+    if isinstance(error, StreamingQueryException): wrong.message = source.describe(RuntimeError(chain[-1])).removeprefix('RuntimeError: ')
     return str(wrong)
 
-# %% ../../nbs/local/update.ipynb #update-37
+# %% ../../nbs/local/update.ipynb #update-40
 def run_flow(
     run:Run,  # The update
     flow:Flow # A flow whose sources are up to date
@@ -396,7 +420,7 @@ def run_flow(
     tell(result.status, 'INFO' if result.status == 'COMPLETED' else 'WARN', result=result)
     return result
 
-# %% ../../nbs/local/update.ipynb #update-39
+# %% ../../nbs/local/update.ipynb #update-42
 def rules_for(
     dataset:Dataset, # The target
     flow:Flow        # A flow into it
@@ -410,7 +434,7 @@ def rules_for(
         return replace(rule, constraint=F.coalesce(deletes, F.lit(False)) | constraint)
     return replace(dataset, expectations=tuple(map(spared, dataset.expectations)))
 
-# %% ../../nbs/local/update.ipynb #update-40
+# %% ../../nbs/local/update.ipynb #update-43
 def progress_details(
     result:FlowResult # A flow that has completed
 )->dict:              # `metrics` and `data_quality` of a `flow_progress` event
@@ -419,7 +443,7 @@ def progress_details(
     rules = [vars(each) for each in result.expectations]
     return {'metrics': metrics, 'data_quality': {'dropped_records': result.dropped_records, 'expectations': rules}}
 
-# %% ../../nbs/local/update.ipynb #update-42
+# %% ../../nbs/local/update.ipynb #update-45
 def run_flows(
     run:Run,                      # The update
     upstream:dict[str, set[str]], # Flow name -> flows that come before it
@@ -446,7 +470,7 @@ def run_flows(
                 settle(future.result())
     return list(results.values())
 
-# %% ../../nbs/local/update.ipynb #update-43
+# %% ../../nbs/local/update.ipynb #update-46
 def skipped(
     run:Run,          # The update
     flow:Flow,        # A flow that cannot run
@@ -457,7 +481,7 @@ def skipped(
     run.log.record('flow_progress', why, 'WARN', flow_name=flow.name, dataset_name=str(flow.target), details={'flow_progress': {'status': 'SKIPPED'}})
     return FlowResult(flow.name, str(flow.target), 'SKIPPED', error=why)
 
-# %% ../../nbs/local/update.ipynb #update-44
+# %% ../../nbs/local/update.ipynb #update-47
 def wait_or_stop(
     run:Run,     # The update
     running:dict # Futures of running flows
@@ -470,7 +494,7 @@ def wait_or_stop(
         run.runtime.spark.sparkContext.cancelAllJobs()
         return wait(running).done
 
-# %% ../../nbs/local/update.ipynb #update-46
+# %% ../../nbs/local/update.ipynb #update-49
 def analyse_all(
     runtime:lakeflow.Runtime # With its graph declared
 )->None:
@@ -484,7 +508,7 @@ def analyse_all(
     if len(wrongs) == 1: raise wrongs[0]
     if wrongs: raise PipelineError(f'{len(wrongs)} mistakes in this pipeline\n  ' + '\n  '.join(map(str, wrongs)))
 
-# %% ../../nbs/local/update.ipynb #update-47
+# %% ../../nbs/local/update.ipynb #update-50
 def run_update(
     request:UpdateRequest,                   # What to run
     listener:Callable[[dict], None]|None=None # Called with every event as it happens
@@ -502,7 +526,7 @@ def run_update(
             log.record('update_progress', f'Update {update_id[:8]} is FAILED.', 'ERROR', details={'update_progress': {'state': 'FAILED'}}, error=error)
             raise
 
-# %% ../../nbs/local/update.ipynb #update-48
+# %% ../../nbs/local/update.ipynb #update-51
 def _run(
     request:UpdateRequest, # What to run
     storage:Storage,       # Where
@@ -535,7 +559,7 @@ def _run(
     error = next((each.error for each in flows if each.status == 'FAILED'), None)
     return UpdateResult(log.update_id, ended, tuple(flows), error, graph, reads, tuple(graph.warnings))
 
-# %% ../../nbs/local/update.ipynb #update-49
+# %% ../../nbs/local/update.ipynb #update-52
 def set_up(
     runtime:lakeflow.Runtime, # Analysed
     log:EventLog,             # Takes the events
@@ -555,13 +579,14 @@ def set_up(
     runtime.analysing = False
     return Run(runtime, log, {flow.target: threading.Lock() for flow in graph.flows.values()})
 
-# %% ../../nbs/local/update.ipynb #update-50
+# %% ../../nbs/local/update.ipynb #update-53
 @contextmanager
 def session(
     request:UpdateRequest # With master and configuration
 ):
     "The session of an update, with the pipeline's configuration."
-    spark = local_spark(request.master)
+    log = None if request.dry_run else Path(request.storage)/'logs'/'spark.log'
+    spark = local_spark(request.master, log=log)
     before = {key: spark.conf.get(key, None) for key in request.configuration}
     try:
         for key, value in request.configuration.items():

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 COLUMNS = ("iata", "name", "city", "subd", "country", "elevation", "tz")  # values as they are in airports.csv: text, "" for unknown
@@ -24,7 +25,7 @@ def snapshot(wheel: Path) -> dict[str, list[str]]:
 def times_changed(icao: str, snapshots: list[dict]) -> int:
     "In how many releases an airport appears, changes or disappears, the first release aside."
     states = [found.get(icao) for found in snapshots]
-    return sum(before != after for before, after in zip(states, states[1:]))
+    return sum(before != after for before, after in pairwise(states))
 
 
 def every(keys: list[str], count: int) -> list[str]:
@@ -68,6 +69,7 @@ if __name__ == "__main__":
     found = [snapshot(wheel) for wheel in wheels]
     keys = sample(found)
     # sorted by airport, so that rows which hardly differ lie side by side and compress well
-    rows = [[icao, release, *found[index][icao]] for icao in keys for index, release in enumerate(RELEASES) if icao in found[index]]
+    by_release = dict(zip(RELEASES, found))
+    rows = [[icao, release, *by_release[release][icao]] for icao in keys for release in RELEASES if icao in by_release[release]]
     write("airports_snapshots.json.gz", rows)
     write("airports_changes.json.gz", changes(keys, found))
