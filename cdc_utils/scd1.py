@@ -16,7 +16,7 @@ try:
     from pyspark.sql import Column, DataFrame, Window, functions as F
     from pyspark.sql.types import ArrayType, CalendarIntervalType, DataType, MapType, StructType, VariantType
 except ImportError as error:
-    raise ImportError("cdc_utils.scd1 needs pyspark, which Databricks brings; elsewhere: pip install 'cdc-utils[local]'") from error
+    raise ImportError("cdc_utils.scd1 needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'") from error
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-08
 SEQUENCE = '__sequence' # Hidden column: where the event stands among the events of its key

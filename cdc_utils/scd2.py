@@ -11,7 +11,7 @@ from collections.abc import Sequence
 # %% ../nbs/05_scd2.ipynb #05-scd2-03
 try: from pyspark.sql import Column, DataFrame, Window, functions as F
 except ImportError as error:
-    raise ImportError("cdc_utils.scd2 needs pyspark, which Databricks brings; elsewhere: pip install 'cdc-utils[local]'") from error
+    raise ImportError("cdc_utils.scd2 needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'") from error
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-04
 from .scd1 import DELETED, SEQUENCE, column, comparable, events, one_event_per_sequence, resolved
@@ -63,7 +63,8 @@ def versions(
         return F.last(F.when(test, value), ignorenulls=True).over(newest_first.rowsBetween(Window.unboundedPreceding, until))
     bounds = {START_AT: F.col(SEQUENCE), END_AT: nearest(F.col('__opens') | F.col(DELETED), F.col(SEQUENCE), -1)}
     if untracked: bounds[LATEST] = nearest(F.col('__last'), F.struct(*map(column, untracked)), Window.currentRow)
-    return marked.select(*map(column, own.columns), *[F.when(F.col('__opens'), value).alias(name) for name, value in bounds.items()])
+    annotations = [F.when(F.col('__opens'), value).alias(name) for name, value in bounds.items()]
+    return marked.select(*map(column, own.columns), *annotations)
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-26
 def visible(

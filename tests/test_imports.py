@@ -16,7 +16,7 @@ SPARK_FREE = {'spec', 'customers', 'settings', 'pipeline', 'feed'}
 ALLOWED = {'spec': set(), 'bronze': set(), 'quality': set(), 'silver': {'quality'}, 'scd1': {'spec'}, 'scd2': {'spec', 'scd1'},
            'gold': set(), 'customers': {'spec'}, 'settings': set(), 'feed': set(), 'workspace': {'spec'},
            'pipeline': {'spec', 'bronze', 'quality', 'silver', 'scd1', 'scd2', 'gold'}}
-MAY_IMPORT_LOCAL = {'cli'}
+MAY_IMPORT_LOCAL = {'cli', 'checks'} # checks: only where there is no session, which on Databricks there always is
 
 
 def imports(source, module, only_top_level=False):

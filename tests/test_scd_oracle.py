@@ -33,6 +33,16 @@ def spark():
     return local_spark()
 
 
+@pytest.fixture(scope="module")
+def tiny(spark):
+    "A session for frames so small that compiling a query costs more than interpreting it."
+    session = spark.newSession()
+    for option in ("codegen.wholeStage", "adaptive.enabled"): session.conf.set(f"spark.sql.{option}", "false")
+    session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    session.conf.set("spark.sql.shuffle.partitions", "1")
+    return session
+
+
 # The oracle: rows are (story, id, name, city, points, op, at)
 
 def rank(event):
@@ -123,14 +133,14 @@ def as_told(spark, rows):
 
 
 randomness = st.integers(0, 2**32).map(random.Random)
-few = settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @few
 @given(randomness)
-def test_whole_feeds(spark, choose):
+def test_whole_feeds(tiny, choose):
     stories = [random_story(choose, number) for number in range(STORIES)]
-    changes = frame_of(spark, [event for story in stories for event in story])
+    changes = frame_of(tiny, [event for story in stories for event in story])
     flat = [event for story in stories for event in story]
     current = scd1.current_rows(changes, KEYS, "at", DELETE, COLUMNS).collect()
     assert_same(stories, replay(flat, None)[0], current, "SCD1")
@@ -142,7 +152,7 @@ def test_whole_feeds(spark, choose):
 
 @few
 @given(randomness)
-def test_batches(spark, choose):
+def test_batches(tiny, choose):
     "Applied in batches, each over what the last one left, only the touched keys recomputed."
     stories = [random_story(choose, number) for number in range(STORIES)]
     told = [event for story in stories for event in story]
@@ -153,10 +163,10 @@ def test_batches(spark, choose):
         batch = [event for batches in cut if turn < len(batches) for event in batches[turn]]
         if not batch: continue
         choose.shuffle(batch)
-        touched, fresh = {event[:2] for event in batch}, events_of(spark, batch)
-        past = as_told(spark, [newest[key] for key in touched if key in newest])
+        touched, fresh = {event[:2] for event in batch}, events_of(tiny, batch)
+        past = as_told(tiny, [newest[key] for key in touched if key in newest])
         for row in scd1.newest_events(past.unionByName(fresh), KEYS).collect(): newest[tuple(row[:2])] = tuple(row)
-        past = as_told(spark, [row for key in touched for row in stored[key]])
+        past = as_told(tiny, [row for key in touched for row in stored[key]])
         annotated = scd2.versions(past.unionByName(fresh), KEYS, tracked).cache()
         for key in touched: stored[key], shown[key] = [], []
         for row in annotated.select(OWN).collect(): stored[tuple(row[:2])].append(tuple(row))
@@ -169,17 +179,17 @@ def test_batches(spark, choose):
 
 @few
 @given(randomness)
-def test_annotations_depend_on_the_set_of_events_only(spark, choose):
+def test_annotations_depend_on_the_set_of_events_only(tiny, choose):
     "The hidden rows too: shuffled, doubled, cut in two and annotated in between, they are the same."
     stories = [random_story(choose, number) for number in range(STORIES)]
     told = [event for story in stories for event in story]
     tracked = choose.choice(TRACKINGS)
-    whole = [str(row) for row in scd2.versions(events_of(spark, told), KEYS, tracked).collect()]
-    newest = [str(row) for row in scd1.newest_events(events_of(spark, told), KEYS).collect()]
+    whole = [str(row) for row in scd2.versions(events_of(tiny, told), KEYS, tracked).collect()]
+    newest = [str(row) for row in scd1.newest_events(events_of(tiny, told), KEYS).collect()]
     again = told + choose.sample(told, len(told) // 3)
     choose.shuffle(again)
     half = len(again) // 2
-    first, second = events_of(spark, again[:half]), events_of(spark, again[half:])
+    first, second = events_of(tiny, again[:half]), events_of(tiny, again[half:])
     twice = scd2.versions(scd2.versions(first, KEYS, tracked).select(OWN).unionByName(second), KEYS, tracked)
     assert sorted(whole) == sorted(str(row) for row in twice.collect())
     newer = scd1.newest_events(scd1.newest_events(first, KEYS).unionByName(second), KEYS)

@@ -301,7 +301,7 @@ def check(
     graph:Graph # After every source file has been read
 )->None:
     "Refuse an empty pipeline, a flow without its target, a table without a flow, and AUTO CDC mixed with other flows."
-    if not graph.datasets: raise PipelineError('these source files declare no table, view or sink', hint='is this the right folder?')
+    if not graph.datasets and not graph.flows: raise PipelineError('these source files declare no table, view or sink', hint='is this the right folder?')
     flows_of = {}
     for flow in graph.flows.values():
         target = graph.datasets.get(flow.target)

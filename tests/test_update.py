@@ -1,0 +1,246 @@
+"Updates that are wrong, interrupted or repeated: the right words, nothing written, nothing lost."
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cdc_utils.local.errors import PipelineError, UsageError
+from cdc_utils.local.storage import Storage, TableName, locked
+from cdc_utils.local.tables import read_table
+from cdc_utils.local.update import UpdateRequest, run_update
+
+LANDED = """
+from pyspark import pipelines as dp
+@dp.table
+def landed():
+    files = spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json')
+    return files.schema('id int, city string, at int, op string').load('/Volumes/main/default/raw/moves')
+"""
+HISTORY = """
+from pyspark import pipelines as dp
+dp.create_streaming_table('moves')
+dp.create_auto_cdc_flow('moves', 'landed', ['id'], 'at', apply_as_deletes="op = 'D'", except_column_list=['op', 'at'], stored_as_scd_type=2)
+"""
+
+
+class Pipeline:
+    "A folder of sources and a storage folder."
+    def __init__(self, folder):
+        self.sources, self.storage = folder/'transformations', Storage(folder/'storage')
+        self.sources.mkdir()
+    def write(self, **files):
+        for name, text in files.items(): (self.sources/f'{name}.py').write_text(text.lstrip())
+        return self
+    def land(self, name, *events):
+        landing = self.storage.root/'Volumes/main/default/raw/moves'
+        landing.mkdir(parents=True, exist_ok=True)
+        (landing/f'{name}.json').write_text(''.join(json.dumps(dict(zip(('id', 'city', 'at', 'op'), event))) + '\n' for event in events))
+        return self
+    def request(self, **options): return UpdateRequest((str(self.sources),), self.storage.root, **options)
+    def run(self, **options): return run_update(self.request(**options))
+    def rows(self, table):
+        found = read_table(self.storage, TableName('main', 'default', table))
+        return sorted((tuple(row.values()) for row in found.to_pylist()), key=str)
+
+
+@pytest.fixture
+def pipeline(tmp_path): return Pipeline(tmp_path)
+
+
+MISTAKES = {
+    'a cycle': ("""
+from pyspark import pipelines as dp
+@dp.materialized_view
+def first(): return spark.read.table('second')
+@dp.materialized_view
+def second(): return spark.read.table('first')
+""", 'wrong.py:2: a cycle: main.default.first reads main.default.second reads main.default.first'),
+    'two declarations': ("""
+import dlt
+@dlt.table
+def one(): return spark.range(1)
+@dlt.table(name='one')
+def again(): return spark.range(1)
+""", 'wrong.py:4: dataset main.default.one is declared twice, first at'),
+    'an unknown table': ("""
+import dlt
+@dlt.table
+def one(): return spark.read.table('ones')
+""", 'wrong.py:3: table ones is neither in this pipeline nor in the storage'),
+    'a misspelt parameter': ("""
+import dlt
+@dlt.table(commnet='x')
+def one(): return spark.range(1)
+""", 'wrong.py:2: table() has no parameter `commnet`; did you mean `comment`?'),
+    'a misspelt CDC parameter': ("""
+from pyspark import pipelines as dp
+dp.create_streaming_table('t')
+dp.create_auto_cdc_flow('t', 's', ['id'], 'at', stored_as_scd_typ=2)
+""", 'wrong.py:3: create_auto_cdc_flow() has no parameter `stored_as_scd_typ`; did you mean `stored_as_scd_type`?'),
+    'a script that fails': ('x = 1\n\nprint(y)\n', "wrong.py:3: NameError: name 'y' is not defined"),
+    'a syntax error': ('import dlt\ndef one(:\n', 'wrong.py:2: SyntaxError'),
+    'a missing module': ('import no_such_module\n', 'wrong.py:1: ModuleNotFoundError'),
+    'an action': ("""
+import dlt
+@dlt.table
+def one(): return spark.range(spark.range(3).count())
+""", 'wrong.py:3: DataFrame.count is an action, inside the dataset function of main.default.one'),
+    'a write': ("""
+import dlt
+@dlt.table
+def one():
+    spark.range(3).write.mode('overwrite').saveAsTable('elsewhere')
+    return spark.range(3)
+""", 'wrong.py:4: DataFrame.write is a write'),
+    'an expectation Spark cannot read': ("""
+import dlt
+@dlt.table
+@dlt.expect('positive', 'amuont > 0')
+def one(): return spark.range(1)
+""", "wrong.py:2: expectation 'positive' of main.default.one"),
+    'a flow without target': ("""
+from pyspark import pipelines as dp
+@dp.append_flow(target='nowhere')
+def f(): return spark.readStream.format('rate').load()
+""", 'wrong.py:2: flow f writes to main.default.nowhere, which is not declared'),
+    'bitemporal': ("""
+from pyspark import pipelines as dp
+dp.create_streaming_table('t')
+dp.create_auto_cdc_flow('t', 's', ['id'], 'at', stored_as_scd_type='bitemporal')
+""", 'bitemporal'),
+}
+
+
+@pytest.mark.parametrize('text, words', MISTAKES.values(), ids=list(MISTAKES))
+def test_mistakes_name_file_and_line_and_write_nothing(pipeline, text, words):
+    pipeline.write(wrong=text)
+    with pytest.raises(PipelineError) as raised: pipeline.run()
+    assert words in str(raised.value)
+    assert raised.value.exit_code == 1
+    assert pipeline.storage.tables() == [] and not (pipeline.storage.root/'checkpoints').exists()
+
+
+def test_every_mistake_is_listed(pipeline):
+    pipeline.write(wrong="""
+import dlt
+@dlt.table
+def one(): return spark.read.table('nobody')
+@dlt.table
+def two(): return spark.range(1).count()
+""")
+    with pytest.raises(PipelineError, match='2 mistakes in this pipeline') as raised: pipeline.run()
+    assert 'table nobody' in str(raised.value) and 'count is an action' in str(raised.value)
+
+
+def test_missing_path_is_wrong_use(pipeline):
+    with pytest.raises(UsageError, match='no_such_folder'): run_update(UpdateRequest(('no_such_folder',), pipeline.storage.root))
+    assert not pipeline.storage.root.exists()
+
+
+def test_dry_run_touches_nothing(pipeline):
+    result = pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Bern', 1, 'U')).run(dry_run=True)
+    assert {name: [str(table) for table in tables] for name, tables in result.reads.items()} == \
+        {'main.default.landed': [], 'main.default.moves': ['main.default.landed']}
+    assert sorted(path.name for path in pipeline.storage.root.iterdir()) == ['Volumes']
+
+
+def test_storage_in_use_is_refused(pipeline):
+    pipeline.write(landed=LANDED).land('1', (1, 'Bern', 1, 'U'))
+    with locked(pipeline.storage.create()), pytest.raises(UsageError, match='is in use by another update'): pipeline.run()
+
+
+def test_late_events_in_a_later_update(pipeline):
+    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (7, 'Lyon', 10, 'U'), (7, 'Oslo', 12, 'U'), (8, 'Rome', 10, 'U'))
+    assert pipeline.run().state == 'COMPLETED'
+    pipeline.land('2', (7, 'Bern', 11, 'U'), (8, None, 13, 'D'), (9, None, 5, 'D'))
+    result = pipeline.run()
+    assert pipeline.rows('moves') == [(7, 'Bern', 11, 12), (7, 'Lyon', 10, 11), (7, 'Oslo', 12, None), (8, 'Rome', 10, 13)]
+    flow = next(flow for flow in result.flows if flow.dataset == 'main.default.moves')
+    assert (flow.num_upserted_rows, flow.num_deleted_rows) == (1, 2)
+    pipeline.land('3', (9, 'Kyiv', 4, 'U'))
+    pipeline.run()
+    assert (9, 'Kyiv', 4, 5) in pipeline.rows('moves')
+
+
+@pytest.mark.parametrize('event', [(None, 'Bern', 1, 'U'), (1, 'Bern', None, 'U')], ids=['key', 'sequence'])
+def test_null_key_or_sequence_fails_and_writes_nothing(pipeline, event):
+    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (2, 'Oslo', 1, 'U'), event)
+    result = pipeline.run()
+    assert result.state == 'FAILED' and 'moves.py:' in result.error and 'is NULL in the row' in result.error
+    assert pipeline.rows('moves') == []
+
+
+def test_changed_declaration_is_refused_and_full_refresh_mends_it(pipeline):
+    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Bern', 1, 'U'), (1, 'Oslo', 2, 'U')).run()
+    before = pipeline.rows('moves')
+    pipeline.write(moves=HISTORY.replace('stored_as_scd_type=2', 'stored_as_scd_type=1'))
+    with pytest.raises(PipelineError, match='--full-refresh moves'): pipeline.run()
+    assert pipeline.rows('moves') == before
+    assert pipeline.run(full_refresh=('moves',)).state == 'COMPLETED'
+    assert pipeline.rows('moves') == [(1, 'Oslo')]
+
+
+def test_reset_not_allowed(pipeline):
+    protected = LANDED.replace('@dp.table', "@dp.table(table_properties={'pipelines.reset.allowed': 'false'})")
+    pipeline.write(landed=protected, moves=HISTORY).land('1', (1, 'Bern', 1, 'U')).run()
+    with pytest.raises(UsageError, match='pipelines.reset.allowed'): pipeline.run(full_refresh=('landed',))
+    result = pipeline.run(full_refresh_all=True)
+    assert {flow.dataset.split('.')[-1]: flow.num_output_rows for flow in result.flows} == {'landed': 0, 'moves': 1}
+
+
+def test_changed_row_in_a_streaming_source_is_refused(pipeline):
+    from delta.tables import DeltaTable
+
+    from cdc_utils.local.session import local_spark
+    reader = "import dlt\n@dlt.table\ndef reader(): return dlt.read_stream('landed')\n"
+    pipeline.write(landed=LANDED, reader=reader).land('1', (1, 'Bern', 1, 'U')).run()
+    path = str(pipeline.storage.table_path(TableName('main', 'default', 'landed')))
+    DeltaTable.forPath(local_spark(), path).update(set={'city': "'Oslo'"})
+    result = pipeline.run()
+    assert result.state == 'FAILED' and 'a streaming source must only grow' in result.error
+
+
+def test_new_column_reaches_the_history(pipeline):
+    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Bern', 1, 'U')).run()
+    pipeline.write(landed=LANDED.replace('op string', 'op string, country string'))
+    landing = pipeline.storage.root/'Volumes/main/default/raw/moves'
+    (landing/'2.json').write_text('{"id": 1, "city": "Oslo", "at": 2, "op": "U", "country": "NO"}\n')
+    assert pipeline.run().state == 'COMPLETED'
+    assert pipeline.rows('moves') == [(1, 'Bern', None, 1, 2), (1, 'Oslo', 'NO', 2, None)]
+
+
+COMMAND = [sys.executable, '-m', 'cdc_utils.cli', 'run']
+
+
+def wait_for(condition, seconds):
+    "Wait until something is there; fails the test when it does not come."
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, 'it did not come in time'
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_update_is_continued_by_the_next(pipeline, sign):
+    pipeline.write(landed=LANDED.replace("'json')", "'json').option('cloudFiles.maxFilesPerTrigger', 1)"), moves=HISTORY)
+    events = [(key, f'city {number}', number, 'U') for number in range(12) for key in range(20)]
+    for number in range(12): pipeline.land(f'{number:02}', *events[number*20:(number + 1)*20])
+    update = subprocess.Popen([*COMMAND, str(pipeline.sources), '--storage', str(pipeline.storage.root)], stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, start_new_session=True, env=os.environ | {'PYTHONUNBUFFERED': '1'})
+    commits = pipeline.storage.root/'checkpoints/main/default/landed/main.default.landed/checkpoint/commits'
+    try:
+        wait_for(lambda: (commits/'1').exists(), 240)
+        if sign == signal.SIGINT: update.send_signal(sign)
+        else: os.killpg(update.pid, sign)
+        update.wait(120)
+    finally:
+        if update.poll() is None: os.killpg(update.pid, signal.SIGKILL)
+    if sign == signal.SIGINT: assert update.returncode == 130, update.stderr.read().decode()[-2000:]
+    assert pipeline.run().state == 'COMPLETED'
+    assert len(pipeline.rows('landed')) == len(events)
+    assert pipeline.rows('moves') == sorted(((key, city, at, at + 1 if at < 11 else None) for key, city, at, _ in events), key=str)
