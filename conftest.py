@@ -3,6 +3,7 @@ import os
 
 from nbdev.config import get_config
 from nbdev.test import nb_test_cells
+from nbformat import from_dict
 
 os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
 
@@ -10,7 +11,7 @@ os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as u
 def without_text(outputs):
     "Outputs that have HTML, without their plain text: that of a Spark frame is its rows or its type, as the kernel happens to ask first"
     def shown(data): return {kind: value for kind, value in data.items() if kind != "text/plain"} if "text/html" in data else data
-    return [{**output, "data": shown(output["data"])} if "data" in output else output for output in outputs]
+    return [from_dict({**output, "data": shown(output["data"])}) if "data" in output else output for output in outputs]
 
 
 def compare_html(compare):

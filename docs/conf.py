@@ -1,4 +1,5 @@
 "Sphinx reads what docs/stage.py made of the notebooks. No page needs the network."
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -17,6 +18,7 @@ nb_merge_streams = True
 nb_output_stderr = "remove"
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+suppress_warnings = ["misc.highlighting_failure"]  # an example of corrupt JSON is not JSON
 numfig = True
 default_role = "py:obj"  # `name` in a docstring links to the object
 add_module_names = False
@@ -29,15 +31,23 @@ html_css_files = ["custom.css"]
 html_copy_source = False
 
 
+def markup(text):
+    "Markdown's `code` as reStructuredText: a name links where it can, the rest is literal, and what follows may touch it"
+    def marked(found): return rf"\ `{found[1]}`\ " if re.fullmatch(r"[A-Za-z_][\w.]*", found[1]) else rf"\ ``{found[1]}``\ "
+    parts = re.split(r"(`+[^`]+`+)", text.replace("\\", "\\\\"))
+    return "".join(re.sub(r"^`+([^`]+)`+$", marked, part) if part.startswith("`") else re.sub(r"([*|_`])", r"\\\1", part) for part in parts)
+
+
 def add_docments(app, what, name, obj, options, lines):
     "Comments beside parameters (fastcore's docments) become field lists"
+    lines[:] = [line[:len(line) - len(line.lstrip())] + markup(line.lstrip()) for line in lines]
     if what not in ("function", "method", "class"): return
     try: described = docments(obj, full=True)
     except (TypeError, ValueError, OSError): return  # an object without a signature or a source
     fields = []
     for parameter, value in described.items():
         if parameter == "self" or not value.docment: continue
-        text = " ".join(value.docment.split())
+        text = markup(" ".join(value.docment.split()))
         fields.append(f":returns: {text}" if parameter == "return" else f":param {parameter}: {text}")
     if fields: lines += ["", *fields, ""]
 

@@ -3,6 +3,7 @@
     python docs/stage.py FOLDER"""
 import ast
 import importlib
+import json
 import re
 import shutil
 import sys
@@ -39,6 +40,13 @@ def page(path):
     return str(nbpath2html(PurePosixPath(path)).with_suffix(""))
 
 
+def module_of(path):
+    "The module that a notebook exports to, or None"
+    sources = ["".join(cell["source"]) for cell in json.loads(Path(path).read_text())["cells"]]
+    found = re.search(r"^#\|\s*default_exp\s+(\S+)", "\n".join(sources), re.M)
+    return f"{CONFIG.lib_path.name}.{found[1]}" if found else None
+
+
 def prose(text, module=None):
     "Markdown: `name` links to the object, @fig-x to the figure, Quarto's callouts and notebook links become Sphinx's"
     def link(found):
@@ -52,7 +60,7 @@ def prose(text, module=None):
             line = re.sub(r"(?<![`{}\w\[])`([A-Za-z_][\w.]*)(?:\(\))?`(?![`\]])", link, line)
             line = re.sub(r"(?<![\w`])@((?:fig|tbl)-[\w-]+)", r"{numref}`\1`", line)
             line = re.sub(r"^:::\s*\{\.callout-(\w+)[^}]*\}", r":::{\1}", line)
-            line = re.sub(r"\]\((?!\w+:)([^)#]+)\.ipynb(#[^)]*)?\)", lambda found: f"]({page(found[1] + '.ipynb')}.ipynb{found[2] or ''})", line)
+            line = re.sub(r"\]\((?!\w+:)([^)#]+)\.(?:ipynb|html)(#[^)]*)?\)", lambda found: f"]({page(found[1] + '.ipynb')}.ipynb{found[2] or ''})", line)
         lines.append(line)
     return "\n".join(lines)
 
@@ -63,9 +71,7 @@ class to_myst(Processor):
     def begin(self):
         front = getattr(self.nb, "frontmatter_", {})
         self.nb.cells = [cell for cell in self.nb.cells if cell.cell_type != "raw"]
-        exported = re.search(r"#\|\s*default_exp\s+(\S+)", "\n".join(cell.source for cell in self.nb.cells))
-        self.module = f"{CONFIG.lib_path.name}.{self.nb.default_exp_}" if getattr(self.nb, "default_exp_", None) else \
-            f"{CONFIG.lib_path.name}.{exported[1]}" if exported else None
+        self.module = module_of(self.nb.path_)
         if front.get("title"):
             description = f"\n\n*{front['description']}*" if front.get("description") else ""
             self.nb.cells.insert(0, mk_cell(f"# {front['title']}{description}", "markdown"))

@@ -108,6 +108,18 @@ from pyspark import pipelines as dp
 @dp.append_flow(target='nowhere')
 def f(): return spark.readStream.format('rate').load()
 """, 'wrong.py:2: flow f writes to main.default.nowhere, which is not declared'),
+    'a stream from a materialized view': ("""
+import dlt
+@dlt.table
+def batch(): return spark.range(1)
+@dlt.table
+def stream(): return dlt.read_stream('batch')
+""", 'wrong.py:5: main.default.batch is a materialized view'),
+    'partitioned by every column': ("""
+import dlt
+@dlt.table(partition_cols=['id'])
+def one(): return spark.range(1)
+""", 'wrong.py:2: main.default.one: `partition_cols` names every column'),
     'bitemporal': ("""
 from pyspark import pipelines as dp
 dp.create_streaming_table('t')
@@ -214,7 +226,7 @@ def test_new_column_reaches_the_history(pipeline):
     assert pipeline.rows('moves') == [(1, 'Bern', None, 1, 2), (1, 'Oslo', 'NO', 2, None)]
 
 
-COMMAND = [sys.executable, '-m', 'cdc_utils.cli', 'run']
+COMMAND = [str(Path(sys.executable).with_name('cdc')), 'run']
 
 
 def wait_for(condition, seconds):

@@ -629,6 +629,7 @@ def lay_out(
             hint='give the types as cloudFiles.schemaHints, or leave the mode out')
     if known['format'] in FIXED: schema, mode = schema or StructType.fromDDL(FIXED[known['format']]), 'none'
     inferring = schema is None
+    if inferring and known['format'] == 'csv': known.setdefault('header', 'true') # without declared columns, files are assumed to have headers
     after = Known(before.schema, before.files, before.started or time.time())
     if inferring: after = evolve(spark, path, known, after, streaming)
     elif mode == 'failonnewcolumns' and list_files(spark, path, known, streaming):

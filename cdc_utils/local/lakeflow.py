@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['ACTIONS', 'WRITES', 'read_stored', 'Evaluation', 'Runtime', 'read_name', 'stand_in', 'read_view', 'with_expectations',
-           'evaluate', 'flow_frame', 'analyse', 'settle', 'check_rules', 'check_view', 'target_schema', 'schema_of',
-           'load_files', 'autoloader_key', 'run_query', 'use', 'harmless', 'relation_frame', 'installed', 'declaring']
+           'evaluate', 'flow_frame', 'analyse', 'settle', 'check_rules', 'check_layout', 'check_view', 'target_schema',
+           'schema_of', 'load_files', 'autoloader_key', 'run_query', 'with_metadata', 'use', 'harmless',
+           'relation_frame', 'installed', 'declaring']
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-03
 import builtins
@@ -37,7 +38,7 @@ from . import autoloader
 from .errors import PipelineError
 from .expectations import enforce
 from .graph import Dataset, Flow, Graph
-from .relations import is_query, relations, substitute
+from .relations import is_query, relations, substitute, tokens
 from .source import describe, user_error
 from .storage import Storage, TableName, localize
 
@@ -169,7 +170,11 @@ def read_name(
             if evaluation is not None: evaluation.reads.add(name)
             if dataset.kind == 'sink': raise PipelineError(f'{name} is a sink and cannot be read', hint='read the table that feeds it')
             if dataset.kind == 'view': return read_view(runtime, dataset, streaming, evaluation)
-            if runtime.analysing: return stand_in(spark, schema_of(runtime, name), streaming).alias(name.table)
+            if runtime.analysing:
+                frame = stand_in(spark, schema_of(runtime, name), streaming).alias(name.table)
+                if not streaming or graph.datasets[name].kind != 'materialized_view': return frame
+                raise PipelineError(f'{name} is a materialized view, which is computed anew and cannot be streamed from',
+                    hint='read it with spark.read, or declare it as a streaming table')
         path = runtime.storage.table_path(name)
         if (path/'_delta_log').is_dir(): return read_stored(spark, path, streaming, options).alias(name.table)
         if '.' not in text and spark._jsparkSession.catalog().tableExists(text): return spark.table(text)
@@ -270,6 +275,7 @@ def analyse(
     flow = settle(runtime.graph, flow, frame.isStreaming)
     runtime.analysed[flow.name], runtime.source_columns[flow.name] = evaluation, frame.schema
     check_rules(runtime.graph.datasets[flow.target], frame)
+    check_layout(runtime.graph.datasets[flow.target], frame.schema.names)
     try: columns = [target_schema(runtime, flow, frame.schema), runtime.schemas.get(flow.target, StructType())]
     except (AnalysisException, ValueError) as wrong: raise PipelineError(f'{flow.target}: {describe(wrong)}', flow.location) from None
     runtime.schemas[flow.target] = StructType(list({column.name.lower(): column for each in columns for column in each}.values()))
@@ -305,6 +311,20 @@ def check_rules(
             raise PipelineError(f'expectation {rule.name!r} of {dataset.name}: {describe(wrong)}', dataset.location) from None
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-35
+def check_layout(
+    dataset:Dataset,   # With `partition_cols` and `cluster_by`
+    columns:list[str]  # Columns its query brings
+)->None:
+    "Refuse to partition or cluster by a column that is not there, or to partition by all."
+    known = {name.lower() for name in columns}
+    for field in ('partition_cols', 'cluster_by'):
+        for name in getattr(dataset, field):
+            if name.split('.')[0].strip('`').lower() not in known:
+                raise PipelineError(f'{dataset.name}: `{field}` names {name}, which its query does not have', dataset.location, f'it has {", ".join(columns)}')
+    if dataset.partition_cols and known <= {name.lower() for name in dataset.partition_cols}:
+        raise PipelineError(f'{dataset.name}: `partition_cols` names every column', dataset.location, 'leave one that is stored')
+
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-36
 def check_view(
     runtime:Runtime, # The update
     dataset:Dataset  # A view, read by a flow or not
@@ -313,7 +333,7 @@ def check_view(
     evaluation = Evaluation(Flow(str(dataset.name), dataset.name, 'view'), views=[dataset.name])
     check_rules(dataset, evaluate(runtime, dataset.query, evaluation, dataset))
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-36
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-37
 def target_schema(
     runtime:Runtime,  # The update
     flow:Flow,        # A flow
@@ -326,7 +346,7 @@ def target_schema(
     from cdc_utils.local.autocdc import shown_schema
     return shown_schema(runtime.spark, flow, source)
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-37
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-38
 def schema_of(
     runtime:Runtime, # The update
     name:TableName   # A table of its graph
@@ -336,7 +356,7 @@ def schema_of(
     if name not in runtime.schemas: raise PipelineError(f'{name} has no flow', runtime.graph.datasets[name].location)
     return runtime.schemas[name]
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-39
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-40
 def load_files(
     runtime:Runtime,       # The update
     path:str,              # A path on this machine
@@ -352,7 +372,7 @@ def load_files(
         folder = runtime.storage.flow_path(flow.target, flow.name)/'schemas'/autoloader_key(path) if flow and runtime.keep_schemas else None
         return autoloader.read_stream(runtime.spark, path, options, schema, folder, warn=runtime.graph.warn)
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-40
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-41
 def autoloader_key(
     path:str # What a stream reads
 )->str:      # A folder name
@@ -360,7 +380,7 @@ def autoloader_key(
     from hashlib import sha256
     return sha256(path.encode()).hexdigest()[:12]
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-42
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-43
 def run_query(
     runtime:Runtime,   # The update
     original:Callable, # `SparkSession.sql`
@@ -378,9 +398,10 @@ def run_query(
                 raise PipelineError(f'spark.sql({text.strip().split(chr(10))[0][:60]!r}) is not a query',
                     hint='a pipeline declares its tables; run other statements outside it')
             return original(session, text, *args, **kwargs)
-        views = {}
+        text, views = with_metadata(runtime.spark, text), {}
         for relation in relations(runtime.spark, text):
             with _during(evaluation): frame = relation_frame(runtime, relation)
+            if relation.function and '_metadata' in text: frame = frame.select('*', '_metadata')
             runtime.views += 1
             views[relation] = f'__lakeflow_{runtime.views}'
             frame.createOrReplaceTempView(views[relation])
@@ -388,7 +409,26 @@ def run_query(
         finally:
             for view in views.values(): runtime.spark.catalog.dropTempView(view)
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-43
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-45
+def with_metadata(
+    spark:SparkSession, # Parses the text
+    text:str            # A query
+)->str:                 # The same, its `*` leaving out `_metadata` where the query reads files and asks for it
+    "Keep `SELECT *, _metadata.file_path FROM read_files(…)` what it means."
+    files = [relation for relation in relations(spark, text) if relation.function] if '_metadata' in text else []
+    words, stars = tokens(text), set()
+    for relation in files:
+        depth, after = 0, None
+        for word in reversed([word for word in words if word.start < relation.start]):
+            depth += word.says(')') - word.says('(')
+            if depth < 0: break
+            if depth == 0 and word.says('*') and after is not None and after.says(',', 'FROM'): stars.add(word.stop)
+            if depth == 0 and word.says('SELECT'): break
+            after = word
+    for stop in sorted(stars, reverse=True): text = text[:stop] + ' EXCEPT (_metadata)' + text[stop:]
+    return text
+
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-46
 def use(
     runtime:Runtime, # The update
     text:str         # A SQL statement that is no query
@@ -401,7 +441,7 @@ def use(
     else: graph.catalog, graph.schema = parts if len(parts) == 2 else (graph.catalog, parts[0])
     return runtime.spark.createDataFrame([], StructType())
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-44
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-47
 def harmless(
     text:str # A SQL statement that is no query
 )->bool:     # Whether a source file may run it while declaring
@@ -410,7 +450,7 @@ def harmless(
     return words[0] in ('SET', 'USE', 'RESET', 'DECLARE') or words[:2] == ['CREATE', 'TEMPORARY'] or \
         words[:2] in (['CREATE', 'FUNCTION'], ['SHOW', 'TABLES']) or words[:4] == ['CREATE', 'OR', 'REPLACE', 'TEMPORARY']
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-45
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-48
 def relation_frame(
     runtime:Runtime, # The update
     relation:Any     # A `Relation` of the SQL text
@@ -427,7 +467,7 @@ def relation_frame(
     if relation.function == 'read_files': arguments = {'inferColumnTypes': 'true'} | arguments
     return load_files(runtime, path, arguments, schema, relation.streaming)
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-47
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-50
 def _reader_patches(
     runtime:Runtime # The update
 )->list[tuple]:     # (class, method, replacement)
@@ -450,14 +490,14 @@ def _reader_patches(
         patches += [(reader, name, partial(partial, files)) for name in ('json', 'csv', 'parquet', 'orc', 'text', 'xml') if hasattr(reader, name)]
     return patches
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-48
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-51
 def _method(
     wrapped:Callable # A function or a partial
 )->Callable:         # A plain function, which binds to its instance
     "Make a callable usable as a method."
     return lambda *args, **kwargs: wrapped(*args, **kwargs)
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-49
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-52
 def _file_patches(
     storage:Storage # Where volumes lie
 )->list[tuple]:     # (module, function, replacement)
@@ -473,7 +513,7 @@ def _file_patches(
     names = ('listdir', 'scandir', 'stat', 'lstat', 'mkdir', 'rmdir', 'remove', 'unlink', 'open', 'access')
     return [(builtins, 'open', mapped), (io, 'open', mapped), *[(os, name, mapped) for name in names]]
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-50
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-53
 def _session_patches(
     runtime:Runtime # The update
 )->list[tuple]:     # (class, method, replacement)
@@ -493,7 +533,7 @@ def _session_patches(
     patches += [(ClassicDataFrame, name, partial(_refused, name, 'an action')) for name in ACTIONS]
     return patches
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-51
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-54
 @contextmanager
 def installed(
     runtime:Runtime # The update
@@ -509,7 +549,7 @@ def installed(
             stack.enter_context(mock.patch.object(ClassicDataFrame, name, new))
         yield runtime
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-52
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-55
 @contextmanager
 def declaring():
     "Mark the running of source files, outside any dataset function."

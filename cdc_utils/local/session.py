@@ -153,7 +153,7 @@ SESSION_OPTIONS = {
     'spark.ui.showConsoleProgress': 'false',
     'spark.sql.repl.eagerEval.enabled': 'true',
     'spark.driver.memory': '2g',
-    'spark.driver.extraJavaOptions': '-XX:+UseSerialGC -XX:TieredStopAtLevel=1', # half the CPU of a short session
+    'spark.driver.extraJavaOptions': '-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m', # half the CPU of a short session
 }
 LOOPBACK = {'spark.driver.bindAddress': '127.0.0.1', 'spark.driver.host': '127.0.0.1'} # Of a local master: nothing listens beyond this machine
 

@@ -569,7 +569,8 @@ def _set(
     "Read `SET key = value`."
     rest = _text(statement, statement.words[statement.at:])
     key, equals, value = rest.partition('=')
-    if not equals or not re.fullmatch(r'`[^`]+`|[\w.:-]+', key.strip()): statement.fail(f'SET {rest} is not supported', 'write SET key = value')
+    if not equals and re.fullmatch(r'[\w.:-]*', key.strip()): return reading.graph.warn(f'SET {rest} shows nothing in an update')
+    if not re.fullmatch(r'`[^`]+`|[\w.:-]+', key.strip()): statement.fail(f'SET {rest} is not supported', 'write SET key = value')
     value = value.strip()
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in '\'"'
     reading.scope.settings[key.strip().strip('`')] = value[1:-1] if quoted else value

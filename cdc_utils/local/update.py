@@ -28,7 +28,7 @@ from typing import Any
 from unittest import mock
 
 # %% ../../nbs/local/update.ipynb #update-04
-from pyspark.errors import StreamingQueryException
+from pyspark.errors import AnalysisException, StreamingQueryException
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
@@ -199,7 +199,8 @@ def create_table(
     if dataset.partition_cols: builder = builder.partitionedBy(*dataset.partition_cols)
     if dataset.cluster_by: builder = builder.clusterBy(*dataset.cluster_by)
     for key, value in dataset.table_properties.items(): builder = builder.property(key, str(value))
-    builder.execute()
+    try: builder.execute()
+    except AnalysisException as wrong: raise PipelineError(f'{dataset.name}: {source.describe(wrong)}', dataset.location) from None
 
 # %% ../../nbs/local/update.ipynb #update-24
 @dataclass
@@ -318,7 +319,9 @@ def apply_changes(
         except Exception as error: failed.append(error); raise
         finally: batch.unpersist()
     try: progress = follow(run, flow, events.writeStream.foreachBatch(merge), None)
-    except StreamingQueryException as error: raise (failed[0] if failed else error) from error
+    except StreamingQueryException as error:
+        if failed: raise failed[0] from error
+        raise
     return observed(evaluation, progress) | {CHANGES: [each.observedMetrics[CHANGES] for each in progress if CHANGES in each.observedMetrics]}
 
 # %% ../../nbs/local/update.ipynb #update-34
@@ -366,7 +369,7 @@ def causes(
     while java is not None and len(found) < 20:
         found.append(str(java.getMessage()))
         java = java.getCause()
-    return found + (causes(error.__cause__) if error.__cause__ is not None else [])
+    return found + (causes(error.__cause__) if error.__cause__ not in (None, error) else [])
 
 # %% ../../nbs/local/update.ipynb #update-39
 def reason(
