@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 from fastcore.docments import docments
+from myst_parser.mocking import MockRSTParser
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -50,6 +51,11 @@ def add_docments(app, what, name, obj, options, lines):
         text = markup(" ".join(value.docment.split()))
         fields.append(f":returns: {text}" if parameter == "return" else f":param {parameter}: {text}")
     if fields: lines += ["", *fields, ""]
+
+
+# MyST-NB counts 10,000 lines a cell and MyST pads reStructuredText with as many blank lines: minutes instead of seconds
+parse_padded = MockRSTParser.parse
+MockRSTParser.parse = lambda parser, text, document: parse_padded(parser, text.lstrip("\n"), document)
 
 
 def setup(app): app.connect("autodoc-process-docstring", add_docments)

@@ -115,3 +115,36 @@ def test_open_rows_are_the_last_snapshot(spark, snapshots, changes):
     history = scd2.history(frame, ["icao"], "sequence", "operation = 'DELETE'", columns=["icao", *COLUMNS])
     opened = history.where("__END_AT IS NULL").select("icao", *COLUMNS).collect()
     assert {row[0]: tuple(row)[1:] for row in opened} == snapshots[-1] and len(opened) == len(snapshots[-1])
+
+
+PIPELINE = """
+from pyspark import pipelines as dp
+
+@dp.table
+def airport_changes():
+    files = spark.readStream.format("cloudFiles").option("cloudFiles.format", "json").schema("%s")
+    return files.load("/Volumes/main/default/raw/airports")
+
+dp.create_streaming_table("airports_history")
+dp.create_auto_cdc_flow(target="airports_history", source="airport_changes", keys=["icao"], sequence_by="sequence",
+    apply_as_deletes="operation = 'DELETE'", except_column_list=["operation", "sequence"], stored_as_scd_type=2)
+""" % SCHEMA
+
+
+def test_a_run_over_three_updates_out_of_order(tmp_path, snapshots, changes):
+    from cdc_utils.local.storage import Storage, TableName
+    from cdc_utils.local.tables import read_table
+    from cdc_utils.local.update import UpdateRequest, run_update
+    (tmp_path / "airports.py").write_text(PIPELINE)
+    landing = tmp_path / "storage/Volumes/main/default/raw/airports"
+    landing.mkdir(parents=True)
+    shuffled = list(changes)
+    random.Random(2).shuffle(shuffled)
+    for update in range(3):
+        part = shuffled[update::3]
+        (landing / f"{update}.json").write_text("".join(json.dumps(change) + "\n" for change in part))
+        result = run_update(UpdateRequest((str(tmp_path / "airports.py"),), tmp_path / "storage"))
+        assert [flow.num_output_rows for flow in result.flows] == [len(part)] * 2, result.error
+    table = read_table(Storage(tmp_path / "storage"), TableName("main", "default", "airports_history"))
+    rows = Counter(tuple(row[name] for name in ("icao", *COLUMNS, "__START_AT", "__END_AT")) for row in table.to_pylist())
+    assert rows == expected_history(snapshots)

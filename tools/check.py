@@ -4,6 +4,7 @@
 
 A check of generated files compares the files before and after the step, not with git: it holds with uncommitted work too."""
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -95,6 +96,7 @@ def main(what):
     ENV.pop("IN_TEST", None)  # it would make nbdev-export do nothing, without a word
     if what == "export": return 0 if all(run(argv) for argv in EXPORT) else 1
     if what == "docs":
+        shutil.rmtree(ROOT / "build", ignore_errors=True)  # what an interrupted build left would end the next one
         good = all(run(argv) for argv in DOCS)
         if good: print("build/html/index.html")
         return 0 if good else 1
