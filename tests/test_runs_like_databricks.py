@@ -48,10 +48,11 @@ def arrive(storage, step):
     step.change(storage)
 
 def held(storage, wanted):
-    "The rows of 'table(column, column)'."
+    "The rows of 'table(column, column)' or '/Volumes/…(column, column)'."
     name, _, columns = wanted.rstrip(')').partition('(')
     columns = [each.strip() for each in columns.split(',')]
-    return [tuple(row[column] for column in columns) for row in read_table(storage, full_name(name)).to_pylist()]
+    rows = DeltaTable(localize(storage, name)).to_pyarrow_table() if name.startswith('/') else read_table(storage, full_name(name))
+    return [tuple(row[column] for column in columns) for row in rows.to_pylist()]
 
 def in_order(rows): return sorted(rows, key=repr)
 
@@ -329,10 +330,12 @@ from pyspark import pipelines as dp
 @dp.table
 def strict(): return spark.readStream.table('raw.east')
 '''}, [
-    Step({'sales(id, place)': [(1, 'east'), (2, 'west'), (9, 'past')], 'ledger(entry)': [(1,), (2,), (9,)], 'strict(id)': [(1,)]},
+    Step({'sales(id, place)': [(1, 'east'), (2, 'west'), (9, 'past')], 'ledger(entry)': [(1,), (2,), (9,)], 'strict(id)': [(1,)],
+          '/Volumes/main/crm/out/archive(id, place)': [(1, 'east'), (2, 'west'), (9, 'past')], '/Volumes/main/crm/out/counts(count)': [(3,)]},
         delta={'raw.east': [dict(id=1, place='east')], 'raw.west': [dict(id=2, place='west'), dict(id=-1, place='west')], 'raw.past': [dict(id=9, place='past')]},
         rules={'counted': (3, 1)}),
-    Step({'sales(id, place)': [(1, 'east'), (2, 'west'), (9, 'past'), (3, 'west')], 'strict(id)': [(1,)]},
+    Step({'sales(id, place)': [(1, 'east'), (2, 'west'), (9, 'past'), (3, 'west')], 'strict(id)': [(1,)], 'ledger(entry)': [(1,), (2,), (9,), (3,)],
+          '/Volumes/main/crm/out/counts(count)': [(3,), (1,)]},
         delta={'raw.west': [dict(id=3, place='west')], 'raw.past': [dict(id=10, place='past')]}, change=correct_a_row, failure='skipChangeCommits')])
 
 # AUTO CDC: the vendor's example
@@ -412,6 +415,7 @@ REFUSED = {
         'no parameter `apply_as_delete_when`'),
     'a batch in an append flow': (HEAD + 'dp.create_streaming_table("a")\n@dp.append_flow(target="a")\ndef b(): return spark.range(1)', 'appends a batch'),
     'a stream in a materialized view': (HEAD + '@dp.materialized_view\ndef a(): return spark.readStream.format("rate").load()', 'reads a stream'),
+    'a stream from a materialized view': (HEAD + '@dp.table\ndef b(): return spark.range(1)\n@dp.table\ndef a(): return spark.readStream.table("b")', 'cannot be streamed from'),
     'a table that is nowhere': (HEAD + '@dp.table\ndef orders(): return spark.table("crm.ordrs2")', 'crm.ordrs2'),
     'a module that is nowhere': ('import databricks.pipelines as dp', "No module named 'databricks.pipelines'"),
     'a rule with a typing error': (HEAD + '@dp.table\n@dp.expect("r", "idd > 0")\ndef a(): return spark.range(1)', "expectation 'r'"),

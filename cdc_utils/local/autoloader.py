@@ -58,7 +58,7 @@ CLOUD_ONLY = frozenset('''usenotifications usemanagedfileevents useincrementalli
     connectionstring client clientemail privatekey privatekeyid projectid subscription databricks.servicecredential
     servicecredential validateoptions maxfileage schemalocation'''.split())
 # Not emulated, but this value asks for nothing
-INERT = {'allowoverwrites': 'false', 'cleansource': 'off', 'usestrictglobber': 'false'}
+INERT = {'allowoverwrites': 'false', 'inferschema': 'true', 'cleansource': 'off', 'usestrictglobber': 'false'}
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-11
 def split_options(

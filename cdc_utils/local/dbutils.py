@@ -25,39 +25,46 @@ class FileInfo(NamedTuple):
     def isFile(self)->bool: return not self.isDir()
 
 # %% ../../nbs/local/dbutils.ipynb #dbutils-07
+def _local(
+    storage:Storage,     # Where volumes lie
+    path:str,            # A path as a pipeline writes it
+    must_exist:bool=True # Whether a missing one is a mistake
+)->Path:                 # The path on this machine
+    "Map a path of `dbutils.fs`."
+    local = Path(localize(storage, str(path)).removeprefix('file:'))
+    if must_exist and not local.exists(): raise PipelineError(f'dbutils.fs: no such file or folder: {path}')
+    return local
+
+# %% ../../nbs/local/dbutils.ipynb #dbutils-08
 class FileSystem:
     "`dbutils.fs` over the storage's volumes."
     def __init__(self, storage:Storage): self._storage = storage
-    def _path(self, path:str, must_exist:bool=True)->Path:
-        local = Path(localize(self._storage, str(path)).removeprefix('file:'))
-        if must_exist and not local.exists(): raise PipelineError(f'dbutils.fs: no such file or folder: {path}')
-        return local
     def ls(self, path:str)->list[FileInfo]:
         "Entries of a folder, by name."
-        folder, found = self._path(path), []
+        folder, found = _local(self._storage, path), []
         for entry in sorted(folder.iterdir()) if folder.is_dir() else [folder]:
             state, name = entry.stat(), entry.name + ('/' if entry.is_dir() else '')
             shown = 'dbfs:' + str(path).removeprefix('dbfs:').rstrip('/') + (f'/{name}' if folder.is_dir() else '')
             found.append(FileInfo(shown, name, 0 if entry.is_dir() else state.st_size, int(state.st_mtime*1000)))
         return found
-    def head(self, path:str, max_bytes:int=65536)->str: return self._path(path).read_bytes()[:max_bytes].decode()
-    def mkdirs(self, path:str)->bool: self._path(path, False).mkdir(parents=True, exist_ok=True); return True
+    def head(self, path:str, max_bytes:int=65536)->str: return _local(self._storage, path).read_bytes()[:max_bytes].decode()
+    def mkdirs(self, path:str)->bool: _local(self._storage, path, False).mkdir(parents=True, exist_ok=True); return True
     def put(self, path:str, contents:str, overwrite:bool=False)->bool:
         "Write a text file."
-        target = self._path(path, False)
+        target = _local(self._storage, path, False)
         if target.exists() and not overwrite: raise PipelineError(f'dbutils.fs.put: {path} exists', hint='pass overwrite=True')
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(contents)
         return True
     def cp(self, source:str, target:str, recurse:bool=False)->bool:
         "Copy a file, or with `recurse` a folder."
-        origin, copy = self._path(source), self._path(target, False)
+        origin, copy = _local(self._storage, source), _local(self._storage, target, False)
         if origin.is_dir() and not recurse: raise PipelineError(f'dbutils.fs.cp: {source} is a folder', hint='pass recurse=True')
         copy.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if origin.is_dir() else shutil.copy2)(origin, copy)
         return True
 
-# %% ../../nbs/local/dbutils.ipynb #dbutils-09
+# %% ../../nbs/local/dbutils.ipynb #dbutils-10
 class Widgets:
     "`dbutils.widgets`: parameters, taken from the configuration."
     def __init__(self, values:dict[str,str]): self._values = dict(values)
@@ -70,7 +77,7 @@ class Widgets:
     combobox = dropdown
     def getAll(self)->dict[str,str]: return dict(self._values)
 
-# %% ../../nbs/local/dbutils.ipynb #dbutils-10
+# %% ../../nbs/local/dbutils.ipynb #dbutils-11
 class Dbutils:
     "`dbutils` as far as a laptop has it; anything else is refused by name."
     def __init__(self,

@@ -61,6 +61,21 @@ class Flow:
     location:Location=None # Where it was declared
 
 # %% ../../nbs/local/graph.ipynb #graph-11
+def _added(
+    graph:'Graph',     # Supplies catalog and schema
+    declared:dict,     # Its datasets or its flows
+    name:Any,          # The name to take
+    item:Dataset|Flow  # What is declared
+)->Dataset|Flow:
+    "Add a declaration; `PipelineError` if its name is taken."
+    if name in declared:
+        first = declared[name].location
+        raise PipelineError(f'{type(item).__name__.lower()} {name} is declared twice' + (f', first at {first}' if first else ''),
+            item.location, 'rename or remove one of the two')
+    declared[name] = replace(item, scope=item.scope or (graph.catalog, graph.schema))
+    return declared[name]
+
+# %% ../../nbs/local/graph.ipynb #graph-12
 class Graph:
     "The datasets and flows that source files declare."
     def __init__(self,
@@ -79,17 +94,10 @@ class Graph:
         if text not in self.warnings: self.warnings.append(text)
     def add_dataset(self, dataset:Dataset)->Dataset:
         "Add a dataset; `PipelineError` if its name is taken."
-        return self._add(self.datasets, dataset.name, dataset, 'dataset')
+        return _added(self, self.datasets, dataset.name, dataset)
     def add_flow(self, flow:Flow)->Flow:
         "Add a flow; `PipelineError` if its name is taken."
-        return self._add(self.flows, flow.name, flow, 'flow')
-    def _add(self, declared, name, item, what):
-        if name in declared:
-            first = declared[name].location
-            raise PipelineError(f'{what} {name} is declared twice' + (f', first at {first}' if first else ''),
-                item.location, 'rename or remove one of the two')
-        declared[name] = replace(item, scope=item.scope or (self.catalog, self.schema))
-        return declared[name]
+        return _added(self, self.flows, flow.name, flow)
     @contextmanager
     def within(self, scope:tuple):
         "Let one-part names mean tables of this catalog and schema; `USE` in a source file changes it for the rest of that file."
@@ -98,7 +106,7 @@ class Graph:
         try: yield self
         finally: self.catalog, self.schema = before
 
-# %% ../../nbs/local/graph.ipynb #graph-15
+# %% ../../nbs/local/graph.ipynb #graph-16
 def _checked(
     graph:Graph,       # Knows the line that is declaring
     function:Callable  # An entry of `dp`
@@ -117,14 +125,14 @@ def _checked(
         return function(*args, **kwargs)
     return call
 
-# %% ../../nbs/local/graph.ipynb #graph-16
+# %% ../../nbs/local/graph.ipynb #graph-17
 def _columns(
     value:Any # None, a name or a list of names
 )->tuple:
     "Column names as a tuple."
     return () if not value else (value,) if isinstance(value, str) else tuple(value)
 
-# %% ../../nbs/local/graph.ipynb #graph-17
+# %% ../../nbs/local/graph.ipynb #graph-18
 def _rules(
     action:str, # 'warn', 'drop' or 'fail'
     rules:dict  # Rule name to constraint, or None
@@ -132,7 +140,7 @@ def _rules(
     "A dictionary of rules as `Expectation`s."
     return tuple(Expectation(name, constraint, action) for name, constraint in (rules or {}).items())
 
-# %% ../../nbs/local/graph.ipynb #graph-18
+# %% ../../nbs/local/graph.ipynb #graph-19
 def _no_effect(
     graph:Graph,     # Takes the warning
     function:str,    # Name of the `dp` function
@@ -142,7 +150,7 @@ def _no_effect(
     for name, value in given.items():
         if value: graph.warn(f'{function}(): `{name}` has no effect on the local runner')
 
-# %% ../../nbs/local/graph.ipynb #graph-20
+# %% ../../nbs/local/graph.ipynb #graph-21
 def _decorator(
     declare:Callable, # Takes the decorated function
     function:Callable # The decorated function where the decorator is bare, else None
@@ -153,7 +161,7 @@ def _decorator(
         return query
     return decorate if function is None else decorate(function)
 
-# %% ../../nbs/local/graph.ipynb #graph-21
+# %% ../../nbs/local/graph.ipynb #graph-22
 def _declare_dataset(
     graph:Graph,    # Takes the declaration
     kind:str,       # Kind of the dataset
@@ -173,28 +181,30 @@ def _declare_dataset(
         graph.add_flow(Flow(str(full), full, {'materialized_view': 'complete'}.get(kind, kind), query, spark_conf=spark_conf or {}, location=location))
     return dataset
 
-# %% ../../nbs/local/graph.ipynb #graph-22
+# %% ../../nbs/local/graph.ipynb #graph-23
 def _dataset_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
     "`table`, `materialized_view`, `temporary_view`."
     def table(query_function=None, *, name=None, comment=None, spark_conf=None, table_properties=None, path=None, partition_cols=None,
               cluster_by=None, cluster_by_auto=None, schema=None, row_filter=None, private=False, temporary=False):
-        _no_effect(graph, 'table', path=path, row_filter=row_filter, cluster_by_auto=cluster_by_auto)
+        _no_effect(graph, 'table', path=path, row_filter=row_filter, cluster_by_auto=cluster_by_auto, spark_conf=spark_conf)
         return _decorator(lambda query: _declare_dataset(graph, 'table', query, name, comment=comment, spark_conf=spark_conf, schema=schema,
             table_properties=dict(table_properties or {}), partition_cols=_columns(partition_cols), cluster_by=_columns(cluster_by),
             private=bool(private or temporary)), query_function)
     def materialized_view(query_function=None, *, name=None, comment=None, spark_conf=None, table_properties=None, path=None,
               partition_cols=None, cluster_by=None, cluster_by_auto=None, schema=None, row_filter=None, private=False, refresh_policy=None):
-        _no_effect(graph, 'materialized_view', path=path, row_filter=row_filter, cluster_by_auto=cluster_by_auto, refresh_policy=refresh_policy)
+        _no_effect(graph, 'materialized_view', path=path, row_filter=row_filter, cluster_by_auto=cluster_by_auto, refresh_policy=refresh_policy,
+            spark_conf=spark_conf)
         return _decorator(lambda query: _declare_dataset(graph, 'materialized_view', query, name, comment=comment, spark_conf=spark_conf, schema=schema,
             table_properties=dict(table_properties or {}), partition_cols=_columns(partition_cols), cluster_by=_columns(cluster_by),
             private=bool(private)), query_function)
     def temporary_view(query_function=None, *, name=None, comment=None, spark_conf=None):
+        _no_effect(graph, 'temporary_view', spark_conf=spark_conf)
         return _decorator(lambda query: _declare_dataset(graph, 'view', query, name, comment=comment, spark_conf=spark_conf), query_function)
     return dict(table=table, create_table=table, materialized_view=materialized_view, temporary_view=temporary_view, view=temporary_view)
 
-# %% ../../nbs/local/graph.ipynb #graph-24
+# %% ../../nbs/local/graph.ipynb #graph-25
 def _streaming_table_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
@@ -208,12 +218,13 @@ def _streaming_table_functions(
             private=bool(private), location=graph.locate()))
     return dict.fromkeys(('create_streaming_table', 'create_streaming_live_table', 'create_target_table'), create_streaming_table)
 
-# %% ../../nbs/local/graph.ipynb #graph-25
+# %% ../../nbs/local/graph.ipynb #graph-26
 def _flow_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
     "`append_flow`, `create_auto_cdc_flow` and its older name."
     def append_flow(query_function=None, *, target, name=None, comment=None, spark_conf=None, once=False):
+        _no_effect(graph, 'append_flow', spark_conf=spark_conf)
         return _decorator(lambda query: graph.add_flow(Flow(name or query.__name__, graph.name(target), 'append', query, once=once,
             spark_conf=dict(spark_conf or {}), location=graph.locate())), query_function)
     def create_auto_cdc_flow(target, source, keys, sequence_by, where=None, ignore_null_updates=False, apply_as_deletes=None,
@@ -224,6 +235,7 @@ def _flow_functions(
         refused = [key for key in ('where', 'system_sequence_by') if fields.pop(key) is not None]
         if refused: raise PipelineError(f'create_auto_cdc_flow(): `{refused[0]}` is not supported by the local runner', graph.locate())
         for key in ('graph', 'flow_name', 'spark_conf'): fields.pop(key, None)
+        _no_effect(graph, 'create_auto_cdc_flow', spark_conf=spark_conf)
         try: spec = CdcSpec.from_arguments(**fields | dict(name=name or flow_name))
         except ValueError as wrong: raise PipelineError(str(wrong), graph.locate()) from None
         full = graph.name(target)
@@ -231,7 +243,7 @@ def _flow_functions(
         graph.add_flow(Flow(flow, full, 'auto_cdc', spec=spec, once=once, spark_conf=dict(spark_conf or {}), location=graph.locate()))
     return dict(append_flow=append_flow, create_auto_cdc_flow=create_auto_cdc_flow, apply_changes=create_auto_cdc_flow)
 
-# %% ../../nbs/local/graph.ipynb #graph-27
+# %% ../../nbs/local/graph.ipynb #graph-28
 def _expectation_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
@@ -256,7 +268,7 @@ def _expectation_functions(
     return {f'expect{end}': one(end, action) for end, action in actions.items()} | \
         {f'expect_all{end}': many(end, action) for end, action in actions.items()}
 
-# %% ../../nbs/local/graph.ipynb #graph-29
+# %% ../../nbs/local/graph.ipynb #graph-30
 def _sink_functions(
     graph:Graph # Takes the declarations
 )->dict[str, Callable]:
@@ -267,10 +279,10 @@ def _sink_functions(
         return _decorator(lambda function: sink(name or function.__name__, handler=function), handler)
     return dict(create_sink=create_sink, foreach_batch_sink=foreach_batch_sink)
 
-# %% ../../nbs/local/graph.ipynb #graph-30
+# %% ../../nbs/local/graph.ipynb #graph-31
 UNSUPPORTED = ('create_auto_cdc_from_snapshot_flow', 'apply_changes_from_snapshot') # Known to Lakeflow, not to the local runner
 
-# %% ../../nbs/local/graph.ipynb #graph-31
+# %% ../../nbs/local/graph.ipynb #graph-32
 class LakeflowModule(ModuleType):
     "`pyspark.pipelines` or `dlt`, recording into a graph."
     def __init__(self,
@@ -296,7 +308,7 @@ class LakeflowModule(ModuleType):
         else: hint = f'did you mean `{near[0]}`?' if near else f'it has {", ".join(known)}'
         raise PipelineError(f'{self.__name__} has no `{name}` here', self._graph.locate(), hint)
 
-# %% ../../nbs/local/graph.ipynb #graph-41
+# %% ../../nbs/local/graph.ipynb #graph-42
 def check(
     graph:Graph # After every source file has been read
 )->None:
@@ -320,7 +332,7 @@ def check(
             raise PipelineError(f'{name} is the target of AUTO CDC and of another flow', dataset.location, 'only AUTO CDC flows may write to it')
         _check_rules(dataset)
 
-# %% ../../nbs/local/graph.ipynb #graph-42
+# %% ../../nbs/local/graph.ipynb #graph-43
 def _check_rules(
     dataset:Dataset # With its expectations
 )->None:

@@ -29,7 +29,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, GroupedData, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
-from pyspark.sql.readwriter import DataFrameReader
+from pyspark.sql.readwriter import DataFrameReader, DataFrameWriter
 from pyspark.sql.streaming.readwriter import DataStreamReader
 from pyspark.sql.types import StructType
 
@@ -468,6 +468,19 @@ def relation_frame(
     return load_files(runtime, path, arguments, schema, relation.streaming)
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-50
+def _writer_patches(
+    runtime:Runtime # The update
+)->list[tuple]:     # (class, method, replacement)
+    "What the batch writer does while the user's code runs."
+    def save(original, writer, path=None, *args, **kwargs):
+        return original(writer, _local_paths(runtime.storage, path) if _evaluation.get() is not None else path, *args, **kwargs)
+    def save_table(original, writer, name, *args, **kwargs):
+        if _evaluation.get() is None: return original(writer, name, *args, **kwargs)
+        return writer.format('delta').save(str(runtime.storage.table_path(runtime.graph.name(name))))
+    patches = [(DataFrameWriter, name, partial(partial, save)) for name in ('save', 'json', 'csv', 'parquet', 'orc', 'text', 'xml')]
+    return [*patches, (DataFrameWriter, 'saveAsTable', partial(partial, save_table))]
+
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-51
 def _reader_patches(
     runtime:Runtime # The update
 )->list[tuple]:     # (class, method, replacement)
@@ -490,14 +503,14 @@ def _reader_patches(
         patches += [(reader, name, partial(partial, files)) for name in ('json', 'csv', 'parquet', 'orc', 'text', 'xml') if hasattr(reader, name)]
     return patches
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-51
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-52
 def _method(
     wrapped:Callable # A function or a partial
 )->Callable:         # A plain function, which binds to its instance
     "Make a callable usable as a method."
     return lambda *args, **kwargs: wrapped(*args, **kwargs)
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-52
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-53
 def _file_patches(
     storage:Storage # Where volumes lie
 )->list[tuple]:     # (module, function, replacement)
@@ -513,7 +526,7 @@ def _file_patches(
     names = ('listdir', 'scandir', 'stat', 'lstat', 'mkdir', 'rmdir', 'remove', 'unlink', 'open', 'access')
     return [(builtins, 'open', mapped), (io, 'open', mapped), *[(os, name, mapped) for name in names]]
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-53
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-54
 def _session_patches(
     runtime:Runtime # The update
 )->list[tuple]:     # (class, method, replacement)
@@ -533,14 +546,14 @@ def _session_patches(
     patches += [(ClassicDataFrame, name, partial(_refused, name, 'an action')) for name in ACTIONS]
     return patches
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-54
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-55
 @contextmanager
 def installed(
     runtime:Runtime # The update
 ):
     "Put the runtime between the pipeline's code and Spark; takes effect only while that code runs."
     with ExitStack() as stack:
-        for owner, name, replacement in (*_reader_patches(runtime), *_session_patches(runtime), *_file_patches(runtime.storage)):
+        for owner, name, replacement in (*_reader_patches(runtime), *_writer_patches(runtime), *_session_patches(runtime), *_file_patches(runtime.storage)):
             new = replacement(getattr(owner, name))
             stack.enter_context(mock.patch.object(owner, name, _method(new) if isinstance(owner, type) else new))
         for name in WRITES:
@@ -549,7 +562,7 @@ def installed(
             stack.enter_context(mock.patch.object(ClassicDataFrame, name, new))
         yield runtime
 
-# %% ../../nbs/local/lakeflow.ipynb #lakeflow-55
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-56
 @contextmanager
 def declaring():
     "Mark the running of source files, outside any dataset function."

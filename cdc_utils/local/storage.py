@@ -31,10 +31,11 @@ class TableName:
         schema:str   # Schema where the text names none
     )->'TableName':
         "Read a name as a pipeline writes it; `UsageError` for more than three parts or an empty one."
-        parts = [quoted.replace('``', '`') if quoted else bare for quoted, bare in re.findall(r'`((?:[^`]|``)*)`|([^.`]+)', text.strip())]
+        part = r'`((?:[^`]|``)+)`|([^.`]+)'
+        parts = [quoted.replace('``', '`') if quoted else bare for quoted, bare in re.findall(part, text.strip())]
         if len(parts) == 2 and parts[0].upper() == 'LIVE': parts = parts[1:]
-        safe = all(part.strip() and not re.search(r'[/\\\0]', part) and part not in ('.', '..') for part in parts)
-        if not 1 <= len(parts) <= 3 or not safe or text.count('.') > len(text.strip('.')):
+        safe = all(each.strip() and not re.search(r'[/\\\0]', each) and each not in ('.', '..') for each in parts)
+        if not re.fullmatch(rf'(?:{part})(?:\.(?:{part}))*', text.strip()) or len(parts) > 3 or not safe:
             raise UsageError(f'{text!r} is not a table name', hint='write table, schema.table or catalog.schema.table')
         return cls(*[catalog, schema][:3-len(parts)], *parts)
 

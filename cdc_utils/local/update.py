@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CHANGES', 'UpdateRequest', 'FlowResult', 'UpdateResult', 'import_path', 'declare_sources', 'recording_modules',
-           'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'follow', 'append', 'append_once',
-           'sink_writer', 'complete', 'apply_changes', 'observed', 'batch_observed', 'flow_result', 'causes', 'reason',
-           'run_flow', 'rules_for', 'progress_details', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all',
-           'run_update', 'set_up', 'session']
+           'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'follow', 'append',
+           'append_once', 'sink_writer', 'complete', 'apply_changes', 'observed', 'batch_observed', 'flow_result',
+           'causes', 'reason', 'run_flow', 'rules_for', 'progress_details', 'run_flows', 'skipped', 'wait_or_stop',
+           'analyse_all', 'run_update', 'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
 import json
@@ -133,7 +133,18 @@ def recording_modules(
     dp, dlt = (LakeflowModule(name, runtime.graph, reads) for name in ('pyspark.pipelines', 'dlt'))
     return {'pyspark.pipelines': dp, 'dlt': dlt, 'databricks.declarative_pipelines': dp}
 
-# %% ../../nbs/local/update.ipynb #update-17
+# %% ../../nbs/local/update.ipynb #update-16
+def surroundings(
+    request:UpdateRequest,   # The update
+    runtime:lakeflow.Runtime # Its names and paths
+)->list:                     # Context managers
+    "What a source file finds around it: Lakeflow's readers and modules, and the folders it may import from."
+    modules = recording_modules(runtime)
+    return [lakeflow.installed(runtime), mock.patch.dict(sys.modules, modules),
+        mock.patch('pyspark.pipelines', modules['pyspark.pipelines'], create=True),
+        mock.patch.object(sys, 'path', import_path(request) + sys.path)]
+
+# %% ../../nbs/local/update.ipynb #update-18
 def chosen_tables(
     graph:Graph,          # The pipeline
     request:UpdateRequest # With its selections
@@ -152,7 +163,7 @@ def chosen_tables(
     if request.full_refresh_all: return tables, {name for name in tables if not keeps(name)}
     return (set(full) | set(refresh) or tables), set(full)
 
-# %% ../../nbs/local/update.ipynb #update-18
+# %% ../../nbs/local/update.ipynb #update-19
 def upstream_flows(
     runtime:lakeflow.Runtime # Analysed
 )->dict[str, set[str]]:      # Flow name -> names of flows that must end before it starts
@@ -162,7 +173,7 @@ def upstream_flows(
     for flow in flows.values(): writers.setdefault(flow.target, set()).add(flow.name)
     return {name: set().union(*[writers.get(table, set()) for table in runtime.analysed[name].reads]) for name in flows}
 
-# %% ../../nbs/local/update.ipynb #update-20
+# %% ../../nbs/local/update.ipynb #update-21
 def reset(
     storage:Storage,      # Where the tables lie
     tables:set[TableName] # Tables to empty
@@ -181,7 +192,7 @@ def reset(
         shutil.rmtree(storage.table_path(name), ignore_errors=True)
     intention.unlink()
 
-# %% ../../nbs/local/update.ipynb #update-22
+# %% ../../nbs/local/update.ipynb #update-23
 def create_table(
     runtime:lakeflow.Runtime, # Analysed
     dataset:Dataset,          # A streaming table or materialized view
@@ -202,7 +213,7 @@ def create_table(
     try: builder.execute()
     except AnalysisException as wrong: raise PipelineError(f'{dataset.name}: {source.describe(wrong)}', dataset.location) from None
 
-# %% ../../nbs/local/update.ipynb #update-24
+# %% ../../nbs/local/update.ipynb #update-25
 @dataclass
 class Run:
     "One update while it runs."
@@ -211,7 +222,7 @@ class Run:
     locks:dict=field(default_factory=dict) # AUTO CDC target -> lock: its flows commit one after the other
     stopping:threading.Event=field(default_factory=threading.Event) # Set by Ctrl-C
 
-# %% ../../nbs/local/update.ipynb #update-26
+# %% ../../nbs/local/update.ipynb #update-27
 def follow(
     run:Run,        # The update
     flow:Flow,      # Its flow
@@ -232,7 +243,7 @@ def follow(
         told = len(progress)
         if ended: return progress
 
-# %% ../../nbs/local/update.ipynb #update-27
+# %% ../../nbs/local/update.ipynb #update-28
 def append(
     run:Run,                          # The update
     flow:Flow,                        # A flow of kind 'append'
@@ -246,7 +257,7 @@ def append(
     if dataset.kind == 'sink': return observed(evaluation, follow(run, flow, *sink_writer(run, dataset, writer)))
     return observed(evaluation, follow(run, flow, writer.format('delta').option('mergeSchema', 'true'), run.runtime.storage.table_path(flow.target)))
 
-# %% ../../nbs/local/update.ipynb #update-28
+# %% ../../nbs/local/update.ipynb #update-29
 def append_once(
     run:Run,                       # The update
     flow:Flow,                     # An append flow with `once=True`
@@ -264,7 +275,7 @@ def append_once(
     (folder/'done').touch()
     return batch_observed(run.runtime.spark, evaluation)
 
-# %% ../../nbs/local/update.ipynb #update-29
+# %% ../../nbs/local/update.ipynb #update-30
 def sink_writer(
     run:Run,         # The update
     dataset:Dataset, # A sink
@@ -282,7 +293,7 @@ def sink_writer(
     if sink['format'] == 'delta': writer = writer.option('mergeSchema', 'true')
     return writer.format(sink['format']).options(**options), path
 
-# %% ../../nbs/local/update.ipynb #update-30
+# %% ../../nbs/local/update.ipynb #update-31
 def complete(
     run:Run,                       # The update
     flow:Flow,                     # A flow of kind 'complete'
@@ -297,10 +308,10 @@ def complete(
     writer.save(str(run.runtime.storage.table_path(flow.target)))
     return batch_observed(run.runtime.spark, evaluation)
 
-# %% ../../nbs/local/update.ipynb #update-31
+# %% ../../nbs/local/update.ipynb #update-32
 CHANGES = 'changes of AUTO CDC' # Name of the counters of upserts and deletes
 
-# %% ../../nbs/local/update.ipynb #update-32
+# %% ../../nbs/local/update.ipynb #update-33
 def apply_changes(
     run:Run,                       # The update
     flow:Flow,                     # A flow of kind 'auto_cdc'
@@ -324,7 +335,7 @@ def apply_changes(
         raise
     return observed(evaluation, progress) | {CHANGES: [each.observedMetrics[CHANGES] for each in progress if CHANGES in each.observedMetrics]}
 
-# %% ../../nbs/local/update.ipynb #update-34
+# %% ../../nbs/local/update.ipynb #update-35
 def observed(
     evaluation:lakeflow.Evaluation, # With the names of its counters
     progress:list                   # Progress of a stream
@@ -332,7 +343,7 @@ def observed(
     "Collect a stream's counters."
     return {dataset: [each.observedMetrics[name] for each in progress if name in each.observedMetrics] for dataset, name in evaluation.observed.items()}
 
-# %% ../../nbs/local/update.ipynb #update-35
+# %% ../../nbs/local/update.ipynb #update-36
 def batch_observed(
     spark:SparkSession,            # Ran the batch
     evaluation:lakeflow.Evaluation # With its observations
@@ -342,7 +353,7 @@ def batch_observed(
     spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty() # the counters arrive by Spark's listener
     return {dataset: [each.get] if each._jo.future().isCompleted() else [] for dataset, each in observations.items()}
 
-# %% ../../nbs/local/update.ipynb #update-36
+# %% ../../nbs/local/update.ipynb #update-37
 def flow_result(
     run:Run,       # The update
     flow:Flow,     # A flow that has completed
@@ -360,7 +371,7 @@ def flow_result(
     if changes is not None: written = upserted + deleted
     return FlowResult(flow.name, str(flow.target), 'COMPLETED', written or 0, upserted, deleted, dropped, tuple(rules), seconds)
 
-# %% ../../nbs/local/update.ipynb #update-38
+# %% ../../nbs/local/update.ipynb #update-39
 def causes(
     error:BaseException # Raised by Spark or by Python
 )->list[str]:           # Its message and those of its causes, the JVM's too, outermost first
@@ -371,7 +382,7 @@ def causes(
         java = java.getCause()
     return found + (causes(error.__cause__) if error.__cause__ not in (None, error) else [])
 
-# %% ../../nbs/local/update.ipynb #update-39
+# %% ../../nbs/local/update.ipynb #update-40
 def reason(
     flow:Flow,           # The flow that failed
     error:BaseException, # What was raised
@@ -392,7 +403,7 @@ def reason(
     if isinstance(error, StreamingQueryException): wrong.message = source.describe(RuntimeError(chain[-1])).removeprefix('RuntimeError: ')
     return str(wrong)
 
-# %% ../../nbs/local/update.ipynb #update-40
+# %% ../../nbs/local/update.ipynb #update-41
 def run_flow(
     run:Run,  # The update
     flow:Flow # A flow whose sources are up to date
@@ -423,7 +434,7 @@ def run_flow(
     tell(result.status, 'INFO' if result.status == 'COMPLETED' else 'WARN', result=result)
     return result
 
-# %% ../../nbs/local/update.ipynb #update-42
+# %% ../../nbs/local/update.ipynb #update-43
 def rules_for(
     dataset:Dataset, # The target
     flow:Flow        # A flow into it
@@ -437,7 +448,7 @@ def rules_for(
         return replace(rule, constraint=F.coalesce(deletes, F.lit(False)) | constraint)
     return replace(dataset, expectations=tuple(map(spared, dataset.expectations)))
 
-# %% ../../nbs/local/update.ipynb #update-43
+# %% ../../nbs/local/update.ipynb #update-44
 def progress_details(
     result:FlowResult # A flow that has completed
 )->dict:              # `metrics` and `data_quality` of a `flow_progress` event
@@ -446,7 +457,7 @@ def progress_details(
     rules = [vars(each) for each in result.expectations]
     return {'metrics': metrics, 'data_quality': {'dropped_records': result.dropped_records, 'expectations': rules}}
 
-# %% ../../nbs/local/update.ipynb #update-45
+# %% ../../nbs/local/update.ipynb #update-46
 def run_flows(
     run:Run,                      # The update
     upstream:dict[str, set[str]], # Flow name -> flows that come before it
@@ -473,7 +484,7 @@ def run_flows(
                 settle(future.result())
     return list(results.values())
 
-# %% ../../nbs/local/update.ipynb #update-46
+# %% ../../nbs/local/update.ipynb #update-47
 def skipped(
     run:Run,          # The update
     flow:Flow,        # A flow that cannot run
@@ -484,7 +495,7 @@ def skipped(
     run.log.record('flow_progress', why, 'WARN', flow_name=flow.name, dataset_name=str(flow.target), details={'flow_progress': {'status': 'SKIPPED'}})
     return FlowResult(flow.name, str(flow.target), 'SKIPPED', error=why)
 
-# %% ../../nbs/local/update.ipynb #update-47
+# %% ../../nbs/local/update.ipynb #update-48
 def wait_or_stop(
     run:Run,     # The update
     running:dict # Futures of running flows
@@ -497,7 +508,7 @@ def wait_or_stop(
         run.runtime.spark.sparkContext.cancelAllJobs()
         return wait(running).done
 
-# %% ../../nbs/local/update.ipynb #update-49
+# %% ../../nbs/local/update.ipynb #update-50
 def analyse_all(
     runtime:lakeflow.Runtime # With its graph declared
 )->None:
@@ -511,7 +522,7 @@ def analyse_all(
     if len(wrongs) == 1: raise wrongs[0]
     if wrongs: raise PipelineError(f'{len(wrongs)} mistakes in this pipeline\n  ' + '\n  '.join(map(str, wrongs)))
 
-# %% ../../nbs/local/update.ipynb #update-50
+# %% ../../nbs/local/update.ipynb #update-51
 def run_update(
     request:UpdateRequest,                   # What to run
     listener:Callable[[dict], None]|None=None # Called with every event as it happens
@@ -529,7 +540,7 @@ def run_update(
             log.record('update_progress', f'Update {update_id[:8]} is FAILED.', 'ERROR', details={'update_progress': {'state': 'FAILED'}}, error=error)
             raise
 
-# %% ../../nbs/local/update.ipynb #update-51
+# %% ../../nbs/local/update.ipynb #update-52
 def _run(
     request:UpdateRequest, # What to run
     storage:Storage,       # Where
@@ -542,10 +553,7 @@ def _run(
     spark, graph = stack.enter_context(session(request)), Graph(request.catalog, request.schema)
     runtime = lakeflow.Runtime(spark, graph, storage, keep_schemas=not request.dry_run)
     graph.locate = lambda: source.user_location(runtime.sources)
-    stack.enter_context(lakeflow.installed(runtime))
-    stack.enter_context(mock.patch.dict(sys.modules, recording_modules(runtime)))
-    stack.enter_context(mock.patch('pyspark.pipelines', sys.modules['pyspark.pipelines'], create=True))
-    stack.enter_context(mock.patch.object(sys, 'path', import_path(request) + sys.path))
+    for each in surroundings(request, runtime): stack.enter_context(each)
     state('INITIALIZING')
     declare_sources(request, runtime, sources)
     analyse_all(runtime)
@@ -562,7 +570,7 @@ def _run(
     error = next((each.error for each in flows if each.status == 'FAILED'), None)
     return UpdateResult(log.update_id, ended, tuple(flows), error, graph, reads, tuple(graph.warnings))
 
-# %% ../../nbs/local/update.ipynb #update-52
+# %% ../../nbs/local/update.ipynb #update-53
 def set_up(
     runtime:lakeflow.Runtime, # Analysed
     log:EventLog,             # Takes the events
@@ -582,7 +590,7 @@ def set_up(
     runtime.analysing = False
     return Run(runtime, log, {flow.target: threading.Lock() for flow in graph.flows.values()})
 
-# %% ../../nbs/local/update.ipynb #update-53
+# %% ../../nbs/local/update.ipynb #update-54
 @contextmanager
 def session(
     request:UpdateRequest # With master and configuration

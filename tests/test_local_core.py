@@ -1,0 +1,471 @@
+"The small parts under an update: names and folders, declarations, `dbutils`, the order of flows, emptying, reasons."
+import json
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip('pyspark')
+
+from cdc_utils.local import autocdc, lakeflow, session, storage, update
+from cdc_utils.local.dbutils import Dbutils
+from cdc_utils.local.errors import Location, PipelineError, UsageError
+from cdc_utils.local.expectations import ExpectationCount
+from cdc_utils.local.graph import Dataset, Expectation, Flow, Graph, LakeflowModule, check
+from cdc_utils.local.storage import Storage, TableName, localize, locked
+from cdc_utils.spec import CdcSpec
+
+
+def table(name): return TableName('main', 'default', name)
+
+@pytest.fixture
+def place(tmp_path): return Storage(tmp_path/'cdc').create()
+
+@pytest.fixture(scope='module')
+def spark(): return session.local_spark()
+
+
+# Storage
+
+def test_folders(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Storage(Path('cdc')).root == place.root
+    assert (place.event_log_path, place.state_path) == (place.root/'event_log', place.root/'state')
+    for name in ('b', 'a'): (place.table_path(table(name))/'_delta_log').mkdir(parents=True)
+    (place.table_path(table('c'))/'data').mkdir(parents=True)
+    assert place.tables() == [table('a'), table('b')]
+
+
+def test_a_newer_layout_stays_as_it_is(place):
+    marker = place.root/'storage.json'
+    assert json.loads(marker.read_text()) == {'format': storage.STORAGE_FORMAT}
+    marker.write_text('{"format": 99}')
+    with pytest.raises(UsageError, match='storage format 99'): place.create()
+    assert marker.read_text() == '{"format": 99}'
+
+
+@pytest.mark.parametrize('path, wanted', [('/Volumes', 'Volumes'), ('dbfs:///Volumes/a/b', 'Volumes/a/b'), ('/dbfs/Volumes/a/b', 'Volumes/a/b'),
+    ('/dbfs/tmp/x', 'dbfs/tmp/x'), ('/Volumes/a/./b/', 'Volumes/a/b/')])
+def test_paths_of_databricks(place, path, wanted): assert localize(place, path) == f'{place.root}/{wanted}'
+
+
+@pytest.mark.parametrize('path', ['/Volumesque/a', 'Volumes/a', '/dbfsx/a', '/data//x'])
+def test_other_paths_stay(place, path): assert localize(place, path) == path
+
+
+@pytest.mark.parametrize('path', ['/Volumes/../Volumes2/x', 'dbfs:/../dbfs2', '/databricks-datasets/../../x'])
+def test_paths_that_climb_out(place, path):
+    with pytest.raises(UsageError, match='leaves the storage folder'): localize(place, path)
+
+
+def test_the_lock_names_its_owner_and_goes_with_an_error(place):
+    with pytest.raises(ZeroDivisionError) as held, locked(place):
+        with pytest.raises(UsageError, match=f'process {os.getpid()}'), locked(place): pass
+        1/0
+    with locked(place): assert held # its traceback is alive, the lock is free
+
+
+# dbutils
+
+def test_files(place):
+    dbutils = Dbutils(place)
+    file = Path(localize(place, '/Volumes/a/b/c/one.txt'))
+    dbutils.fs.put('/Volumes/a/b/c/one.txt', 'first')
+    os.utime(file, (1000, 1000))
+    (found,) = dbutils.fs.ls('/Volumes/a/b/c/')
+    assert found == ('dbfs:/Volumes/a/b/c/one.txt', 'one.txt', 5, 1_000_000)
+    assert found.isFile() and not found.isDir()
+    assert dbutils.fs.ls('dbfs:/Volumes/a/b/c/one.txt') == [found] == dbutils.fs.ls('dbfs:/Volumes/a/b/c')
+    (folder,) = dbutils.fs.ls('/Volumes/a/b')
+    assert (folder.size, folder.isFile()) == (0, False)
+    assert dbutils.fs.head('file:' + str(file), 3) == 'fir'
+    assert dbutils.fs.cp('/Volumes/a/b/c/one.txt', '/Volumes/a/d/two.txt') and file.exists()
+    assert dbutils.fs.put('/Volumes/a/d/two.txt', 'second', overwrite=True)
+    assert dbutils.fs.head('/Volumes/a/d/two.txt') == 'second'
+
+
+def test_widgets():
+    given = {'catalog': 'main'}
+    widgets = Dbutils(None, given).widgets
+    widgets.text('catalog', 'other')
+    widgets.dropdown('size', 'small', ['small', 'large'])
+    widgets.getAll()['size'] = 'none'
+    assert widgets.getAll() == {'catalog': 'main', 'size': 'small'} and given == {'catalog': 'main'}
+    assert not hasattr(Dbutils(None), '__wrapped__')
+
+
+# Declarations
+
+@pytest.fixture
+def graph(): return Graph('main', 'default', lambda: Location('a.py', 7))
+
+@pytest.fixture
+def dp(graph): return LakeflowModule('dlt', graph, {'read': lambda name: f'rows of {name}'})
+
+def query(): ...
+
+
+def test_names_are_scoped_and_used_once(graph, dp):
+    with graph.within(('main', 'silver')): dp.table(query)
+    with graph.within(None): assert graph.name('x') == table('x')
+    assert graph.datasets[TableName('main', 'silver', 'query')].scope == ('main', 'silver')
+    assert graph.add_dataset(Dataset(table('x'), 'view', scope=('other', 'place'))).scope == ('other', 'place')
+    with pytest.raises(PipelineError, match='^a.py:7: flow main.silver.query is declared twice, first at a.py:7'):
+        graph.add_flow(graph.flows['main.silver.query'])
+
+
+def test_warnings_come_once_and_only_for_what_was_given(graph, dp):
+    for name in ('a', 'b'): dp.create_streaming_table(name, path='/x', cluster_by='id')
+    assert graph.warnings == ['create_streaming_table(): `path` has no effect on the local runner']
+
+
+@pytest.mark.parametrize('declare', [lambda dp, conf: dp.table(spark_conf=conf)(query), lambda dp, conf: dp.materialized_view(spark_conf=conf)(query),
+    lambda dp, conf: dp.temporary_view(spark_conf=conf)(query), lambda dp, conf: dp.append_flow(query, target='t', spark_conf=conf),
+    lambda dp, conf: dp.create_auto_cdc_flow('t', 's', ['id'], 'at', spark_conf=conf), lambda dp, conf: dp.create_streaming_table('t', spark_conf=conf)])
+def test_spark_settings_of_a_flow_are_not_passed_over_in_silence(graph, dp, declare):
+    declare(dp, {})
+    assert graph.warnings == []
+    graph.datasets.clear(), graph.flows.clear()
+    declare(dp, {'spark.sql.shuffle.partitions': '4'})
+    assert len(graph.warnings) == 1 and graph.warnings[0].endswith('`spark_conf` has no effect on the local runner')
+
+
+@pytest.mark.parametrize('call, words', [(lambda dp: dp.append_flow(query), "missing a required argument: 'target'"), (lambda dp: dp.table('rows'), 'table decorates a function'),
+    (lambda dp: dp.create_auto_cdc_flow('t', 's', [], 'at'), 'keys'), (lambda dp: dp.tabel, 'did you mean `table`')])
+def test_wrong_calls_name_the_line(dp, call, words):
+    with pytest.raises(PipelineError, match='^a.py:7: ') as raised: call(dp)
+    assert words in str(raised.value)
+
+
+def test_what_a_declaration_says_is_kept(graph, dp):
+    dp.materialized_view(name='gold', comment='Sums', partition_cols='day', spark_conf={'k': 'v'})(query)
+    dp.table(name='hidden', temporary=True)(query)
+    dp.view(name='seen', comment='Only seen')(query)
+    gold, hidden, seen = (graph.datasets[table(name)] for name in ('gold', 'hidden', 'seen'))
+    assert (gold.comment, gold.partition_cols, gold.private) == ('Sums', ('day',), False)
+    assert graph.flows['main.default.gold'].spark_conf == {'k': 'v'}
+    assert (hidden.private, seen.kind, seen.comment) == (True, 'view', 'Only seen')
+    assert list(graph.flows) == ['main.default.gold', 'main.default.hidden']
+
+
+def test_rules_and_their_actions(graph, dp):
+    dp.create_target_table('t', expect_all={'w': '1'}, expect_all_or_drop={'d': '2'}, expect_all_or_fail={'f': '3'})
+    dp.expect_or_fail('above', '4')(dp.table(dp.expect_or_drop('first', '5')(dp.expect('second', '6')(query))))
+    assert [(rule.name, rule.action) for rule in graph.datasets[table('t')].expectations] == [('w', 'warn'), ('d', 'drop'), ('f', 'fail')]
+    assert [(rule.name, rule.action) for rule in graph.datasets[table('query')].expectations] == [('above', 'fail'), ('first', 'drop'), ('second', 'warn')]
+    del query.__expectations__
+
+
+def test_flows(graph, dp):
+    dp.append_flow(query, target='t', once=True)
+    dp.apply_changes('t', 's', ['id'], 'at', flow_name='late', once=True)
+    dp.create_auto_cdc_flow('t', 's', ['id'], 'at', name='later')
+    assert {flow.name: (flow.kind, flow.once) for flow in graph.flows.values()} == {'query': ('append', True), 'late': ('auto_cdc', True), 'later': ('auto_cdc', False)}
+
+
+def test_sinks_hooks_and_reads(graph, dp):
+    dp.create_sink('out', 'delta', {'path': '/x'})
+    dp.foreach_batch_sink(query)
+    assert graph.datasets[table('out')].sink == {'format': 'delta', 'options': {'path': '/x'}}
+    assert graph.datasets[table('query')].sink == {'handler': query}
+    assert dp.on_event_hook(query) is query is dp.on_event_hook(max_allowable_consecutive_failures=3)(query)
+    assert dp.read('orders') == 'rows of orders'
+    assert dp.__path__ == [] # a package: `import pyspark.pipelines as dp` works
+
+
+@pytest.mark.parametrize('declare, words', [
+    (lambda dp: (dp.materialized_view(name='t')(query), dp.append_flow(query, target='t')), 'a materialized_view'),
+    (lambda dp: (dp.view(name='t')(query), dp.create_auto_cdc_flow('t', 's', ['id'], 'at')), 'a view'),
+    (lambda dp: (dp.create_streaming_table('t'), dp.append_flow(query, target='t'), dp.create_auto_cdc_flow('t', 's', ['id'], 'at')), 'AUTO CDC and of another flow'),
+    (lambda dp: (dp.create_streaming_table('t', expect_all={'r': '1'}, expect_all_or_drop={'r': '2'}), dp.append_flow(query, target='t')), "two expectations named 'r'")])
+def test_pipelines_that_cannot_be(graph, dp, declare, words):
+    declare(dp)
+    with pytest.raises(PipelineError, match=words): check(graph)
+
+
+# The order of flows
+
+class Log(list):
+    def record(self, *args, **options): self.append((args, options))
+
+def pipeline(*names, **properties):
+    "A graph with a table and a flow for each name, and a run of it."
+    graph = Graph('main', 'default')
+    for name in names:
+        graph.add_dataset(Dataset(table(name), 'streaming_table', table_properties=properties.get(name, {})))
+        graph.add_flow(Flow(name, table(name), 'append', location=Location(f'{name}.py', 1)))
+    return update.Run(SimpleNamespace(graph=graph), Log())
+
+def ran(monkeypatch, run, upstream, chosen, failing=()):
+    "Run flows that do nothing; their states in the order they ended."
+    def run_flow(run, flow): return update.FlowResult(flow.name, str(flow.target), 'FAILED' if flow.name in failing else 'COMPLETED')
+    monkeypatch.setattr(update, 'run_flow', run_flow)
+    return {result.name: result.status for result in update.run_flows(run, upstream, {table(name) for name in chosen}, 1)}
+
+
+def test_flows_run_in_the_order_of_what_they_read(monkeypatch):
+    upstream = {'c': {'b'}, 'b': {'a'}, 'a': set()}
+    states = ran(monkeypatch, pipeline('c', 'b', 'a'), upstream, 'abc')
+    assert list(states.items()) == [('a', 'COMPLETED'), ('b', 'COMPLETED'), ('c', 'COMPLETED')]
+
+
+def test_a_failure_stops_what_reads_it_and_nothing_else(monkeypatch):
+    run = pipeline('a', 'b', 'c', 'd')
+    states = ran(monkeypatch, run, {'a': set(), 'b': {'a'}, 'c': {'b'}, 'd': set()}, 'abcd', failing='a')
+    assert states == {'a': 'FAILED', 'b': 'SKIPPED', 'c': 'SKIPPED', 'd': 'COMPLETED'}
+    assert [args[1] for args, _ in run.log] == ['b was skipped, since a did not complete', 'c was skipped, since b did not complete']
+
+
+def test_tables_not_chosen_are_left_out_and_block_nothing(monkeypatch):
+    states = ran(monkeypatch, pipeline('a', 'b', 'c'), {'a': set(), 'b': {'a'}, 'c': {'b'}}, 'c')
+    assert states == {'a': 'EXCLUDED', 'b': 'EXCLUDED', 'c': 'COMPLETED'}
+
+
+def test_a_stopped_update_starts_nothing_more(monkeypatch):
+    run = pipeline('a', 'b')
+    run.stopping.set()
+    assert ran(monkeypatch, run, {'a': set(), 'b': set()}, 'ab') == {'a': 'SKIPPED', 'b': 'SKIPPED'}
+    assert run.log[0][0][1] == 'a was skipped, since the update was stopped'
+
+
+def test_independent_flows_run_side_by_side(monkeypatch):
+    met = threading.Barrier(2, timeout=20)
+    def run_flow(run, flow):
+        met.wait()
+        return update.FlowResult(flow.name, str(flow.target), 'COMPLETED')
+    monkeypatch.setattr(update, 'run_flow', run_flow)
+    results = update.run_flows(pipeline('a', 'b'), {'a': set(), 'b': set()}, {table('a'), table('b')})
+    assert sorted(result.name for result in results) == ['a', 'b']
+
+
+def test_every_writer_of_a_table_comes_before_its_reader():
+    graph = pipeline('a', 'b').runtime.graph
+    graph.add_flow(Flow('a2', table('a'), 'append'))
+    analysed = {name: SimpleNamespace(reads={table('a'), table('elsewhere')} if name == 'b' else set()) for name in graph.flows}
+    assert update.upstream_flows(SimpleNamespace(graph=graph, analysed=analysed)) == {'a': set(), 'b': {'a', 'a2'}, 'a2': set()}
+
+
+# Which tables
+
+def request(**options): return update.UpdateRequest(('src',), Path('storage'), **options)
+
+@pytest.mark.parametrize('options, wanted', [({}, ('ab', '')), (dict(refresh=('a',)), ('a', '')), (dict(full_refresh=('b',)), ('b', 'b')),
+    (dict(refresh=('main.default.a',), full_refresh=('b',)), ('ab', 'b')), (dict(full_refresh_all=True), ('ab', 'b'))])
+def test_chosen_tables(options, wanted):
+    graph = pipeline('a', 'b', a={'pipelines.reset.allowed': False}).runtime.graph
+    assert update.chosen_tables(graph, request(**options)) == tuple({table(name) for name in names} for names in wanted)
+
+
+def test_wrong_choices():
+    graph = pipeline('a', a={'pipelines.reset.allowed': 'FALSE'}).runtime.graph
+    with pytest.raises(UsageError, match='main.default.a may not be emptied'): update.chosen_tables(graph, request(full_refresh=('a',)))
+    for options in (dict(full_refresh=('x',)), dict(refresh=('x',))):
+        with pytest.raises(UsageError, match='no table x in this pipeline; it has a'): update.chosen_tables(graph, request(**options))
+
+
+# Emptying
+
+def folders(place, name):
+    both = [place.table_path(table(name)), place.flow_path(table(name), 'flow')]
+    for folder in both: folder.mkdir(parents=True, exist_ok=True)
+    return both
+
+def test_reset_removes_table_and_checkpoints(place):
+    update.reset(place, set())
+    assert not place.state_path.exists()
+    gone, kept = folders(place, 'gone'), folders(place, 'kept')
+    update.reset(place, {table('gone')})
+    assert [folder.exists() for folder in gone + kept] == [False, False, True, True]
+    assert list(place.state_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('removals', [0, 1, 2, 3])
+def test_a_reset_killed_half_way_is_finished_by_the_next(place, monkeypatch, removals):
+    both = folders(place, 'a') + folders(place, 'b')
+    done, rmtree = [], update.shutil.rmtree
+    def killed(folder, **options):
+        if len(done) == removals: raise KeyboardInterrupt
+        done.append(rmtree(folder, **options))
+    monkeypatch.setattr(update.shutil, 'rmtree', killed)
+    with pytest.raises(KeyboardInterrupt): update.reset(place, {table('a'), table('b')})
+    monkeypatch.undo()
+    update.reset(place, set())
+    assert not any(folder.exists() for folder in both) and list(place.state_path.iterdir()) == []
+
+
+# Words
+
+def test_reasons_name_the_line_and_the_way_out():
+    flow = Flow('f', table('t'), 'append', location=Location('t.py', 3))
+    def said(text): return update.reason(flow, RuntimeError(text), set())
+    assert said('x [USER_RAISED_EXCEPTION] EXPECTATION_VIOLATION rule r SQLSTATE: P0001\nat x') == 't.py:3: main.default.t: EXPECTATION_VIOLATION rule r'
+    assert said('x [USER_RAISED_EXCEPTION] AUTO CDC: key is NULL') == 't.py:3: main.default.t: AUTO CDC: key is NULL'
+    assert 'a streaming source must only grow' in said('[DELTA_SOURCE_IGNORE_DELETE] x') and 'must only grow' in said('[DELTA_SOURCE_TABLE_IGNORE_CHANGES] x')
+    assert said('[DIFFERENT_DELTA_TABLE_READ_BY_STREAMING_SOURCE]').endswith('--full-refresh t')
+    assert said('something else').startswith('t.py:3: ') and 'something else' in said('something else')
+
+
+def test_causes_go_to_the_innermost():
+    inner = RuntimeError('inner')
+    inner.java_exception = SimpleNamespace(getMessage=lambda: 'java', getCause=lambda: SimpleNamespace(getMessage=lambda: 'deep', getCause=lambda: None))
+    outer = ValueError('outer')
+    outer.__cause__ = inner
+    assert update.causes(outer) == ['outer', 'inner', 'java', 'deep']
+
+
+def test_progress_details():
+    result = update.FlowResult('f', 't', 'COMPLETED', 5, None, 0, 2, (ExpectationCount('t', 'r', 3, 4),))
+    assert update.progress_details(result) == {'metrics': {'num_output_rows': 5, 'num_deleted_rows': 0}, 'data_quality': {'dropped_records': 2,
+        'expectations': [{'dataset': 't', 'name': 'r', 'passed_records': 3, 'failed_records': 4}]}}
+
+
+def test_flow_results_sum_views_and_target():
+    run = pipeline('t')
+    graph, rule = run.runtime.graph, Expectation('r', 'x', 'drop')
+    graph.datasets[table('t')] = replace(graph.datasets[table('t')], expectations=(rule,))
+    graph.add_dataset(Dataset(table('v'), 'view', expectations=(rule,)))
+    counters = {table('v'): [{'rows': 9, 'dropped': 2, 'failed_0': 2}], table('t'): [{'rows': 4, 'dropped': 1, 'failed_0': 1}, {'rows': 3, 'dropped': 0, 'failed_0': 0}]}
+    result = update.flow_result(run, graph.flows['t'], dict(counters), 1.5)
+    assert (result.num_output_rows, result.num_upserted_rows, result.num_deleted_rows, result.dropped_records, result.seconds) == (6, None, None, 3, 1.5)
+    assert [(count.dataset, count.failed_records) for count in result.expectations] == [('main.default.v', 2), ('main.default.t', 1)]
+    result = update.flow_result(run, graph.flows['t'], counters | {update.CHANGES: [{'upserted': 2, 'deleted': 1}, {'upserted': 3, 'deleted': 0}]}, 0)
+    assert (result.num_output_rows, result.num_upserted_rows, result.num_deleted_rows) == (6, 5, 1)
+
+
+def test_import_path_is_the_root_then_the_sources(tmp_path):
+    for name in ('etl/a.py', 'etl/deep/b.py'):
+        (tmp_path/name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path/name).write_text('')
+    asked = update.UpdateRequest((str(tmp_path/'etl'),), tmp_path)
+    assert update.import_path(asked) == [str(tmp_path), str(tmp_path/'etl'), str(tmp_path/'etl/deep')]
+    assert update.import_path(replace(asked, root_path=str(tmp_path/'other')))[0] == str(tmp_path/'other')
+
+
+# With Spark
+
+def test_once_means_once(place, spark):
+    run = update.Run(SimpleNamespace(storage=place, spark=spark), Log())
+    flow, path = Flow('once', table('t'), 'append', once=True), str(place.table_path(table('t')))
+    def append(): return update.append_once(run, flow, spark.range(2), lakeflow.Evaluation(flow))
+    def rows(): return spark.read.format('delta').load(path).count()
+    for _ in range(2): append()
+    assert rows() == 2
+    (place.flow_path(table('t'), 'once')/'done').unlink() # killed between the commit and the mark
+    append()
+    assert rows() == 2
+    update.shutil.rmtree(place.flow_path(table('t'), 'once'))
+    append()
+    assert rows() == 4
+
+
+def test_delete_events_pass_the_rules_of_their_target(spark):
+    frame = spark.createDataFrame([(None, 'D'), (None, 'U'), (1, 'U'), (None, None)], 'n int, op string')
+    dataset = Dataset(table('t'), 'streaming_table', expectations=(Expectation('n', 'n IS NOT NULL', 'drop'),))
+    flow = Flow('f', table('t'), 'auto_cdc', spec=CdcSpec('t', 's', ['n'], 'n', apply_as_deletes="op = 'D'"))
+    def kept(flow): return frame.where(update.rules_for(dataset, flow).expectations[0].constraint).count()
+    assert (kept(flow), update.rules_for(dataset, flow).expectations[0].action) == (2, 'drop')
+    for other in (replace(flow, kind='append'), replace(flow, spec=CdcSpec('t', 's', ['n'], 'n'))): assert kept(other) == 1
+
+
+def test_configuration_is_the_pipelines_and_goes_with_it(spark, tmp_path):
+    spark.conf.set('cdc.kept', 'before')
+    with update.session(request(dry_run=True, configuration={'cdc.kept': 1, 'cdc.new': 'x'})) as running:
+        assert (running.conf.get('cdc.kept'), running.conf.get('cdc.new')) == ('1', 'x')
+    assert (spark.conf.get('cdc.kept'), spark.conf.get('cdc.new', None)) == ('before', None)
+    with pytest.raises(UsageError, match='--conf spark.driver.memory=1g'), update.session(request(dry_run=True, configuration={'spark.driver.memory': '1g'})): pass
+    spark.conf.unset('cdc.kept')
+
+
+def test_counts_of_a_stream_are_rows_or_missing():
+    from pyspark.sql import Row
+
+    from cdc_utils.local.expectations import expectation_counts
+    counts, passed, dropped = expectation_counts('t', [Expectation('r', 'x', 'drop')], [Row(rows=3, dropped=1, failed_0=1), Row(rows=2, dropped=None, failed_0=None), {'rows': 1}])
+    assert (counts, passed, dropped) == ([ExpectationCount('t', 'r', 5, 1)], 5, 1)
+
+
+# AUTO CDC, without a table
+
+MOVES = 'id int, city string, at int, op string'
+
+def moves(history=True, **options):
+    return CdcSpec('t', 's', ['id'], 'at', apply_as_deletes="op = 'D'", except_column_list=['op', 'at'], stored_as_scd_type=2 if history else 1, **options)
+
+def auto_cdc(spec): return Flow('t', table('t'), 'auto_cdc', spec=spec, location=Location('t.py', 4))
+
+
+def test_targets_resolve_their_lists():
+    from pyspark.sql.types import StructType
+    source = StructType.fromDDL('id int, city string, street string, at int, op string')
+    every = autocdc.Target.of(auto_cdc(moves()), source)
+    assert (every.columns, every.tracked, every.untracked, every.shown[-2:]) == (('id', 'city', 'street'), None, [], ['__START_AT', '__END_AT'])
+    some = autocdc.Target.of(auto_cdc(moves(track_history_except_column_list=['street'])), source)
+    assert (set(some.tracked) - {'id'}, some.untracked) == ({'city'}, ['street'])
+    assert autocdc.Target.of(auto_cdc(moves(False)), source).shown == ['id', 'city', 'street']
+    with pytest.raises(PipelineError, match='^t.py:4: main.default.t: `ignore_null_updates` is not supported'):
+        autocdc.Target.of(auto_cdc(moves(ignore_null_updates=True)), source)
+    with pytest.raises(PipelineError, match='^t.py:4: .*nowhere'): autocdc.Target.of(auto_cdc(replace(moves(), except_column_list=('nowhere',))), source)
+
+
+def test_what_readers_of_a_target_are_told():
+    told = autocdc.properties(autocdc.Target(moves(), ('id', 'city', 'street'), ('id', 'city')), 'int')
+    assert json.loads(told['cdc.declaration']) == {'keys': ['id'], 'stored_as_scd_type': 2, 'sequence_type': 'int', 'tracked': ['city', 'id']}
+    assert json.loads(told['cdc.latest']) == ['street'] and told['cdc.visible'] == '__START_AT IS NOT NULL'
+    assert json.loads(told['cdc.columns']) == ['id', 'city', 'street', '__START_AT', '__END_AT']
+    told = autocdc.properties(autocdc.Target(moves(False), ('id', 'city'), None), 'int')
+    assert (told['cdc.visible'], told['cdc.latest'], json.loads(told['cdc.columns'])) == ('NOT __deleted', '[]', ['id', 'city'])
+
+
+def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path):
+    import pyarrow as pa
+    from deltalake import write_deltalake
+    before = autocdc.Target(moves(), ('id', 'city', 'street'), None)
+    write_deltalake(tmp_path, pa.table({'id': [1]}), configuration=autocdc.properties(before, 'int'))
+    def checked(target, sequence='int'): return autocdc.check_declaration(tmp_path, target, autocdc.properties(target, sequence))
+    assert checked(before) == {}
+    moved = checked(replace(before, columns=('id', 'city', 'country')))
+    assert json.loads(moved['cdc.columns']) == ['id', 'city', 'country', 'street', '__START_AT', '__END_AT']
+    assert checked(replace(before, columns=('id', 'city'))) in ({}, {'cdc.columns': json.dumps(before.shown), 'cdc.latest': '[]'}) # a lost column stays
+    for other, sequence, field in ((replace(before, spec=replace(before.spec, stored_as_scd_type=1)), 'int', 'stored_as_scd_type'), (before, 'string', 'sequence_type'),
+            (replace(before, tracked=('id',)), 'int', 'tracked'), (replace(before, spec=replace(before.spec, keys=('id', 'city'))), 'int', 'keys')):
+        with pytest.raises(PipelineError, match=f'`{field}` changed from .*--full-refresh t'): checked(other, sequence)
+
+
+def test_only_touched_keys_are_computed_anew(spark):
+    target = autocdc.Target(moves(), ('id', 'city', 'country'), None)
+    stored = spark.createDataFrame([(1, 'Bern', 1, False, 1, None), (2, 'Rome', 1, False, 1, None)],
+        'id int, city string, __sequence int, __deleted boolean, __START_AT int, __END_AT int') # before `country` was there
+    events = spark.createDataFrame([(1, 'Oslo', 'NO', 2, False)], 'id int, city string, country string, __sequence int, __deleted boolean')
+    rows = autocdc.recomputed(stored, events, target).select('id', 'city', 'country', '__START_AT', '__END_AT').collect()
+    assert sorted(map(tuple, rows)) == [(1, 'Bern', None, 1, 2), (1, 'Oslo', 'NO', 2, None)]
+
+
+def test_rows_that_stay_are_told_from_those_to_write(spark):
+    both = spark.createDataFrame([(0, ('x', None), ('x',)), (1, ('x', None), ('y',)), (2, (None, None), (None,)), (3, (None, None), ('x',)), (4, ('x', 'new'), ('x',))],
+        'n int, new struct<a string, b string>, old struct<a string>')
+    written = both.where(autocdc.differs(['a', 'b'], ['a'], both.schema['new'].dataType)).select('n').collect()
+    assert sorted(row.n for row in written) == [1, 3, 4]
+
+
+def test_the_columns_a_target_shows(spark):
+    from pyspark.sql.types import StructType
+    source = StructType.fromDDL(MOVES)
+    assert autocdc.shown_schema(spark, auto_cdc(moves()), source).names == ['id', 'city', '__START_AT', '__END_AT']
+    assert autocdc.shown_schema(spark, auto_cdc(moves(False)), source).names == ['id', 'city']
+
+
+def test_a_batch_is_one_commit_and_a_table_may_be_called_anything(spark, tmp_path):
+    from deltalake import DeltaTable
+    target, path = autocdc.Target(moves(False), ('id', 'city'), None), tmp_path/'t'
+    changes = spark.createDataFrame([(1, 'Bern', 1, 'U'), (2, 'Rome', 1, 'U')], MOVES)
+    autocdc.create(spark, path, target, changes.schema, 'Where they live', {'quality': 'gold', 'cdc.visible': 'true'})
+    about = DeltaTable(path).metadata()
+    assert (about.description, about.configuration['quality'], about.configuration['cdc.visible']) == ('Where they live', 'gold', 'NOT __deleted')
+    later = spark.createDataFrame([(1, 'Oslo', 2, 'U'), (2, None, 2, 'D'), (3, 'Kyiv', 1, 'U')], MOVES)
+    for batch in (changes, later): autocdc.apply_events(autocdc.change_events(batch, target), path, target)
+    rows = DeltaTable(path).to_pyarrow_table().select(['id', 'city', '__deleted']).to_pylist()
+    assert sorted(tuple(row.values()) for row in rows) == [(1, 'Oslo', False), (2, None, True), (3, 'Kyiv', False)]
+    assert DeltaTable(path).version() == 2
