@@ -9,7 +9,7 @@ __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'Qui
            'show', 'Level', 'events', 'feed', 'progress_style', 'finish', 'update_configuration', 'run', 'graph_lines',
            'print_graph', 'demo', 'main']
 
-# %% ../nbs/13_cli.ipynb #12-cli-03
+# %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
 import sys
 import tempfile
@@ -21,14 +21,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-# %% ../nbs/13_cli.ipynb #12-cli-04
+# %% ../nbs/13_cli.ipynb #13-cli-04
 import typer
 
-# %% ../nbs/13_cli.ipynb #12-cli-05
+# %% ../nbs/13_cli.ipynb #13-cli-05
 from . import __version__
 from .local.errors import PipelineError, UsageError
 
-# %% ../nbs/13_cli.ipynb #12-cli-08
+# %% ../nbs/13_cli.ipynb #13-cli-08
 class Format(str, Enum):
     "How rows are printed."
     table = 'table' # For the eye
@@ -39,7 +39,7 @@ class Lines(str, Enum):
     table = 'table' # For the eye
     json = 'json'   # One JSON object a line
 
-# %% ../nbs/13_cli.ipynb #12-cli-09
+# %% ../nbs/13_cli.ipynb #13-cli-09
 StorageOption = Annotated[Path, typer.Option('--storage', metavar='DIR', envvar='CDC_STORAGE', help='Folder that stands for the workspace.')]
 CatalogOption = Annotated[str, typer.Option('--catalog', help='Catalog of names that give none.')]
 SchemaOption = Annotated[str, typer.Option('--schema', help='Schema of names that give none.')]
@@ -48,7 +48,7 @@ QuietOption = Annotated[bool, typer.Option('--quiet', '-q', help='Print errors o
 LinesOption = Annotated[Lines, typer.Option('--format', help='json: one object per event and line.')]
 STORAGE, CATALOG, SCHEMA = Path('.cdc'), 'main', 'default'
 
-# %% ../nbs/13_cli.ipynb #12-cli-10
+# %% ../nbs/13_cli.ipynb #13-cli-10
 def read_conf(
     pairs:list[str] # `key=value`, as typed
 )->dict[str,str]:   # Configuration; of a key given twice the last value
@@ -60,21 +60,21 @@ def read_conf(
         found[key.strip()] = value
     return found
 
-# %% ../nbs/13_cli.ipynb #12-cli-12
+# %% ../nbs/13_cli.ipynb #13-cli-12
 def read_names(
     options:list[str] # As typed; each may name several, separated by commas
 )->tuple[str,...]:    # Names of tables
     "Split the options that take tables."
     return tuple(name.strip() for option in options for name in option.split(',') if name.strip())
 
-# %% ../nbs/13_cli.ipynb #12-cli-15
+# %% ../nbs/13_cli.ipynb #13-cli-15
 def is_users_mistake(
     error:Exception # What was raised
 )->bool:            # Whether its text is written for the user
     "Our own errors about wrong input, and plain `ValueError`s."
     return isinstance(error, PipelineError) or type(error) is ValueError or (isinstance(error, ValueError) and type(error).__module__.startswith('cdc_utils.'))
 
-# %% ../nbs/13_cli.ipynb #12-cli-17
+# %% ../nbs/13_cli.ipynb #13-cli-17
 def keep_traceback(
     storage:Path|None # Storage folder of the command, if it has one
 )->Path:              # The file
@@ -86,10 +86,10 @@ def keep_traceback(
     (folder/name).write_text(f'cdc_utils {__version__}, Python {sys.version}\n{" ".join(sys.argv)}\n\n{traceback.format_exc()}')
     return folder/name
 
-# %% ../nbs/13_cli.ipynb #12-cli-18
+# %% ../nbs/13_cli.ipynb #13-cli-18
 INTERRUPTED = 'interrupted: what was committed stays, and the next run goes on from there'
 
-# %% ../nbs/13_cli.ipynb #12-cli-19
+# %% ../nbs/13_cli.ipynb #13-cli-19
 @contextmanager
 def exit_status(
     storage:Path=None, # Where a traceback may go
@@ -114,7 +114,7 @@ def exit_status(
         typer.echo(f'error: this is a fault of cdc_utils, not of your pipeline ({type(error).__name__}: {error}){where}', err=True)
         raise typer.Exit(1) from None
 
-# %% ../nbs/13_cli.ipynb #12-cli-20
+# %% ../nbs/13_cli.ipynb #13-cli-20
 def guarded(
     command:Callable # A command
 )->Callable:         # The same, under `exit_status`
@@ -124,12 +124,12 @@ def guarded(
         with exit_status(kwargs.get('storage'), kwargs.get('debug', False)): return command(*args, **kwargs)
     return run
 
-# %% ../nbs/13_cli.ipynb #12-cli-25
+# %% ../nbs/13_cli.ipynb #13-cli-28
 app = typer.Typer(name='cdc', no_args_is_help=True, rich_markup_mode='rich', pretty_exceptions_enable=False, add_completion=False,
     context_settings={'help_option_names': ['-h', '--help']}, help='Run change-data-capture pipelines written for Databricks on this machine, and look at their tables.',
     epilog='Start with [bold]cdc demo[/bold]. Exit status: 0 done, 1 the update failed, 2 wrong use, 130 interrupted.')
 
-# %% ../nbs/13_cli.ipynb #12-cli-26
+# %% ../nbs/13_cli.ipynb #13-cli-29
 def _print_version(
     asked:bool # Whether `--version` was given
 )->None:
@@ -138,14 +138,14 @@ def _print_version(
         typer.echo(f'cdc_utils {__version__}')
         raise typer.Exit()
 
-# %% ../nbs/13_cli.ipynb #12-cli-27
+# %% ../nbs/13_cli.ipynb #13-cli-30
 @app.callback()
 def program(
     version:Annotated[bool, typer.Option('--version', callback=_print_version, is_eager=True, help='Print the version and exit.')]=False
 ):
     "Run change-data-capture pipelines written for Databricks on this machine, and look at their tables."
 
-# %% ../nbs/13_cli.ipynb #12-cli-28
+# %% ../nbs/13_cli.ipynb #13-cli-31
 def examples(
     *lines:str # Commands, and what they do after a `#`
 )->str:        # The end of a help page
@@ -155,7 +155,7 @@ def examples(
         return f'[cyan]{command.strip()}[/cyan]' + (f'  {remark.strip()}' if remark else '')
     return '\n\n'.join(['[bold]Examples[/bold]', *map(shown, lines)])
 
-# %% ../nbs/13_cli.ipynb #12-cli-30
+# %% ../nbs/13_cli.ipynb #13-cli-33
 def open_storage(
     storage:Path # As typed
 ):               # A `Storage` that is there and can be read
@@ -164,7 +164,7 @@ def open_storage(
     if not storage.is_dir(): raise UsageError(f'no storage folder {storage}', hint='`cdc demo` or `cdc run` makes one; --storage DIR names another')
     return Storage(storage).check()
 
-# %% ../nbs/13_cli.ipynb #12-cli-32
+# %% ../nbs/13_cli.ipynb #13-cli-35
 def _show_all(
     storage,       # A `Storage`
     layout:Format, # How to print
@@ -178,7 +178,7 @@ def _show_all(
     console = make_console()
     console.print(rows_table(rows, console.width))
 
-# %% ../nbs/13_cli.ipynb #12-cli-33
+# %% ../nbs/13_cli.ipynb #13-cli-36
 def _print_rows(
     rows,         # `Rows`
     layout:Format # json or csv
@@ -186,7 +186,7 @@ def _print_rows(
     "Print rows for a program."
     for line in rows.json_lines() if layout is Format.json else rows.csv_lines(): typer.echo(line)
 
-# %% ../nbs/13_cli.ipynb #12-cli-34
+# %% ../nbs/13_cli.ipynb #13-cli-37
 def _more(
     storage,          # A `Storage`
     name,             # A `TableName`
@@ -199,7 +199,7 @@ def _more(
     from cdc_utils.local.tables import count_rows
     return f'{shown:,} of {count_rows(storage, name, where):,} rows; --limit N or --all shows more'
 
-# %% ../nbs/13_cli.ipynb #12-cli-35
+# %% ../nbs/13_cli.ipynb #13-cli-38
 @app.command(epilog=examples('cdc show  # all tables and their rows', 'cdc show customers --limit 5', """cdc show customers_history --where "id = '42'" """,
     'cdc show customers --all --format json  # one JSON object per row'))
 @guarded
@@ -223,14 +223,14 @@ def show(
     console.print(rows_table(rows, console.width))
     typer.echo(_more(opened, name, where, len(rows.values), limit))
 
-# %% ../nbs/13_cli.ipynb #12-cli-41
+# %% ../nbs/13_cli.ipynb #13-cli-44
 class Level(str, Enum):
     "The least serious level shown."
     INFO = 'INFO'
     WARN = 'WARN'
     ERROR = 'ERROR'
 
-# %% ../nbs/13_cli.ipynb #12-cli-42
+# %% ../nbs/13_cli.ipynb #13-cli-45
 @app.command(epilog=examples('cdc events  # of the newest update', 'cdc events --level WARN --all', 'cdc events --type flow_progress --format json'))
 @guarded
 def events(
@@ -251,7 +251,7 @@ def events(
     elif found: make_console().print(events_table(found))
     else: typer.echo('no events')
 
-# %% ../nbs/13_cli.ipynb #12-cli-43
+# %% ../nbs/13_cli.ipynb #13-cli-46
 def _events(
     path:Path,           # Folder of the log
     update_id:str|None,  # The update asked for
@@ -268,7 +268,7 @@ def _events(
     known = list(dict.fromkeys(map(event_update, found)))
     raise UsageError(f'no update {wanted!r} in the event log', hint=f'the newest are {", ".join(known[-5:])}')
 
-# %% ../nbs/13_cli.ipynb #12-cli-47
+# %% ../nbs/13_cli.ipynb #13-cli-50
 @app.command(epilog=examples('cdc feed raw  # 20,000 changes of 5,000 customers', 'cdc feed raw --day 2  # the next day of the same customers',
     'cdc feed /Volumes/main/default/raw_data/customers --rows 100000  # into the volume below --storage'))
 @guarded
@@ -293,7 +293,7 @@ def feed(
     make_console().print(plain_table('', ('In the feed', '>'), [(name.replace('_', ' '), number(count)) for name, count in told.items()]))
     typer.echo(f'written to {place}')
 
-# %% ../nbs/13_cli.ipynb #12-cli-50
+# %% ../nbs/13_cli.ipynb #13-cli-53
 def progress_style(
     layout:Lines, # table or json
     quiet:bool    # Errors only
@@ -301,7 +301,7 @@ def progress_style(
     "How an update is shown while it runs."
     return 'json' if layout is Lines.json else 'quiet' if quiet else 'auto'
 
-# %% ../nbs/13_cli.ipynb #12-cli-51
+# %% ../nbs/13_cli.ipynb #13-cli-54
 def finish(
     result,       # `UpdateResult`
     console,      # Where to print
@@ -322,7 +322,7 @@ def finish(
     typer.echo(f'error: {told}', err=True)
     raise typer.Exit(1)
 
-# %% ../nbs/13_cli.ipynb #12-cli-52
+# %% ../nbs/13_cli.ipynb #13-cli-55
 def update_configuration(
     pairs:list[str], # `--conf` options
     catalog:str,     # `--catalog`
@@ -331,10 +331,10 @@ def update_configuration(
     "The `--conf` options, and `cdc.catalog` and `cdc.schema` where they don't set them."
     return {'cdc.catalog': catalog, 'cdc.schema': schema} | read_conf(pairs)
 
-# %% ../nbs/13_cli.ipynb #12-cli-54
+# %% ../nbs/13_cli.ipynb #13-cli-57
 TablesOption = Annotated[list[str], typer.Option(metavar='T,…', help='Tables, separated by commas.')]
 
-# %% ../nbs/13_cli.ipynb #12-cli-55
+# %% ../nbs/13_cli.ipynb #13-cli-58
 @app.command(epilog=examples('cdc run transformations  # one update of the pipeline in this folder', 'cdc run etl.py rules.sql --conf cdc.catalog=main',
     'cdc run transformations --dry-run  # the graph and its errors, nothing is written', 'cdc run transformations --full-refresh customers,customers_history'))
 @guarded
@@ -360,7 +360,7 @@ def run(
     if dry_run and style != 'quiet' and result.graph is not None: print_graph(result.graph, result.reads, console, layout)
     finish(result, console, style)
 
-# %% ../nbs/13_cli.ipynb #12-cli-57
+# %% ../nbs/13_cli.ipynb #13-cli-60
 def graph_lines(
     graph,                     # A `Graph`
     reads:dict[str,object]={} # Flow name to the tables and views it reads
@@ -372,7 +372,7 @@ def graph_lines(
     return [{'dataset': str(dataset.name), 'kind': dataset.kind, 'flows': flows.get(dataset.name, []),
         'expectations': [rule.name for rule in dataset.expectations]} for dataset in graph.datasets.values()]
 
-# %% ../nbs/13_cli.ipynb #12-cli-58
+# %% ../nbs/13_cli.ipynb #13-cli-61
 def print_graph(
     graph,       # A `Graph`
     reads:dict,  # Flow name to what it reads
@@ -390,7 +390,7 @@ def print_graph(
     console.print(plain_table('', ('Dataset', 'Kind', 'Flows', 'Expectations'),
         [(line['dataset'], line['kind'], flows(line), ', '.join(line['expectations'])) for line in lines]))
 
-# %% ../nbs/13_cli.ipynb #12-cli-65
+# %% ../nbs/13_cli.ipynb #13-cli-68
 @app.command(epilog=examples('cdc demo', 'cdc demo --rows 100000', 'cdc demo  # again: only the next day is processed'))
 @guarded
 def demo(
@@ -403,7 +403,7 @@ def demo(
     result = run_demo(Path.cwd(), storage, rows, seed, catalog, schema, make_console())
     finish(result, make_console(), 'quiet')
 
-# %% ../nbs/13_cli.ipynb #12-cli-67
+# %% ../nbs/13_cli.ipynb #13-cli-70
 def main()->None:
     "What the shell starts as `cdc`."
     for stream in (sys.stdout, sys.stderr):

@@ -217,6 +217,7 @@ def test_a_failure_stops_what_reads_it_and_nothing_else(monkeypatch):
     states = ran(monkeypatch, run, {'a': set(), 'b': {'a'}, 'c': {'b'}, 'd': set()}, 'abcd', failing='a')
     assert states == {'a': 'FAILED', 'b': 'SKIPPED', 'c': 'SKIPPED', 'd': 'COMPLETED'}
     assert [args[1] for args, _ in run.log] == ['b was skipped, since a did not complete', 'c was skipped, since b did not complete']
+    assert {options['details']['flow_progress']['status'] for _, options in run.log} == {'SKIPPED'}
 
 
 def test_tables_not_chosen_are_left_out_and_block_nothing(monkeypatch):
@@ -327,12 +328,12 @@ def test_flow_results_sum_views_and_target():
     graph, rule = run.runtime.graph, Expectation('r', 'x', 'drop')
     graph.datasets[table('t')] = replace(graph.datasets[table('t')], expectations=(rule,))
     graph.add_dataset(Dataset(table('v'), 'view', expectations=(rule,)))
-    counters = {table('v'): [{'rows': 9, 'dropped': 2, 'failed_0': 2}], table('t'): [{'rows': 4, 'dropped': 1, 'failed_0': 1}, {'rows': 3, 'dropped': 0, 'failed_0': 0}]}
+    counters = {table('t'): [{'rows': 4, 'dropped': 1, 'failed_0': 1}, {'rows': 3, 'dropped': 0, 'failed_0': 0}], table('v'): [{'rows': 9, 'dropped': 2, 'failed_0': 2}]}
     result = update.flow_result(run, graph.flows['t'], dict(counters), 1.5)
     assert (result.num_output_rows, result.num_upserted_rows, result.num_deleted_rows, result.dropped_records, result.seconds) == (6, None, None, 3, 1.5)
-    assert [(count.dataset, count.failed_records) for count in result.expectations] == [('main.default.v', 2), ('main.default.t', 1)]
-    result = update.flow_result(run, graph.flows['t'], counters | {update.CHANGES: [{'upserted': 2, 'deleted': 1}, {'upserted': 3, 'deleted': 0}]}, 0)
-    assert (result.num_output_rows, result.num_upserted_rows, result.num_deleted_rows) == (6, 5, 1)
+    assert [(count.dataset, count.failed_records) for count in result.expectations] == [('main.default.t', 1), ('main.default.v', 2)]
+    result = update.flow_result(run, graph.flows['t'], counters | {update.CHANGES: [{'upserted': 2, 'deleted': 1}, {'upserted': 4, 'deleted': 0}]}, 0)
+    assert (result.num_output_rows, result.num_upserted_rows, result.num_deleted_rows) == (7, 6, 1)
 
 
 def test_import_path_is_the_root_then_the_sources(tmp_path):
@@ -419,16 +420,15 @@ def test_what_readers_of_a_target_are_told():
     assert (told['cdc.visible'], told['cdc.latest'], json.loads(told['cdc.columns'])) == ('NOT __deleted', '[]', ['id', 'city'])
 
 
-def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path):
-    import pyarrow as pa
-    from deltalake import write_deltalake
+def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path, monkeypatch):
     before = autocdc.Target(moves(), ('id', 'city', 'street'), None)
-    write_deltalake(tmp_path, pa.table({'id': [1]}), configuration=autocdc.properties(before, 'int'))
+    about = SimpleNamespace(configuration=autocdc.properties(before, 'int'))
+    monkeypatch.setattr('deltalake.DeltaTable', lambda path: SimpleNamespace(metadata=lambda: about))
     def checked(target, sequence='int'): return autocdc.check_declaration(tmp_path, target, autocdc.properties(target, sequence))
     assert checked(before) == {}
     moved = checked(replace(before, columns=('id', 'city', 'country')))
     assert json.loads(moved['cdc.columns']) == ['id', 'city', 'country', 'street', '__START_AT', '__END_AT']
-    assert checked(replace(before, columns=('id', 'city'))) in ({}, {'cdc.columns': json.dumps(before.shown), 'cdc.latest': '[]'}) # a lost column stays
+    assert checked(replace(before, columns=('id', 'city'))) == {} # a lost column stays
     for other, sequence, field in ((replace(before, spec=replace(before.spec, stored_as_scd_type=1)), 'int', 'stored_as_scd_type'), (before, 'string', 'sequence_type'),
             (replace(before, tracked=('id',)), 'int', 'tracked'), (replace(before, spec=replace(before.spec, keys=('id', 'city'))), 'int', 'keys')):
         with pytest.raises(PipelineError, match=f'`{field}` changed from .*--full-refresh t'): checked(other, sequence)
@@ -469,3 +469,85 @@ def test_a_batch_is_one_commit_and_a_table_may_be_called_anything(spark, tmp_pat
     rows = DeltaTable(path).to_pyarrow_table().select(['id', 'city', '__deleted']).to_pylist()
     assert sorted(tuple(row.values()) for row in rows) == [(1, 'Oslo', False), (2, None, True), (3, 'Kyiv', False)]
     assert DeltaTable(path).version() == 2
+
+
+# What names and SQL mean
+
+def test_a_table_settles_as_its_query_is():
+    def settled(kind, streaming, once=False):
+        graph = Graph('main', 'default')
+        graph.add_dataset(Dataset(table('t'), 'table' if kind == 'table' else 'streaming_table'))
+        flow = lakeflow.settle(graph, graph.add_flow(Flow('t', table('t'), kind, once=once)), streaming)
+        assert graph.flows['t'] == flow
+        return flow.kind, graph.datasets[table('t')].kind
+    assert settled('table', True) == ('append', 'streaming_table') and settled('table', False) == ('complete', 'materialized_view')
+    assert settled('append', True) == settled('append', False, True) == ('append', 'streaming_table')
+    with pytest.raises(PipelineError, match='appends a batch'): settled('append', False)
+    with pytest.raises(PipelineError, match='reads a stream'): settled('complete', True)
+
+
+@pytest.mark.parametrize('layout, words', [(dict(partition_cols=('day',)), '`partition_cols` names day'), (dict(cluster_by=('day',)), '`cluster_by` names day'),
+    (dict(partition_cols=('ID', 'City')), '`partition_cols` names every column'), (dict(cluster_by=('ID', '`city`.name')), None)])
+def test_layouts(layout, words):
+    dataset = Dataset(table('t'), 'materialized_view', **layout)
+    if words is None: return lakeflow.check_layout(dataset, ['id', 'city'])
+    with pytest.raises(PipelineError, match=words): lakeflow.check_layout(dataset, ['id', 'city'])
+
+
+def test_statements_a_source_file_may_run():
+    for text in ('SET a = 1', 'use catalog x', 'RESET', 'DECLARE x', 'create temporary view v', 'CREATE OR REPLACE TEMPORARY VIEW v', 'CREATE FUNCTION f', 'SHOW TABLES'):
+        assert lakeflow.harmless(text), text
+    for text in ('DROP TABLE t', 'CREATE TABLE t', 'INSERT INTO t', 'CREATE OR REPLACE TABLE t', 'SHOW COLUMNS'): assert not lakeflow.harmless(text), text
+
+
+@pytest.mark.parametrize('text, wanted', [('USE CATALOG shop', ('shop', 'default')), ('use `shop`.`raw`;', ('shop', 'raw')), ('USE SCHEMA raw', ('main', 'raw')),
+    ('USE raw', ('main', 'raw')), ('DATABASE raw', None)])
+def test_use(spark, text, wanted):
+    runtime = SimpleNamespace(spark=spark, graph=Graph('main', 'default'))
+    moved = lakeflow.use(runtime, text)
+    assert (moved is None) == (wanted is None) and (runtime.graph.catalog, runtime.graph.schema) == (wanted or ('main', 'default'))
+
+
+FILES = "read_files('/data', format => 'json')"
+
+@pytest.mark.parametrize('text, wanted', [
+    (f'SELECT *, _metadata.file_name FROM {FILES}', f'SELECT * EXCEPT (_metadata), _metadata.file_name FROM {FILES}'),
+    (f'SELECT _metadata.file_name, * FROM {FILES}', f'SELECT _metadata.file_name, * EXCEPT (_metadata) FROM {FILES}'),
+    (f'SELECT * FROM {FILES}', None), (f'SELECT 2 * n, count(*), _metadata.file_name FROM {FILES}', None), ('SELECT *, _metadata FROM t', None),
+    (f'SELECT * FROM (SELECT n, _metadata.file_name FROM {FILES})', None),
+    (f'SELECT *, _metadata.file_name FROM {FILES} UNION ALL SELECT *, _metadata.file_name FROM {FILES}',
+     f'SELECT * EXCEPT (_metadata), _metadata.file_name FROM {FILES} UNION ALL SELECT * EXCEPT (_metadata), _metadata.file_name FROM {FILES}')])
+def test_a_star_beside_metadata(spark, text, wanted): assert lakeflow.with_metadata(spark, text) == (wanted or text)
+
+
+@pytest.fixture
+def runtime(place, spark):
+    runtime = lakeflow.Runtime(spark, Graph('main', 'default', lambda: None), place, keep_schemas=False)
+    runtime.dp = LakeflowModule('dlt', runtime.graph)
+    with lakeflow.installed(runtime): yield runtime
+
+def test_what_a_flow_reads_and_gives(runtime, spark):
+    dp = runtime.dp
+    dp.table(name='ticks')(lambda: spark.readStream.format('rate').load().selectExpr('value AS n'))
+    dp.expect('small', 'n < 3')(dp.view(name='seen')(lambda: spark.readStream.table('ticks').where('ticks.n > 0')))
+    dp.table(name='kept', partition_cols='m')(lambda: spark.readStream.table('seen').selectExpr('seen.n', '1 AS m'))
+    dp.materialized_view(name='total', schema='n BIGINT')(lambda: spark.sql('SELECT max(n) AS n FROM kept'))
+    evaluations = {name: lakeflow.analyse(runtime, flow) for name, flow in list(runtime.graph.flows.items())}
+    assert {name.split('.')[-1]: sorted(each.table for each in evaluation.reads) for name, evaluation in evaluations.items()} == \
+        {'ticks': [], 'kept': ['seen', 'ticks'], 'total': ['kept']}
+    assert {name.table: schema.names for name, schema in runtime.schemas.items()} == {'ticks': ['n'], 'kept': ['n', 'm'], 'total': ['n']}
+    assert list(evaluations['main.default.kept'].observed) == [table('seen')]
+    assert all(lakeflow.analyse(runtime, flow) is evaluations[name] for name, flow in runtime.graph.flows.items())
+    assert runtime.source_columns['main.default.kept'].names == ['n', 'm'] and runtime.running == []
+
+
+@pytest.mark.parametrize('query, words', [('readStream total', 'main.default.total is a materialized view'), ('read out', 'main.default.out is a sink'), ('read seen2', 'did you mean main.default.seen'),
+    ('readStream seen', 'view main.default.seen is a batch'), ('read wrong', 'a cycle: main.default.wrong reads main.default.wrong')])
+def test_what_cannot_be_read(runtime, spark, query, words):
+    runtime.dp.create_sink('out', 'delta')
+    runtime.dp.materialized_view(name='total')(lambda: spark.range(1))
+    runtime.dp.view(name='seen')(lambda: spark.range(1))
+    how, name = query.split()
+    runtime.dp.table(name='wrong')(lambda: getattr(spark, how).table(name))
+    with pytest.raises(PipelineError) as raised: lakeflow.analyse(runtime, runtime.graph.flows['main.default.wrong'])
+    assert words in str(raised.value)

@@ -35,7 +35,8 @@ def make_console(
     file = sys.stdout if file is None else file
     terminal = file.isatty()
     width = None if terminal or os.environ.get('COLUMNS') else PIPE_WIDTH
-    return Console(file=file, width=width, force_terminal=terminal, no_color=None if terminal else True, highlight=False, soft_wrap=False)
+    return Console(file=file, width=width, force_terminal=terminal, no_color=None if terminal else True, highlight=False, soft_wrap=False,
+        force_jupyter=False)
 
 # %% ../../nbs/local/report.ipynb #report-12
 ENDED = ('COMPLETED', 'SKIPPED', 'FAILED', 'STOPPED', 'EXCLUDED') # Statuses after which nothing more happens

@@ -289,7 +289,7 @@ def _is_library(
 )->bool:     # True for Python, its packages and ourselves
     "Tell installed code from the user's."
     ours, python = str(Path(__file__).parent.parent) if '__file__' in globals() else '<none>', os.path.dirname(os.__file__)
-    return file.startswith((ours + os.sep, python + os.sep, '<')) or 'site-packages' in file or 'dist-packages' in file
+    return file.startswith((ours + os.sep, python + os.sep, '<')) or any(part in file for part in ('site-packages', 'dist-packages', 'ipykernel_'))
 
 # %% ../../nbs/local/source.ipynb #source-55
 def user_error(

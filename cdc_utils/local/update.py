@@ -598,11 +598,13 @@ def session(
     "The session of an update, with the pipeline's configuration."
     log = None if request.dry_run else Path(request.storage)/'logs'/'spark.log'
     spark = local_spark(request.master, log=log)
-    before = {key: spark.conf.get(key, None) for key in request.configuration}
+    before = {}
     try:
         for key, value in request.configuration.items():
+            was = spark.conf.get(key, None)
             try: spark.conf.set(key, str(value))
             except Exception as wrong: raise UsageError(f'--conf {key}={value}: {source.describe(wrong)}') from None
+            before[key] = was # what could not be set need not, and cannot, be set back
         yield spark
     finally:
         for key, value in before.items():
