@@ -5,6 +5,7 @@ from nbdev.config import get_config
 from nbdev.test import nb_test_cells
 from nbformat import from_dict
 
+os.environ.pop("COLUMNS", None)  # xdist sets it for its workers; what a chapter shows must not depend on it
 os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
 
 
