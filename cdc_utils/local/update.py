@@ -188,8 +188,8 @@ def reset(
     written.write_text(json.dumps([[name.catalog, name.schema, name.table] for name in names]))
     written.replace(intention)
     for name in names:
-        shutil.rmtree(storage.root/'checkpoints'/name.catalog/name.schema/name.table, ignore_errors=True)
-        shutil.rmtree(storage.table_path(name), ignore_errors=True)
+        for folder in (storage.root/'checkpoints'/name.catalog/name.schema/name.table, storage.table_path(name)):
+            if folder.exists(): shutil.rmtree(folder) # what cannot be removed must stop the update, with the intention still there
     intention.unlink()
 
 # %% ../../nbs/local/update.ipynb #update-23
