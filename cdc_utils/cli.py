@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'QuietOption', 'LinesOption', 'STORAGE', 'CATALOG',
-           'SCHEMA', 'INTERRUPTED', 'app', 'TablesOption', 'Format', 'Lines', 'read_conf', 'read_names',
+           'SCHEMA', 'INTERRUPTED', 'app', 'TablesOption', 'DryRunOption', 'Format', 'Lines', 'read_conf', 'read_names',
            'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program', 'examples', 'open_storage',
            'show', 'Level', 'events', 'feed', 'progress_style', 'finish', 'update_configuration', 'run', 'graph_lines',
-           'print_graph', 'demo', 'main']
+           'print_graph', 'demo', 'replay', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
@@ -402,6 +402,51 @@ def demo(
     from cdc_utils.local.report import make_console
     result = run_demo(Path.cwd(), storage, rows, seed, catalog, schema, make_console())
     finish(result, make_console(), 'quiet')
+
+# %% ../nbs/13_cli.ipynb #cli-replay-01
+DryRunOption = Annotated[bool, typer.Option('--dry-run', help='Check and tell what would be done; write nothing.')]
+
+# %% ../nbs/13_cli.ipynb #cli-replay-02
+@app.command(epilog=examples('cdc show customers_cdc_quarantine --all --format json > mended.json  # then mend the rows in an editor',
+    'cdc replay customers_cdc_quarantine mended.json --dry-run', 'cdc replay customers_cdc_quarantine mended.json --skip-unchanged  # only the rows you touched',
+    'cdc replay customers_cdc_quarantine mended.json --to /Volumes/main/default/raw_data/customers'))
+@guarded
+def replay(
+    table:Annotated[str, typer.Argument(metavar='QUARANTINE_TABLE', help='The table that the rows were set aside in.')],
+    mended:Annotated[list[Path], typer.Argument(metavar='MENDED_FILE…', help='Its rows as JSON lines, mended.')],
+    to:Annotated[str|None, typer.Option('--to', metavar='DIR', help="Folder to land in; by default the one that the rows' source_file names.")]=None,
+    drop:Annotated[list[str], typer.Option('--drop', metavar='C,…', help='More columns that the pipeline added and that must not land.')]=[],
+    skip_unchanged:Annotated[bool, typer.Option('--skip-unchanged', help='Leave out rows that are as they are in quarantine.')]=False,
+    force:Annotated[bool, typer.Option('--force', help='Land rows that are as they are in quarantine, too.')]=False,
+    dry_run:DryRunOption=False, layout:LinesOption=Lines.table,
+    storage:StorageOption=STORAGE, catalog:CatalogOption=CATALOG, schema:SchemaOption=SCHEMA, debug:DebugOption=False):
+    "Take mended rows of a quarantine back in: they land as a new file of the raw volume, for the next update to read and judge. Starts no Spark."
+    opened = open_storage(storage)
+    from cdc_utils.local.replay import replay as land_rows
+    from cdc_utils.local.storage import TableName
+    done = land_rows(opened, TableName.parse(table, catalog, schema), mended, to, read_names(drop), skip_unchanged, force, dry_run)
+    _print_replayed(done, dry_run, layout)
+
+# %% ../nbs/13_cli.ipynb #cli-replay-03
+def _print_replayed(
+    done,        # `Replayed`
+    dry_run:bool,# Whether nothing was written
+    layout:Lines # table or json
+)->None:
+    "Tell what landed, and what to do next."
+    from cdc_utils.local.report import make_console, number, plain_table
+    from cdc_utils.local.tables import json_text
+    def state(each): return 'landed before' if each.path is None and each.landed_before else 'nothing to land' if each.path is None else 'would land' if dry_run else 'landed'
+    if layout is Lines.json:
+        for each in done.landings:
+            typer.echo(json_text({'mended': each.mended, 'status': state(each), 'rows': each.rows, 'landed_before': each.landed_before, 'unchanged': each.unchanged,
+                'path': each.path and str(each.path)}))
+        return
+    lines = [(each.mended, state(each), number(each.rows), number(each.landed_before), number(each.unchanged), each.path.name if each.path else '') for each in done.landings]
+    make_console().print(plain_table('', ('Mended file', 'Status', '>Rows', '>Landed before', '>Unchanged', 'New file'), lines))
+    if done.still_rescued: typer.echo(f'{done.still_rescued} rows still hold _rescued_data or _corrupt_record, which do not land: what they say must be in the columns.')
+    if not any(each.path for each in done.landings): return
+    typer.echo(f'{"Would land" if dry_run else "Landed"} in {done.place}; the next update reads it. On Databricks copy the file into the same folder of the volume (databricks fs cp).')
 
 # %% ../nbs/13_cli.ipynb #13-cli-70
 def main()->None:
