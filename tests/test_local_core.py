@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip('pyspark')
 
 from cdc_utils.local import autocdc, lakeflow, session, storage, update
+from cdc_utils.local.merge import apply_events
 from cdc_utils.local.dbutils import Dbutils
 from cdc_utils.local.errors import Location, PipelineError, UsageError
 from cdc_utils.local.expectations import ExpectationCount
@@ -465,7 +466,7 @@ def test_a_batch_is_one_commit_and_a_table_may_be_called_anything(spark, tmp_pat
     about = DeltaTable(path).metadata()
     assert (about.description, about.configuration['quality'], about.configuration['cdc.visible']) == ('Where they live', 'gold', 'NOT __deleted')
     later = spark.createDataFrame([(1, 'Oslo', 2, 'U'), (2, None, 2, 'D'), (3, 'Kyiv', 1, 'U')], MOVES)
-    for batch in (changes, later): autocdc.apply_events(autocdc.change_events(batch, target), path, target)
+    for batch in (changes, later): apply_events(autocdc.change_events(batch, target), path, target)
     rows = DeltaTable(path).to_pyarrow_table().select(['id', 'city', '__deleted']).to_pylist()
     assert sorted(tuple(row.values()) for row in rows) == [(1, 'Oslo', False), (2, None, True), (3, 'Kyiv', False)]
     assert DeltaTable(path).version() == 2

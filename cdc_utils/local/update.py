@@ -39,6 +39,7 @@ from .errors import PipelineError, UsageError
 from .event_log import EventLog
 from .expectations import VIOLATION, ExpectationCount, expectation_counts
 from .graph import Dataset, Flow, Graph, LakeflowModule, check
+from .merge import apply_events
 from .session import local_spark
 from .statements import Scope, declare
 from .storage import Storage, TableName, locked
@@ -326,7 +327,7 @@ def apply_changes(
     lock, failed = run.locks[flow.target], []
     def merge(batch, batch_id):
         try:
-            with lock: autocdc.apply_events(batch.persist(), path, target)
+            with lock: apply_events(batch.persist(), path, target)
         except Exception as error: failed.append(error); raise
         finally: batch.unpersist()
     try: progress = follow(run, flow, events.writeStream.foreachBatch(merge), None)
