@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEQUENCE', 'DELETED', 'WRITES', 'RESERVED', 'column', 'resolved', 'as_column', 'checked_sequence', 'events',
-           'orderable', 'comparable', 'event_order', 'one_event_per_sequence', 'newest_events', 'completed',
-           'truncated', 'current_rows']
+           'orderable', 'comparable', 'event_order', 'one_event_per_sequence', 'newest_events', 'payload_columns',
+           'completed', 'truncated', 'current_rows']
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-02
 from collections.abc import Sequence
@@ -165,28 +165,33 @@ def _last_told(
     leaves = [_last_told(value[field.name], field.dataType, earlier).alias(field.name) for field in kind]
     return F.when(F.max(value.isNotNull()).over(earlier), F.struct(*leaves))
 
+# %% ../nbs/04_scd1.ipynb #04-scd1-46c1
+def payload_columns(
+    events:DataFrame,  # What `events` returns
+    keys:Sequence[str] # Columns that identify a row, spelled as in `events`
+)->list[str]:          # The table's columns, keys left out
+    "Columns that an event writes."
+    return [name for name in events.columns if name not in (*keys, SEQUENCE, DELETED, WRITES)]
+
 # %% ../nbs/04_scd1.ipynb #04-scd1-46d
 def completed(
-    events:DataFrame,  # One event per key and sequence, as `one_event_per_sequence` returns
+    events:DataFrame,   # One event per key and sequence, as `one_event_per_sequence` returns
     keys:Sequence[str], # Columns that identify a row
-    ignore_null_updates_column_list:Sequence[str]=() # Columns in which NULL says nothing
-)->DataFrame:          # The same rows and columns; values that an event does not write are those of the events before it
-    "Complete each event by the events before it, back to the last delete; without partial events nothing is changed."
-    silent = {name.lower() for name in ignore_null_updates_column_list}
-    listed = WRITES in events.columns
-    partial = [field for field in events.schema if field.name not in (*keys, SEQUENCE, DELETED, WRITES) and (listed or field.name.lower() in silent)]
-    if not partial: return events
+    unsaid:Sequence[str] # Columns that an event may leave unsaid: with NULL or, where there is `__writes`, by not listing them
+)->DataFrame:           # The same rows and columns; what an event leaves unsaid is what the events before it say
+    "Complete each event by the events before it, back to the last delete."
+    if not unsaid: return events
+    keys, unsaid, listed = resolved(events, keys, 'keys'), resolved(events, unsaid, 'unsaid'), WRITES in events.columns
     in_order = Window.partitionBy(*map(column, keys)).orderBy(SEQUENCE)
     lives = events.withColumn('__life', F.count_if(F.col(DELETED)).over(in_order)) # a delete ends one life and begins the next
     earlier = Window.partitionBy(*map(column, keys), '__life').orderBy(SEQUENCE)
     names = F.transform(F.col(WRITES), F.lower) if listed else None
-    def told(field):
-        value = column(field.name)
-        if not listed: return _last_told(F.when(~F.col(DELETED), value), field.dataType, earlier).alias(field.name)
-        writes = ~F.col(DELETED) & F.coalesce(F.array_contains(names, field.name.lower()), F.lit(True))
-        return F.last(F.when(writes, F.struct(value.alias('value'))), ignorenulls=True).over(earlier)['value'].alias(field.name)
-    values = {field.name: told(field) for field in partial}
-    return lives.select(*[values.get(name, column(name)) for name in events.columns])
+    def told(name):
+        value = column(name)
+        if not listed: return _last_told(F.when(~F.col(DELETED), value), events.schema[name].dataType, earlier).alias(name)
+        writes = ~F.col(DELETED) & F.coalesce(F.array_contains(names, name.lower()), F.lit(True))
+        return F.last(F.when(writes, F.struct(value.alias('value'))), ignorenulls=True).over(earlier)['value'].alias(name)
+    return lives.select(*[told(name) if name in unsaid else column(name) for name in events.columns])
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-46k
 def truncated(
@@ -212,6 +217,6 @@ def current_rows(
     "Compute the SCD type 1 table of all changes."
     told = events(changes, keys, sequence_by, apply_as_deletes, columns, apply_as_truncates, columns_to_update)
     if apply_as_truncates is not None: told = truncated(told, keys)
-    if ignore_null_updates_column_list or columns_to_update is not None:
-        told = completed(one_event_per_sequence(told, keys), keys, ignore_null_updates_column_list)
+    unsaid = ignore_null_updates_column_list if columns_to_update is None else payload_columns(told, resolved(told, keys, 'keys'))
+    if unsaid: told = completed(one_event_per_sequence(told, keys), keys, unsaid)
     return newest_events(told, keys).where(~F.col(DELETED)).drop(SEQUENCE, DELETED, WRITES)

@@ -14,7 +14,7 @@ except ImportError as error:
     raise ImportError("cdc_utils.scd2 needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'") from error
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-04
-from .scd1 import DELETED, SEQUENCE, WRITES, column, comparable, completed, events, one_event_per_sequence, resolved
+from .scd1 import DELETED, SEQUENCE, WRITES, column, comparable, completed, events, one_event_per_sequence, payload_columns, resolved
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-09
 START_AT = '__START_AT' # Sequence of the event that opened the version
@@ -72,13 +72,13 @@ def versions(
     "Annotate every event with the version it opens; `__START_AT` is NULL on an event that opens none."
     keys = resolved(events, keys, 'keys')
     own = one_event_per_sequence(events.drop(START_AT, END_AT, LATEST), keys)
-    payload = [name for name in own.columns if name not in (*keys, SEQUENCE, DELETED, WRITES)]
+    payload = payload_columns(own, keys)
     untracked = untracked_columns(payload, keys, None if tracked is None else resolved(own, tracked, 'tracked'))
-    silent = payload if WRITES in own.columns else resolved(own, ignore_null_updates_column_list, 'ignore_null_updates_column_list')
-    said = own.withColumn('__said', F.struct(*map(column, silent))) if silent else own # the event's own words, before it is completed
-    marked = run_marks(completed(said, keys, silent), keys, [name for name in payload if name not in untracked])
-    return marked.select(*[F.col('__said')[name].alias(name) if name in silent else column(name) for name in own.columns],
-        *annotations(keys, untracked, [name for name in silent if name not in untracked]))
+    unsaid = payload if WRITES in own.columns else resolved(own, ignore_null_updates_column_list, 'ignore_null_updates_column_list')
+    said = own.withColumn('__said', F.struct(*map(column, unsaid))) if unsaid else own # the event's own words, before it is completed
+    marked = run_marks(completed(said, keys, unsaid), keys, [name for name in payload if name not in untracked])
+    return marked.select(*[F.col('__said')[name].alias(name) if name in unsaid else column(name) for name in own.columns],
+        *annotations(keys, untracked, [name for name in unsaid if name not in untracked]))
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-26
 def visible(

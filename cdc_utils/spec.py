@@ -6,7 +6,7 @@
 __all__ = ['FIELDS', 'COLUMN_LISTS', 'FLAGS', 'EXAMPLES', 'EXCLUSIVE', 'SpecError', 'folded', 'did_you_mean', 'CdcSpec',
            'is_column', 'column_name', 'column_names', 'scd_type', 'complete', 'check_values', 'check_keys',
            'check_together', 'check', 'flow_arguments', 'known_arguments', 'resolved', 'visible_columns',
-           'tracked_columns']
+           'tracked_columns', 'columns_ignoring_nulls']
 
 # %% ../nbs/00_spec.ipynb #00-spec-07
 import difflib
@@ -73,6 +73,7 @@ class CdcSpec:
     def flow(self)->dict: "See `flow_arguments`."; return flow_arguments(self)
     def visible_columns(self, columns): "See `visible_columns`."; return visible_columns(self, columns)
     def tracked_columns(self, columns): "See `tracked_columns`."; return tracked_columns(self, columns)
+    def columns_ignoring_nulls(self, columns): "See `columns_ignoring_nulls`."; return columns_ignoring_nulls(self, columns)
 
 # %% ../nbs/00_spec.ipynb #00-spec-18
 def is_column(
@@ -229,13 +230,14 @@ def known_arguments(
 # %% ../nbs/00_spec.ipynb #00-spec-63
 def resolved(
     spec:CdcSpec,      # A checked spec
-    field:str,         # Field that holds names of columns
+    field:str,         # Field that holds names of columns, or one
     columns:list[str], # Columns there are
     table:str          # Table that has them, for the message
 )->set[str]:           # Those named, in the spelling of `columns`
     "Find the named columns among those there are; raises `SpecError` for one that isn't there."
     spelt = {folded(column): column for column in columns}
     names = getattr(spec, field) or ()
+    if isinstance(names, str): names = (names,)
     for name in names:
         if folded(name) in spelt: continue
         advice = f"name a column of {table}: {', '.join(columns)}" + did_you_mean(name, columns)
@@ -267,3 +269,15 @@ def tracked_columns(
     tracked = resolved(spec, 'track_history_column_list', visible, spec.target) or set(visible)
     in_place = resolved(spec, 'track_history_except_column_list', visible, spec.target)
     return [column for column in visible if column in tracked - in_place - resolved(spec, 'keys', visible, spec.target)]
+
+# %% ../nbs/00_spec.ipynb #00-spec-74b
+def columns_ignoring_nulls(
+    spec:CdcSpec,     # A checked spec
+    columns:list[str] # Columns of the source, in order
+)->list[str]:         # Columns of the target in which NULL says nothing, no keys; empty by default
+    "Columns in which a NULL is no value; raises `SpecError` for a name that the target doesn't show."
+    visible = visible_columns(spec, columns)
+    chosen = resolved(spec, 'ignore_null_updates_column_list', visible, spec.target)
+    left_out = resolved(spec, 'ignore_null_updates_except_column_list', visible, spec.target)
+    if spec.ignore_null_updates or left_out: chosen = set(visible) - left_out
+    return [column for column in visible if column in chosen - resolved(spec, 'keys', visible, spec.target)]

@@ -403,12 +403,14 @@ def test_targets_resolve_their_lists():
     from pyspark.sql.types import StructType
     source = StructType.fromDDL('id int, city string, street string, at int, op string')
     every = autocdc.Target.of(auto_cdc(moves()), source)
-    assert (every.columns, every.tracked, every.untracked, every.shown[-2:]) == (('id', 'city', 'street'), None, [], ['__START_AT', '__END_AT'])
+    assert (every.columns, every.tracked, every.latest, every.shown[-2:]) == (('id', 'city', 'street'), None, [], ['__START_AT', '__END_AT'])
     some = autocdc.Target.of(auto_cdc(moves(track_history_except_column_list=['street'])), source)
-    assert (set(some.tracked) - {'id'}, some.untracked) == ({'city'}, ['street'])
+    assert (set(some.tracked) - {'id'}, some.latest) == ({'city'}, ['street'])
     assert autocdc.Target.of(auto_cdc(moves(False)), source).shown == ['id', 'city', 'street']
-    with pytest.raises(PipelineError, match='^t.py:4: main.default.t: `ignore_null_updates` is not supported'):
-        autocdc.Target.of(auto_cdc(moves(ignore_null_updates=True)), source)
+    silent = autocdc.Target.of(auto_cdc(moves(False, ignore_null_updates_except_column_list=['street'])), source)
+    assert (silent.ignoring_nulls, silent.latest, silent.identity, silent.shown) == (('city',), ['city'], ['id', '__sequence'], ['id', 'city', 'street'])
+    with pytest.raises(PipelineError, match="^t.py:4: t: `columns_to_update` is 'city'; its type is string"):
+        autocdc.Target.of(auto_cdc(moves(columns_to_update='city')), source)
     with pytest.raises(PipelineError, match='^t.py:4: .*nowhere'): autocdc.Target.of(auto_cdc(replace(moves(), except_column_list=('nowhere',))), source)
 
 

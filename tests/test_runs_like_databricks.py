@@ -200,6 +200,48 @@ NOTEBOOK = {'cells': [{'cell_type': 'markdown', 'metadata': {}, 'source': ['# To
      'source': ['%sql\n', 'CREATE OR REFRESH MATERIALIZED VIEW most AS SELECT max(count) AS n FROM totals']}],
     'metadata': {'language_info': {'name': 'python'}}, 'nbformat': 4, 'nbformat_minor': 5}
 
+def change(at, op, id=None, name=None, city=None, changed=None):
+    return {'at': at, 'op': op, 'id': id, 'name': name, 'city': city, 'changed': changed}
+
+# The vendor's documented feed with its truncate, then events that do not say everything, all of them late or out of order
+CASES['AUTO CDC: truncates, NULLs that say nothing, lists of changed columns'] = Case({
+    'partial.py': '''
+from pyspark import pipelines as dp
+
+@dp.table
+def changes():
+    return (spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json')
+        .schema('at int, op string, id int, name string, city string, changed array<string>').load('/Volumes/main/crm/raw/changes'))
+
+COMMON = dict(source='changes', keys=['id'], sequence_by='at', apply_as_deletes="op = 'DELETE'", except_column_list=['at', 'op', 'changed'])
+dp.create_streaming_table('emptied', expect_all_or_drop={'known': 'id IS NOT NULL'})
+dp.create_auto_cdc_flow(target='emptied', apply_as_truncates="op = 'TRUNCATE'", **COMMON)
+
+@dp.temporary_view
+def keyed(): return spark.readStream.table('changes').where('id IS NOT NULL')
+
+for target, options in {'silent': dict(ignore_null_updates=True), 'listed_history': dict(columns_to_update='changed', stored_as_scd_type='2')}.items():
+    dp.create_streaming_table(target)
+    dp.create_auto_cdc_flow(target=target, **COMMON | dict(source='keyed') | options)
+'''}, [
+    Step(files={'/Volumes/main/crm/raw/changes/1.json': [
+            change(1, 'INSERT', 124, 'Raul', 'Oaxaca'), change(1, 'INSERT', 123, 'Isabel', 'Monterrey'), change(2, 'INSERT', 125, 'Mercedes', 'Tijuana'),
+            change(2, 'INSERT', 126, 'Lily', 'Cancun'), change(6, 'DELETE', 123), change(3, 'TRUNCATE')]},
+        tables={'emptied(id)': [], 'silent(id, city)': [(124, 'Oaxaca'), (125, 'Tijuana'), (126, 'Cancun')]}),
+    Step(files={'/Volumes/main/crm/raw/changes/2.json': [change(6, 'UPDATE', 125, None, 'Guadalajara', ['city'])]},
+        tables={'emptied(id, name, city)': [(125, None, 'Guadalajara')],
+            'silent(id, name, city)': [(124, 'Raul', 'Oaxaca'), (125, 'Mercedes', 'Guadalajara'), (126, 'Lily', 'Cancun')]}),
+    Step(files={'/Volumes/main/crm/raw/changes/3.json': [
+            change(5, 'UPDATE', 125, None, 'Mexicali', ['city']), change(5, 'UPDATE', 123, 'Isabel', 'Chihuahua'),
+            change(2, 'UPDATE', 124, 'Raoul'), change(4, 'UPDATE', 126, None, None, ['name']), change(7, 'UPDATE', 126, 'Lilian')]},
+        tables={'emptied(id, name, city)': [(125, None, 'Guadalajara'), (126, 'Lilian', None)],
+            'silent(id, name, city)': [(124, 'Raoul', 'Oaxaca'), (125, 'Mercedes', 'Guadalajara'), (126, 'Lilian', 'Cancun')],
+            'listed_history(id, name, city, __START_AT, __END_AT)': [
+                (123, 'Isabel', 'Monterrey', 1, 5), (123, 'Isabel', 'Chihuahua', 5, 6), (124, 'Raul', 'Oaxaca', 1, 2), (124, 'Raoul', None, 2, None),
+                (125, 'Mercedes', 'Tijuana', 2, 5), (125, 'Mercedes', 'Mexicali', 5, 6), (125, 'Mercedes', 'Guadalajara', 6, None),
+                (126, 'Lily', 'Cancun', 2, 4), (126, None, 'Cancun', 4, 7), (126, 'Lilian', None, 7, None)]})])
+
+
 CASES['notebooks, modules beside the sources, factories in loops over a volume and over configuration'] = Case({
     'pets.py': '''# Databricks notebook source
 # MAGIC %md

@@ -20,8 +20,9 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from graphlib import TopologicalSorter
+from operator import or_
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -440,13 +441,13 @@ def rules_for(
     dataset:Dataset, # The target
     flow:Flow        # A flow into it
 )->Dataset:          # The target with the rules as they apply to this flow's rows
-    "Let delete events pass the rules of an AUTO CDC target."
-    if flow.kind != 'auto_cdc' or not dataset.expectations or flow.spec.apply_as_deletes is None: return dataset
-    deletes = flow.spec.apply_as_deletes
-    deletes = F.expr(deletes) if isinstance(deletes, str) else deletes
+    "Let deletes and truncates pass the rules of an AUTO CDC target."
+    if flow.kind != 'auto_cdc' or not dataset.expectations: return dataset
+    removes = [F.expr(each) if isinstance(each, str) else each for each in (flow.spec.apply_as_deletes, flow.spec.apply_as_truncates) if each is not None]
+    if not removes: return dataset
     def spared(rule):
         constraint = F.expr(rule.constraint) if isinstance(rule.constraint, str) else rule.constraint
-        return replace(rule, constraint=F.coalesce(deletes, F.lit(False)) | constraint)
+        return replace(rule, constraint=reduce(or_, [F.coalesce(each, F.lit(False)) for each in removes]) | constraint)
     return replace(dataset, expectations=tuple(map(spared, dataset.expectations)))
 
 # %% ../../nbs/local/update.ipynb #update-44
