@@ -1,13 +1,11 @@
-"""SCD1 and SCD2 against an oracle in plain Python, on random feeds cut into batches and shuffled.
+"""SCD1 and SCD2 of whole feeds against the oracle of tests/oracle.py; tests/test_laws.py has the same in batches.
 
-Starting Spark jobs is what takes time here, so one example is a few hundred small stories that share a frame: the number of
-the story is the first key column. The oracle shares no code with the chapters; it replays a story event by event.
+Starting Spark jobs is what takes time here, so one example is a few hundred small stories that share a frame.
 """
 import contextlib
 import io
 import random
 import time
-from collections import defaultdict
 
 import pyarrow as pa
 import pytest
@@ -18,12 +16,8 @@ from pyspark.sql.types import _parse_datatype_string
 
 from cdc_utils import scd1, scd2
 from cdc_utils.local.session import local_spark
+from oracle import COLUMNS, DELETE, KEYS, SCHEMA, TRACKINGS, assert_same, random_story, replay
 
-KEYS = ["story", "id"]
-COLUMNS = [*KEYS, "name", "city", "points"]
-SCHEMA = "story int, id string, name string, city string, points int, op string, at int"
-DELETE = "op = 'D'"
-TRACKINGS = [None, ["name"], ["name", "points"], []]
 STORIES = 250
 OWN = [*COLUMNS, scd1.SEQUENCE, scd1.DELETED]
 
@@ -43,76 +37,6 @@ def tiny(spark):
     return session
 
 
-# The oracle: rows are (story, id, name, city, points, op, at)
-
-def rank(event):
-    "Of events with one sequence the greatest rank wins: upserts first, then columns left to right, None lowest."
-    return (event[5] != "D", *[(value is not None, value) if value is not None else (False,) for value in event[2:5]])
-
-
-def replay(events, tracked):
-    "Return (current rows, history rows) of all events, one event at a time in the order of `at`."
-    tracked = [2, 3, 4] if tracked is None else [COLUMNS.index(name) for name in tracked]
-    winners = defaultdict(dict)
-    for event in events:
-        same = winners[event[:2]]
-        if event[6] not in same or rank(event) > rank(same[event[6]]): same[event[6]] = event
-    current, history = [], []
-    for key, by_sequence in winners.items():
-        open_row = None
-        for at in sorted(by_sequence):
-            event, values = by_sequence[at], list(by_sequence[at][2:5])
-            if event[5] == "D":
-                if open_row: history.append((*key, *open_row[0], open_row[1], at))
-                open_row = None
-            elif open_row is None: open_row = [values, at]
-            elif any(open_row[0][i - 2] != values[i - 2] for i in tracked):
-                history.append((*key, *open_row[0], open_row[1], at))
-                open_row = [values, at]
-            else: open_row[0] = values  # tracked values are equal, the others are updated in place
-        if open_row:
-            history.append((*key, *open_row[0], open_row[1], None))
-            current.append((*key, *open_row[0]))
-    return current, history
-
-
-def random_story(choose, number):
-    "One to nine events of one or two keys: a fifth deletes, a quarter of the values NULL, then some duplicates and ties."
-    def value(*options): return None if choose.random() < .25 else choose.choice(options)
-    events = []
-    for _ in range(choose.randint(1, 9)):
-        op = "D" if choose.random() < .2 else choose.choice("IU")
-        values = value("a", "b"), value("p", "q", "r"), value(1, 2)
-        events.append((number, choose.choice("xxy"), *values, op, choose.randint(1, 12)))
-    for event in list(events):
-        if choose.random() < .15: events.append(event)
-        if choose.random() < .08: events.append((*event[:2], value("a", "b"), value("p", "q"), value(1, 2), choose.choice("UD"), event[6]))
-    choose.shuffle(events)
-    return events
-
-
-def batches_of(choose, story):
-    "Cut a story into one to four batches, some of which may be empty."
-    cuts = sorted(choose.randint(0, len(story)) for _ in range(choose.randint(0, 3)))
-    return [story[start:end] for start, end in zip([0, *cuts], [*cuts, len(story)])]
-
-
-def by_story(rows):
-    found = defaultdict(list)
-    for row in rows: found[row[0]].append(tuple(row))
-    return {story: sorted(mine, key=repr) for story, mine in found.items()}
-
-
-def assert_same(stories, expected, got, what):
-    "Compare story by story, and show the shortest story that differs."
-    expected, got = by_story(expected), by_story(got)
-    wrong = [story for story in stories if expected.get(story[0][0]) != got.get(story[0][0])]
-    if not wrong: return
-    story = min(wrong, key=len)
-    raise AssertionError(f"{what}: {len(wrong)} of {len(stories)} stories differ; the shortest, as it arrived:\n  "
-        + "\n  ".join(map(str, story)) + f"\nexpected {expected.get(story[0][0])}\ngot      {got.get(story[0][0])}")
-
-
 def arrow_frame(spark, rows, schema):
     "A frame by way of Arrow: no Python worker has to unpickle the rows."
     columns = to_arrow_schema(_parse_datatype_string(schema))
@@ -125,11 +49,6 @@ def frame_of(spark, rows):
 
 def events_of(spark, rows):
     return scd1.events(frame_of(spark, rows), KEYS, "at", DELETE, COLUMNS)
-
-
-def as_told(spark, rows):
-    "Own events of an earlier result, as a store would hand them back."
-    return arrow_frame(spark, rows, f"story int, id string, name string, city string, points int, {scd1.SEQUENCE} int, {scd1.DELETED} boolean")
 
 
 randomness = st.integers(0, 2**32).map(random.Random)
@@ -148,33 +67,6 @@ def test_whole_feeds(tiny, choose):
         history = scd2.history(changes, KEYS, "at", DELETE, COLUMNS, tracked).collect()
         assert_same(stories, replay(flat, tracked)[1], history, f"SCD2, tracked {tracked}")
         assert_same(stories, current, [row[:5] for row in history if row[6] is None], f"open rows of SCD2, tracked {tracked}")
-
-
-@few
-@given(randomness)
-def test_batches(tiny, choose):
-    "Applied in batches, each over what the last one left, only the touched keys recomputed."
-    stories = [random_story(choose, number) for number in range(STORIES)]
-    told = [event for story in stories for event in story]
-    cut = [batches_of(choose, story) for story in stories]
-    tracked = choose.choice(TRACKINGS)
-    newest, stored, shown = {}, defaultdict(list), defaultdict(list)
-    for turn in range(4):
-        batch = [event for batches in cut if turn < len(batches) for event in batches[turn]]
-        if not batch: continue
-        choose.shuffle(batch)
-        touched, fresh = {event[:2] for event in batch}, events_of(tiny, batch)
-        past = as_told(tiny, [newest[key] for key in touched if key in newest])
-        for row in scd1.newest_events(past.unionByName(fresh), KEYS).collect(): newest[tuple(row[:2])] = tuple(row)
-        past = as_told(tiny, [row for key in touched for row in stored[key]])
-        annotated = scd2.versions(past.unionByName(fresh), KEYS, tracked).cache()
-        for key in touched: stored[key], shown[key] = [], []
-        for row in annotated.select(OWN).collect(): stored[tuple(row[:2])].append(tuple(row))
-        for row in scd2.visible(annotated, COLUMNS).collect(): shown[tuple(row[:2])].append(tuple(row))
-        annotated.unpersist()
-    current, history = replay(told, tracked)
-    assert_same(stories, current, [row[:5] for row in newest.values() if not row[6]], "SCD1 in batches")
-    assert_same(stories, history, [row for rows in shown.values() for row in rows], f"SCD2 in batches, tracked {tracked}")
 
 
 @few

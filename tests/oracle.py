@@ -1,0 +1,74 @@
+"""What AUTO CDC's tables are, in plain Python, and random stories to try it on.
+
+It shares no code with the project: a story is replayed event by event. Events are (story, id, name, city, points, op, at); the
+number of the story is the first key column, so that hundreds of stories share a frame, an update, a Spark job.
+"""
+from collections import defaultdict
+
+KEYS = ["story", "id"]
+COLUMNS = [*KEYS, "name", "city", "points"]
+SCHEMA = "story int, id string, name string, city string, points int, op string, at int"
+DELETE = "op = 'D'"
+TRACKINGS = [None, ["name"], ["name", "points"], []]
+
+
+def rank(event):
+    "Of events with one sequence the greatest rank wins: upserts first, then columns left to right, None lowest."
+    return (event[5] != "D", *[(value is not None, value) if value is not None else (False,) for value in event[2:5]])
+
+
+def replay(events, tracked):
+    "Return (current rows, history rows) of all events, one event at a time in the order of `at`."
+    tracked = [2, 3, 4] if tracked is None else [COLUMNS.index(name) for name in tracked]
+    winners = defaultdict(dict)
+    for event in events:
+        same = winners[event[:2]]
+        if event[6] not in same or rank(event) > rank(same[event[6]]): same[event[6]] = event
+    current, history = [], []
+    for key, by_sequence in winners.items():
+        open_row = None
+        for at in sorted(by_sequence):
+            event, values = by_sequence[at], list(by_sequence[at][2:5])
+            if event[5] == "D":
+                if open_row: history.append((*key, *open_row[0], open_row[1], at))
+                open_row = None
+            elif open_row is None: open_row = [values, at]
+            elif any(open_row[0][i - 2] != values[i - 2] for i in tracked):
+                history.append((*key, *open_row[0], open_row[1], at))
+                open_row = [values, at]
+            else: open_row[0] = values  # tracked values are equal, the others are updated in place
+        if open_row:
+            history.append((*key, *open_row[0], open_row[1], None))
+            current.append((*key, *open_row[0]))
+    return current, history
+
+
+def random_story(choose, number):
+    "One to nine events of one or two keys: a fifth deletes, a quarter of the values NULL, then some duplicates and ties."
+    def value(*options): return None if choose.random() < .25 else choose.choice(options)
+    events = []
+    for _ in range(choose.randint(1, 9)):
+        op = "D" if choose.random() < .2 else choose.choice("IU")
+        values = value("a", "b"), value("p", "q", "r"), value(1, 2)
+        events.append((number, choose.choice("xxy"), *values, op, choose.randint(1, 12)))
+    for event in list(events):
+        if choose.random() < .15: events.append(event)
+        if choose.random() < .08: events.append((*event[:2], value("a", "b"), value("p", "q"), value(1, 2), choose.choice("UD"), event[6]))
+    choose.shuffle(events)
+    return events
+
+
+def by_story(rows):
+    found = defaultdict(list)
+    for row in rows: found[row[0]].append(tuple(row))
+    return {story: sorted(mine, key=repr) for story, mine in found.items()}
+
+
+def assert_same(stories, expected, got, what):
+    "Compare story by story, and show the shortest story that differs."
+    expected, got = by_story(expected), by_story(got)
+    wrong = [story for story in stories if expected.get(story[0][0]) != got.get(story[0][0])]
+    if not wrong: return
+    story = min(wrong, key=len)
+    raise AssertionError(f"{what}: {len(wrong)} of {len(stories)} stories differ; the shortest, as it arrived:\n  "
+        + "\n  ".join(map(str, story)) + f"\nexpected {expected.get(story[0][0])}\ngot      {got.get(story[0][0])}")

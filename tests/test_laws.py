@@ -1,0 +1,68 @@
+"""The law, through the engine: tables depend only on the set of events, never on their order, their batches, their repeats.
+
+A batch of a few hundred stories goes into the backing tables as a micro-batch does, and what readers see is compared with the
+oracle. `make prove` runs more examples: LAWS_EXAMPLES says how many.
+"""
+import os
+import random
+
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from cdc_utils.local import autocdc, merge
+from cdc_utils.local.graph import Flow
+from cdc_utils.local.storage import Storage, TableName
+from cdc_utils.local.tables import read_table
+from cdc_utils.spec import CdcSpec
+from oracle import COLUMNS, DELETE, KEYS, TRACKINGS, assert_same, random_story, replay
+from test_scd_oracle import frame_of, spark, tiny  # noqa: F401 (fixtures)
+
+STORIES = 200
+LISTS = {"keys": KEYS, "sequence_by": "at", "apply_as_deletes": DELETE, "column_list": COLUMNS}
+randomness = st.integers(0, 2**32).map(random.Random)
+some = settings(max_examples=int(os.environ.get("LAWS_EXAMPLES", 2)), deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+class Table:
+    "A target of AUTO CDC in a storage of its own."
+    def __init__(self, spark, root, name, **spec):
+        self.storage, self.name = Storage(root), TableName("main", "default", name)
+        flow = Flow(name, self.name, "auto_cdc", spec=CdcSpec(name, "events", **LISTS, **spec))
+        source = frame_of(spark, [(0, "x", "a", "p", 1, "I", 0)]).schema
+        self.target, self.path = autocdc.Target.of(flow, source), self.storage.table_path(self.name)
+        autocdc.create(spark, self.path, self.target, source)
+
+    def apply(self, spark, batch):
+        events = autocdc.change_events(frame_of(spark, batch), self.target).persist()
+        merge.apply_events(events, self.path, self.target)
+        events.unpersist()
+
+    def rows(self):
+        return [tuple(row.values()) for row in read_table(self.storage, self.name).to_pylist()]
+
+
+def batches_of(choose, events, most):
+    "The events in random order, cut into one to `most` batches, some of them with events of earlier batches."
+    events, many = choose.sample(events, len(events)), choose.randint(1, most)
+    cuts = sorted(choose.sample(range(1, len(events)), many - 1))
+    batches = [events[start:end] for start, end in zip([0, *cuts], [*cuts, len(events)])]
+    for number, batch in enumerate(batches):
+        if choose.random() < .5: batch += choose.choices(events[:cuts[number] if number < len(cuts) else None], k=len(batch) // 6)
+        choose.shuffle(batch)
+    return batches
+
+
+@some
+@given(randomness)
+def test_any_order_any_batches_any_repeats(tiny, tmp_path_factory, choose):
+    stories = [random_story(choose, number) for number in range(STORIES)]
+    told, tracked = [event for story in stories for event in story], choose.choice(TRACKINGS)
+    lists = {} if tracked is None else {"track_history_column_list": tracked} if tracked else {"track_history_except_column_list": COLUMNS[2:]}
+    root = tmp_path_factory.mktemp("laws")
+    current, history = Table(tiny, root, "current"), Table(tiny, root, "history", stored_as_scd_type=2, **lists)
+    for table in (current, history):
+        for batch in batches_of(choose, told, 8): table.apply(tiny, batch)
+    expected = replay(told, tracked)
+    assert_same(stories, expected[0], current.rows(), "SCD1")
+    assert_same(stories, expected[1], history.rows(), f"SCD2, tracked {tracked}")
+    assert_same(stories, current.rows(), [row[:5] for row in history.rows() if row[6] is None], "open rows of SCD2")
