@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip('pyspark')
 
-from cdc_utils.local import autocdc, lakeflow, session, storage, update
+from cdc_utils.local import autocdc, merge, lakeflow, session, storage, update
 from cdc_utils.local.merge import apply_events
 from cdc_utils.local.dbutils import Dbutils
 from cdc_utils.local.errors import Location, PipelineError, UsageError
@@ -403,12 +403,12 @@ def test_targets_resolve_their_lists():
     from pyspark.sql.types import StructType
     source = StructType.fromDDL('id int, city string, street string, at int, op string')
     every = autocdc.Target.of(auto_cdc(moves()), source)
-    assert (every.columns, every.tracked, every.latest, every.shown[-2:]) == (('id', 'city', 'street'), None, [], ['__START_AT', '__END_AT'])
+    assert (every.columns, every.tracked, autocdc.latest_columns(every), every.shown[-2:]) == (('id', 'city', 'street'), None, [], ['__START_AT', '__END_AT'])
     some = autocdc.Target.of(auto_cdc(moves(track_history_except_column_list=['street'])), source)
-    assert (set(some.tracked) - {'id'}, some.latest) == ({'city'}, ['street'])
+    assert (set(some.tracked) - {'id'}, autocdc.latest_columns(some)) == ({'city'}, ['street'])
     assert autocdc.Target.of(auto_cdc(moves(False)), source).shown == ['id', 'city', 'street']
     silent = autocdc.Target.of(auto_cdc(moves(False, ignore_null_updates_except_column_list=['street'])), source)
-    assert (silent.ignoring_nulls, silent.latest, silent.identity, silent.shown) == (('city',), ['city'], ['id', '__sequence'], ['id', 'city', 'street'])
+    assert (silent.ignoring_nulls, autocdc.latest_columns(silent), silent.identity, silent.shown) == (('city',), ['city'], ['id', '__sequence'], ['id', 'city', 'street'])
     with pytest.raises(PipelineError, match="^t.py:4: t: `columns_to_update` is 'city'; its type is string"):
         autocdc.Target.of(auto_cdc(moves(columns_to_update='city')), source)
     with pytest.raises(PipelineError, match='^t.py:4: .*nowhere'): autocdc.Target.of(auto_cdc(replace(moves(), except_column_list=('nowhere',))), source)
@@ -442,14 +442,14 @@ def test_only_touched_keys_are_computed_anew(spark):
     stored = spark.createDataFrame([(1, 'Bern', 1, False, 1, None), (2, 'Rome', 1, False, 1, None)],
         'id int, city string, __sequence int, __deleted boolean, __START_AT int, __END_AT int') # before `country` was there
     events = spark.createDataFrame([(1, 'Oslo', 'NO', 2, False)], 'id int, city string, country string, __sequence int, __deleted boolean')
-    rows = autocdc.recomputed(stored, events, target).select('id', 'city', 'country', '__START_AT', '__END_AT').collect()
+    rows = merge.recomputed(stored, events, target).select('id', 'city', 'country', '__START_AT', '__END_AT').collect()
     assert sorted(map(tuple, rows)) == [(1, 'Bern', None, 1, 2), (1, 'Oslo', 'NO', 2, None)]
 
 
 def test_rows_that_stay_are_told_from_those_to_write(spark):
     both = spark.createDataFrame([(0, ('x', None), ('x',)), (1, ('x', None), ('y',)), (2, (None, None), (None,)), (3, (None, None), ('x',)), (4, ('x', 'new'), ('x',))],
         'n int, new struct<a string, b string>, old struct<a string>')
-    written = both.where(autocdc.differs(['a', 'b'], ['a'], both.schema['new'].dataType)).select('n').collect()
+    written = both.where(merge.differs(['a', 'b'], ['a'], both.schema['new'].dataType)).select('n').collect()
     assert sorted(row.n for row in written) == [1, 3, 4]
 
 

@@ -46,13 +46,9 @@ class Target:
     @property
     def history(self)->bool: return self.spec.stored_as_scd_type == 2
     @property
-    def partial(self)->bool: return bool(self.ignoring_nulls or self.spec.columns_to_update)
-    @property
-    def keeps_events(self)->bool: return self.history or self.partial
+    def keeps_events(self)->bool: return bool(self.history or self.ignoring_nulls or self.spec.columns_to_update)
     @property
     def identity(self)->list[str]: return [*self.spec.keys, *([scd1.SEQUENCE] if self.keeps_events else [])] # Tells the rows of the backing table apart
-    @property
-    def latest(self)->list[str]: return latest_columns(self)
     @property
     def shown(self)->list[str]: return [*self.columns, *((scd2.START_AT, scd2.END_AT) if self.history else ())]
 
@@ -89,7 +85,7 @@ def properties(
         field: sorted(getattr(spec, field) or ()) for field in COLUMN_LISTS if field.startswith('ignore_null_updates_')}
     visible = f'{scd2.START_AT} IS NOT NULL' if target.keeps_events else f'NOT {scd1.DELETED}'
     if target.keeps_events and not target.history: visible += f' AND {scd2.END_AT} IS NULL'
-    return {'cdc.columns': json.dumps(target.shown), 'cdc.latest': json.dumps(target.latest), 'cdc.visible': visible,
+    return {'cdc.columns': json.dumps(target.shown), 'cdc.latest': json.dumps(latest_columns(target)), 'cdc.visible': visible,
         'cdc.declaration': json.dumps(declaration | {field: value for field, value in partial.items() if value})}
 
 # %% ../../nbs/local/apply_changes.ipynb #apply-changes-13
