@@ -7,7 +7,7 @@ __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'Qui
            'SCHEMA', 'INTERRUPTED', 'app', 'TablesOption', 'DryRunOption', 'Format', 'Lines', 'read_conf', 'read_names',
            'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program', 'examples', 'open_storage',
            'show', 'Level', 'events', 'feed', 'progress_style', 'finish', 'update_configuration', 'run', 'graph_lines',
-           'print_graph', 'demo', 'replay', 'main']
+           'print_graph', 'demo', 'replay', 'repair', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
@@ -447,6 +447,49 @@ def _print_replayed(
     if done.still_rescued: typer.echo(f'{done.still_rescued} rows still hold _rescued_data or _corrupt_record, which do not land: what they say must be in the columns.')
     if not any(each.path for each in done.landings): return
     typer.echo(f'{"Would land" if dry_run else "Landed"} in {done.place}; the next update reads it. On Databricks copy the file into the same folder of the volume (databricks fs cp).')
+
+# %% ../nbs/13_cli.ipynb #cli-repair-01
+@app.command(epilog=examples("cdc repair customers_history transformations --where \"id IN ('7', '42')\" --dry-run  # what would change",
+    "cdc repair customers_history transformations --where \"id = '7'\"", 'cdc repair customers transformations --since 2026-01-03 --until "2026-01-04 12:00:00"  # keys with an event in that time'))
+@guarded
+def repair(
+    table:Annotated[str, typer.Argument(help='A target of AUTO CDC.')],
+    paths:Annotated[list[str], typer.Argument(metavar='PATH…', help='The source files of the pipeline, as for `cdc run`.')],
+    where:Annotated[str|None, typer.Option('--where', metavar='SQL', help='Keys for which this holds, in Spark SQL on the key columns.')]=None,
+    since:Annotated[str|None, typer.Option('--since', metavar='SEQUENCE', help='Keys that have an event of this sequence or a later one.')]=None,
+    until:Annotated[str|None, typer.Option('--until', metavar='SEQUENCE', help='… of this sequence or an earlier one.')]=None,
+    force:Annotated[bool, typer.Option('--force', help='Even if stored events are not in the source any more: they are lost.')]=False,
+    dry_run:DryRunOption=False, storage:StorageOption=STORAGE, catalog:CatalogOption=CATALOG, schema:SchemaOption=SCHEMA,
+    conf:Annotated[list[str], typer.Option('--conf', metavar='KEY=VALUE', help='Pipeline configuration; can be repeated.')]=[],
+    master:Annotated[str|None, typer.Option('--master', help='Spark master; local[*] by default.')]=None,
+    root_path:Annotated[Path|None, typer.Option('--root-path', metavar='DIR', help='Folder that joins sys.path; the parent of the sources by default.')]=None,
+    layout:LinesOption=Lines.table, debug:DebugOption=False):
+    "Rebuild chosen keys of an AUTO CDC target from all of their source, in one commit, without a full refresh."
+    configuration = update_configuration(conf, catalog, schema)
+    open_storage(storage)
+    from cdc_utils.local.repair import Choice
+    from cdc_utils.local.repair import repair as repair_table
+    from cdc_utils.local.update import UpdateRequest
+    request = UpdateRequest(sources=tuple(paths), storage=storage, catalog=catalog, schema=schema, configuration=configuration, dry_run=dry_run, master=master, root_path=root_path)
+    _print_repaired(repair_table(request, table, Choice(where, since, until), force), dry_run, layout)
+
+# %% ../nbs/13_cli.ipynb #cli-repair-02
+def _print_repaired(
+    done,         # `Repaired`
+    dry_run:bool, # Whether nothing was written
+    layout:Lines  # table or json
+)->None:
+    "Tell what a repair changed."
+    from cdc_utils.local.report import make_console, number, plain_table, rows_table
+    from cdc_utils.local.tables import json_text
+    counts = {name: getattr(done, name) for name in ('keys', 'rows_before', 'rows_after', 'removed', 'added')}
+    status = 'unchanged' if not done.changed else 'would change' if dry_run else 'repaired'
+    if layout is Lines.json: return typer.echo(json_text({'table': done.table, 'status': status, **counts, 'warnings': list(done.warnings)}))
+    for text in done.warnings: typer.echo(f'warning: {text}', err=True)
+    console = make_console()
+    console.print(plain_table('', ('Table', 'Status', '>Keys', '>Rows before', '>Rows after', '>Stored rows out', '>in'), [(done.table, status, *map(number, counts.values()))]))
+    if done.changes.values: console.print(rows_table(done.changes, console.width, 'Rows that go (-) and come (+)'))
+    elif not done.changed: typer.echo('The rows of these keys are as their source says: nothing was written.')
 
 # %% ../nbs/13_cli.ipynb #13-cli-70
 def main()->None:
