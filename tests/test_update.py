@@ -226,6 +226,62 @@ def test_new_column_reaches_the_history(pipeline):
     assert pipeline.rows('moves') == [(1, 'Bern', None, 1, 2), (1, 'Oslo', 'NO', 2, None)]
 
 
+BACKFILL = """
+from pyspark import pipelines as dp
+dp.create_streaming_table('moves')
+dp.create_auto_cdc_flow('moves', 'landed', ['id'], 'at', apply_as_deletes="op = 'D'", except_column_list=['op', 'at'], stored_as_scd_type=2)
+@dp.temporary_view
+def old(): return spark.read.schema('id int, city string, at int, op string').json('/Volumes/main/default/raw/old')
+dp.create_auto_cdc_flow('moves', 'old', ['id'], 'at', apply_as_deletes="op = 'D'", except_column_list=['op', 'at'], stored_as_scd_type=2,
+    name='backfill', once=True)
+"""
+
+
+def test_a_backfill_and_a_stream_give_the_same_history_in_either_order(tmp_path):
+    histories, moves = [], [(1, 'Bern', 5, 'U'), (1, None, 9, 'D'), (2, 'Oslo', 7, 'U')]
+    old = [(1, 'Lyon', 1, 'U'), (1, 'Rome', 7, 'U'), (2, 'Kyiv', 2, 'U'), (3, 'Bonn', 1, 'U')]
+    for first in ('stream', 'backfill'):
+        (tmp_path/first).mkdir()
+        pipeline = Pipeline(tmp_path/first).write(landed=LANDED, moves=HISTORY if first == 'stream' else BACKFILL)
+        folder = pipeline.storage.root/'Volumes/main/default/raw/old'
+        folder.mkdir(parents=True)
+        (folder/'old.json').write_text(''.join(json.dumps(dict(zip(('id', 'city', 'at', 'op'), event))) + '\n' for event in old))
+        pipeline.land('0') if first == 'backfill' else pipeline.land('1', *moves)
+        results = [pipeline.run()]
+        pipeline.land('1', *moves).write(moves=BACKFILL)
+        (folder/'later.json').write_text('{"id": 4, "city": "Riga", "at": 1, "op": "U"}\n') if first == 'backfill' else None
+        results.append(pipeline.run())
+        histories.append(pipeline.rows('moves'))
+        counts = [flow.num_upserted_rows for result in results for flow in result.flows if flow.name == 'backfill']
+        assert counts == ([4] if first == 'stream' else [4, 0]), [result.error for result in results]
+    assert histories[0] == histories[1] == [(1, 'Bern', 5, 7), (1, 'Lyon', 1, 5), (1, 'Rome', 7, 9), (2, 'Kyiv', 2, 7), (2, 'Oslo', 7, None), (3, 'Bonn', 1, None)]
+    pipeline.run(full_refresh=('moves',))
+    assert (4, 'Riga', 1, None) in pipeline.rows('moves') # a full refresh reads the backfill again
+
+
+def test_a_failing_rule_rolls_the_whole_flow_back(pipeline):
+    kept = """
+import dlt
+@dlt.table
+@dlt.expect_or_fail('known', 'id < 5')
+def kept(): return spark.readStream.option('maxFilesPerTrigger', 1).table('landed')
+@dlt.table
+def reader(): return dlt.read_stream('kept')
+"""
+    one_by_one = LANDED.replace("'json')", "'json').option('cloudFiles.maxFilesPerTrigger', 1)")
+    pipeline.write(landed=one_by_one, kept=kept, moves=HISTORY.replace("'moves')", "'moves', expect_all_or_fail={'known': 'id < 5'})", 1))
+    for number in (1, 2, 9): pipeline.land(str(number), (number, 'Bern', number, 'U'))
+    result = pipeline.run()
+    assert {flow.dataset.split('.')[-1]: flow.status for flow in result.flows} == \
+        {'landed': 'COMPLETED', 'kept': 'FAILED', 'moves': 'FAILED', 'reader': 'SKIPPED'}
+    errors = [flow.error for flow in result.flows if flow.status == 'FAILED']
+    assert all("EXPECTATION_VIOLATION rule 'known'" in error and '{"id":9,"city":"Bern"' in error for error in errors), errors
+    assert [len(pipeline.rows(table)) for table in ('landed', 'kept', 'moves')] == [3, 0, 0]
+    pipeline.write(kept=kept.replace('< 5', '< 10'), moves=HISTORY.replace("'moves')", "'moves', expect_all_or_fail={'known': 'id < 10'})", 1))
+    assert pipeline.land('4', (4, 'Oslo', 4, 'U')).run().state == 'COMPLETED' # the planned batch, and what came after it
+    assert [len(pipeline.rows(table)) for table in ('kept', 'moves', 'reader')] == [4, 4, 4]
+
+
 COMMAND = [str(Path(sys.executable).with_name('cdc')), 'run']
 
 

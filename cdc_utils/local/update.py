@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['CHANGES', 'UpdateRequest', 'FlowResult', 'UpdateResult', 'import_path', 'declare_sources', 'recording_modules',
-           'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'follow', 'append',
-           'append_once', 'sink_writer', 'complete', 'apply_changes', 'observed', 'batch_observed', 'flow_result',
-           'causes', 'reason', 'run_flow', 'rules_for', 'progress_details', 'run_flows', 'skipped', 'wait_or_stop',
-           'analyse_all', 'run_update', 'set_up', 'session']
+           'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'whole', 'planned',
+           'follow', 'told', 'append', 'append_once', 'sink_writer', 'complete', 'upserts_and_deletes', 'apply_changes',
+           'apply_changes_once', 'merged', 'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'run_flow',
+           'rules_for', 'progress_details', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all', 'run_update',
+           'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
 import json
@@ -30,7 +31,7 @@ from unittest import mock
 
 # %% ../../nbs/local/update.ipynb #update-04
 from pyspark.errors import AnalysisException, StreamingQueryException
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 # %% ../../nbs/local/update.ipynb #update-05
@@ -224,25 +225,56 @@ class Run:
     locks:dict=field(default_factory=dict) # AUTO CDC target -> lock: its flows commit one after the other
     stopping:threading.Event=field(default_factory=threading.Event) # Set by Ctrl-C
 
+# %% ../../nbs/local/update.ipynb #update-26a
+def whole(
+    run:Run,                       # The update
+    evaluation:lakeflow.Evaluation # What a flow observes: its target and the views it reads
+)->bool:                           # Whether its rows are written all or not at all
+    "Tell a flow that a rule may roll back."
+    datasets = run.runtime.graph.datasets
+    return any(rule.action == 'fail' for name in evaluation.observed for rule in datasets[name].expectations)
+
+# %% ../../nbs/local/update.ipynb #update-26b
+def planned(
+    checkpoint:Path # Of a stream that is not running
+)->bool:            # Whether it planned a batch and never finished it
+    "Find a batch that an earlier update left behind."
+    def newest(folder): return max((int(path.name) for path in (checkpoint/folder).glob('*') if path.name.isdigit()), default=-1)
+    return newest('offsets') > newest('commits')
+
 # %% ../../nbs/local/update.ipynb #update-27
 def follow(
     run:Run,        # The update
     flow:Flow,      # Its flow
     writer:Any,     # A `DataStreamWriter`, ready to start
-    path:Path|None  # Where a Delta sink writes
+    path:Path|None, # Where a Delta sink writes
+    at_once:bool=False # Take all that is there as one batch
 )->list:            # The progress of each batch
-    "Start a stream, tell of its progress, wait for its end; raises what Spark raises."
-    writer = writer.option('checkpointLocation', str(run.runtime.storage.flow_path(flow.target, flow.name)/'checkpoint'))
-    query = writer.queryName(flow.name).trigger(availableNow=True).start(*([str(path)] if path else []))
-    told, rows = 0, 0
+    "Run a stream until it has caught up; raises what Spark raises."
+    checkpoint = run.runtime.storage.flow_path(flow.target, flow.name)/'checkpoint'
+    writer = writer.option('checkpointLocation', str(checkpoint)).queryName(flow.name)
+    rounds = 2 if at_once and planned(checkpoint) else 1
+    trigger = {'once': True} if at_once else {'availableNow': True}
+    def start(): return writer.trigger(**trigger).start(*([str(path)] if path else []))
+    return [each for _ in range(rounds) for each in told(run, flow, start())]
+
+
+# %% ../../nbs/local/update.ipynb #update-27a
+def told(
+    run:Run,   # The update
+    flow:Flow, # Its flow
+    query:Any  # Its `StreamingQuery`, started
+)->list:       # The progress of each batch
+    "Tell of a stream's progress, and wait for its end."
+    seen, rows = 0, 0
     while True:
         ended = query.awaitTermination(0.25)
         progress = query.recentProgress
-        for each in progress[told:]:
+        for each in progress[seen:]:
             rows += each.numInputRows
             run.log.record('flow_progress', f'{flow.name}: {rows} rows read', flow_name=flow.name, dataset_name=str(flow.target),
                 details={'flow_progress': {'status': 'RUNNING', 'metrics': {'num_input_rows': rows}}})
-        told = len(progress)
+        seen = len(progress)
         if ended: return progress
 
 # %% ../../nbs/local/update.ipynb #update-28
@@ -255,9 +287,10 @@ def append(
     "Append a stream's new rows to a table or a sink."
     dataset = run.runtime.graph.datasets[flow.target]
     if not frame.isStreaming: return append_once(run, flow, frame, evaluation)
-    writer = frame.writeStream.outputMode('append')
-    if dataset.kind == 'sink': return observed(evaluation, follow(run, flow, *sink_writer(run, dataset, writer)))
-    return observed(evaluation, follow(run, flow, writer.format('delta').option('mergeSchema', 'true'), run.runtime.storage.table_path(flow.target)))
+    writer, at_once = frame.writeStream.outputMode('append'), whole(run, evaluation)
+    if dataset.kind == 'sink': return observed(evaluation, follow(run, flow, *sink_writer(run, dataset, writer), at_once))
+    writer = writer.format('delta').option('mergeSchema', 'true')
+    return observed(evaluation, follow(run, flow, writer, run.runtime.storage.table_path(flow.target), at_once))
 
 # %% ../../nbs/local/update.ipynb #update-29
 def append_once(
@@ -313,6 +346,12 @@ def complete(
 # %% ../../nbs/local/update.ipynb #update-32
 CHANGES = 'changes of AUTO CDC' # Name of the counters of upserts and deletes
 
+# %% ../../nbs/local/update.ipynb #update-32a
+def upserts_and_deletes()->list[Column]: # Aggregates over events: `upserted`, `deleted`
+    "Count what AUTO CDC's events do."
+    deleted = F.col('__deleted')
+    return [F.count_if(~deleted).alias('upserted'), F.count_if(deleted).alias('deleted')]
+
 # %% ../../nbs/local/update.ipynb #update-33
 def apply_changes(
     run:Run,                       # The update
@@ -322,20 +361,54 @@ def apply_changes(
 )->dict:                           # Observed counters by dataset, and of `CHANGES`
     "Merge a stream's new events into the target's backing table, batch by batch."
     target, path = autocdc.Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
-    deleted = F.col('__deleted')
-    counters = [F.count_if(~deleted).alias('upserted'), F.count_if(deleted).alias('deleted')]
-    events = autocdc.change_events(frame, target).observe(CHANGES, *counters)
+    if not frame.isStreaming: return apply_changes_once(run, flow, frame, evaluation)
+    events = autocdc.change_events(frame, target).observe(CHANGES, *upserts_and_deletes())
     lock, failed = run.locks[flow.target], []
     def merge(batch, batch_id):
         try:
             with lock: apply_events(batch.persist(), path, target)
         except Exception as error: failed.append(error); raise
         finally: batch.unpersist()
-    try: progress = follow(run, flow, events.writeStream.foreachBatch(merge), None)
+    try: progress = follow(run, flow, events.writeStream.foreachBatch(merge), None, whole(run, evaluation))
     except StreamingQueryException as error:
         if failed: raise failed[0] from error
         raise
     return observed(evaluation, progress) | {CHANGES: [each.observedMetrics[CHANGES] for each in progress if CHANGES in each.observedMetrics]}
+
+# %% ../../nbs/local/update.ipynb #update-33a
+def apply_changes_once(
+    run:Run,                       # The update
+    flow:Flow,                     # An AUTO CDC flow with `once=True`, a backfill
+    frame:DataFrame,               # Its source, a batch
+    evaluation:lakeflow.Evaluation # Its counters
+)->dict:                           # Observed counters by dataset, and of `CHANGES`
+    "Merge a batch of events the first time, and never again until a full refresh; merged twice, it changes nothing."
+    folder = run.runtime.storage.flow_path(flow.target, flow.name)
+    if (folder/'done').exists(): return {CHANGES: []}
+    target, path = autocdc.Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
+    counters = merged(run, flow, autocdc.change_events(frame, target), path, target, evaluation)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder/'done').touch()
+    return counters
+
+# %% ../../nbs/local/update.ipynb #update-33b
+def merged(
+    run:Run,                       # The update
+    flow:Flow,                     # The flow that brings them
+    events:DataFrame,              # A batch of events
+    path:Path,                     # The backing table
+    target:autocdc.Target,         # What it is
+    evaluation:lakeflow.Evaluation # Its counters
+)->dict:                           # Observed counters by dataset, and of `CHANGES`
+    "Count a batch of events and merge it, in one commit; none where there are no events."
+    events = events.persist()
+    try:
+        changes = events.agg(*upserts_and_deletes()).first().asDict()
+        counters = batch_observed(run.runtime.spark, evaluation)
+        if any(changes.values()):
+            with run.locks[flow.target]: apply_events(events, path, target)
+    finally: events.unpersist()
+    return counters | {CHANGES: [changes]}
 
 # %% ../../nbs/local/update.ipynb #update-35
 def observed(
