@@ -78,7 +78,7 @@ def test_help_needs_no_spark_and_loads_nothing_heavy(tmp_path):
         for name in ('pyspark', 'duckdb', 'deltalake', 'pyarrow', 'pandas'): sys.modules[name] = None # importing it fails
         from typer.testing import CliRunner
         from cdc_utils.cli import app
-        for typed in ([], ['run'], ['show'], ['events'], ['feed'], ['demo']):
+        for typed in ([], ['run'], ['show'], ['events'], ['feed'], ['demo'], ['replay'], ['repair']):
             done = CliRunner().invoke(app, [*typed, '--help'])
             assert done.exit_code == 0 and 'Usage' in done.stdout, (typed, done.exception)
         done = CliRunner().invoke(app, ['feed', sys.argv[1], '--rows', '50', '--format', 'json'])
