@@ -1,0 +1,111 @@
+"""Deeper proofs than `make test` has time for: more examples, more kills, and every mutant in tests/mutants caught.
+
+    python tools/prove.py [laws] [kills] [mutants] [NAME.patch …] [--examples N] [--kills N]
+
+All three without a name. A mutant is a small fault: a patch whose first lines say what it breaks and which test or notebook must
+catch it. It is applied in a copy of the tree; a patch that no longer applies, or that nothing catches, fails the proof."""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MUTANTS = ROOT / "tests/mutants"
+BIN = ROOT / ".venv/bin"
+
+
+def caught_by(patch):
+    "The test or notebook that a patch names"
+    lines = [line.removeprefix("Caught-by:").strip() for line in patch.read_text().splitlines() if line.startswith("Caught-by:")]
+    if len(lines) != 1: raise SystemExit(f"{patch}: it must have one line `Caught-by: tests/… or nbs/…`")
+    return lines[0]
+
+
+def applies(patch, tree, check=True):
+    "Apply a patch, or only see whether it would; with little context, so that its place may move"
+    done = subprocess.run(["git", "apply", "--unidiff-zero", "-C1", *(["--check"] if check else []), str(patch)], cwd=tree, capture_output=True, text=True)
+    return done.stderr.strip() if done.returncode else ""
+
+
+def scratch(folder):
+    "A copy of what the tests need; it is no git repository, and reads the environment of this one"
+    tree = Path(folder) / "tree"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", ".cache", "build", "dist", "__pycache__", ".hypothesis", ".cdc"))
+    subprocess.run(["git", "init", "-q"], cwd=tree, check=True)  # else git apply would look at the repository around it
+    return tree
+
+
+def run(argv, cwd, **environ):
+    return subprocess.run(list(map(str, argv)), cwd=cwd, env={**os.environ, "PYTHONPATH": str(cwd), **environ}, capture_output=True, text=True, timeout=1200)
+
+
+def judged(test, tree):
+    "Run the test or the notebook that a patch names"
+    if test.endswith(".ipynb"): run([BIN / "nbdev_update"], tree).check_returncode()  # a chapter runs its own cells: put the fault there as well
+    argv = [BIN / "nbdev_test", test] if test.endswith(".ipynb") else [BIN / "pytest", "-q", "-x", "-p", "no:cacheprovider", *test.split()]
+    return run(argv, tree, HYPOTHESIS_STORAGE_DIRECTORY=str(tree / ".hypothesis"))
+
+
+def catch(patch, tree, report):
+    "Put one fault in, run its test, take it out; True if the test went red"
+    wrong, began = applies(patch, tree, check=False), time.monotonic()
+    if wrong:
+        report(f"STALE     {patch.name}: {wrong.splitlines()[0]}")
+        return False
+    test, before = caught_by(patch), {path: path.read_bytes() for path in tree.glob("nbs/**/*.ipynb")}
+    try:
+        done = judged(test, tree)
+    finally:
+        subprocess.run(["git", "apply", "-R", "--unidiff-zero", "-C1", str(patch)], cwd=tree, check=True)
+        for path, notebook in before.items(): path.write_bytes(notebook)
+    broken = done.returncode == 1
+    report(f"{'caught  ' if broken else 'SURVIVED'}  {patch.name}  {test}  {time.monotonic() - began:.0f} s")
+    if done.returncode not in (0, 1): report(f"          the test did not run: {(done.stdout + done.stderr)[-300:]}")
+    return broken
+
+
+def mutants(names, report):
+    "Every fault, or those named; their count and how many were caught"
+    patches = [MUTANTS / name for name in names] or sorted(MUTANTS.glob("*.patch"))
+    with tempfile.TemporaryDirectory(prefix="cdc-mutants-") as folder:
+        tree = scratch(folder)
+        red = [test for test in sorted(set(map(caught_by, patches))) if judged(test, tree).returncode]
+        for test in red: report(f"RED       {test} without any fault: it can catch none")
+        return len(patches), sum(catch(patch, tree, report) for patch in patches if caught_by(patch) not in red)
+
+
+def tests(report, path, **environ):
+    done = subprocess.run([str(BIN / "pytest"), "-q", "-s", path], cwd=ROOT, env={**os.environ, **environ})
+    report(f"{'holds     ' if done.returncode == 0 else 'BROKEN    '}{path} with {environ}")
+    return done.returncode == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", help="laws, kills, mutants, or names of patches")
+    parser.add_argument("--examples", default="25")
+    parser.add_argument("--kills", default="20")
+    asked, lines, good = parser.parse_args(), [], []
+    def report(line):
+        lines.append(line)
+        print(line, flush=True)
+    patches = [name for name in asked.what if name.endswith(".patch")]
+    what = [name for name in asked.what if name not in patches]
+    if unknown := set(what) - {"laws", "kills", "mutants"}: parser.error(f"there is no {sorted(unknown)[0]}")
+    what = what or ([] if patches else ["laws", "kills", "mutants"])
+    if "laws" in what: good.append(tests(report, "tests/test_laws.py", LAWS_EXAMPLES=asked.examples))
+    if "kills" in what: good.append(tests(report, "tests/test_kill.py", KILLS=asked.kills))
+    if "mutants" in what or patches:
+        many, caught = mutants(patches, report)
+        report(f"{caught} of {many} mutants caught")
+        good.append(many == caught)
+    print("\n" + "\n".join(lines))
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
