@@ -149,6 +149,7 @@ SESSION_OPTIONS = {
     'spark.databricks.delta.snapshotPartitions': '1',
     'spark.sql.streaming.numRecentProgressUpdates': '10000',
     'spark.sql.mapKeyDedupPolicy': 'LAST_WIN',
+    'spark.sql.parquet.outputTimestampType': 'TIMESTAMP_MICROS', # as nanoseconds, the year 9999 overflows in every other reader
     'spark.ui.enabled': 'false',
     'spark.ui.showConsoleProgress': 'false',
     'spark.sql.repl.eagerEval.enabled': 'true',
