@@ -7,7 +7,7 @@ __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'Qui
            'SCHEMA', 'INTERRUPTED', 'app', 'TablesOption', 'DryRunOption', 'Format', 'Lines', 'read_conf', 'read_names',
            'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program', 'examples', 'open_storage',
            'show', 'Level', 'events', 'feed', 'progress_style', 'finish', 'update_configuration', 'run', 'graph_lines',
-           'print_graph', 'demo', 'replay', 'repair', 'main']
+           'print_graph', 'demo', 'print_findings', 'prove', 'replay', 'repair', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
@@ -402,6 +402,51 @@ def demo(
     from cdc_utils.local.report import make_console
     result = run_demo(Path.cwd(), storage, rows, seed, catalog, schema, make_console())
     finish(result, make_console(), 'quiet')
+
+# %% ../nbs/13_cli.ipynb #13-cli-prove-2
+def print_findings(
+    findings:list, # `Finding`s
+    console,       # Where to print
+    layout:Lines   # table or json
+)->None:
+    "Print the laws, then a counterexample for each broken one."
+    from cdc_utils.local.prove import LAWS
+    from cdc_utils.local.report import plain_table
+    from cdc_utils.local.tables import json_text
+    if layout is Lines.json:
+        for finding in findings: typer.echo(json_text(finding._asdict()))
+        return
+    console.print(plain_table('', ('Law', 'Table', 'Verdict', '>Cases', 'Remark'),
+        [(each.law, each.table, each.verdict, str(each.cases), each.why or LAWS.get(each.law, '')) for each in findings]))
+    for each in findings:
+        if each.verdict != 'breaks' or not (each.events or each.expected or each.found): continue
+        arrived = [(f'arrives in batch {number}', row) for number, batch in enumerate(each.events, 1) for row in batch]
+        rows = [*arrived, *[('expected', row) for row in each.expected or ('no row',)], *[('found', row) for row in each.found or ('no row',)]]
+        console.print(plain_table(f'{each.law} breaks for {each.table}', ('', 'Row'), rows))
+
+# %% ../nbs/13_cli.ipynb #13-cli-prove-4
+@app.command(epilog=examples('cdc prove transformations', 'cdc prove etl.py --runs 5 --events 1000', 'cdc prove etl.py --feed landing/  # your own JSON lines, delivered otherwise'))
+@guarded
+def prove(
+    paths:Annotated[list[str], typer.Argument(metavar='PATH…', help='Source files (.py, .ipynb, .sql), folders or ** patterns.')],
+    runs:Annotated[int, typer.Option('--runs', min=1, help='Deliveries of each manner.')]=1,
+    rows:Annotated[int, typer.Option('--events', min=10, help='Events of the feed, about.')]=300,
+    seed:Annotated[int, typer.Option('--seed', help='The same number gives the same feed and deliveries.')]=0,
+    own:Annotated[Path|None, typer.Option('--feed', metavar='DIR', exists=True, file_okay=False, help='JSON lines of your own instead of a feed made up.')]=None,
+    storage:StorageOption=STORAGE, catalog:CatalogOption=CATALOG, schema:SchemaOption=SCHEMA,
+    conf:Annotated[list[str], typer.Option('--conf', metavar='KEY=VALUE', help='Pipeline configuration; can be repeated.')]=[],
+    root_path:Annotated[Path|None, typer.Option('--root-path', metavar='DIR', help='Folder that joins sys.path; the parent of the sources by default.')]=None,
+    layout:LinesOption=Lines.table, quiet:QuietOption=False, debug:DebugOption=False):
+    "Try whether the tables of AUTO CDC depend on the events alone: not on their order, their batches, their copies."
+    configuration = update_configuration(conf, catalog, schema)
+    from cdc_utils.local.prove import prove as try_laws
+    from cdc_utils.local.report import make_console
+    from cdc_utils.local.update import UpdateRequest
+    request = UpdateRequest(sources=tuple(paths), storage=storage, catalog=catalog, schema=schema, configuration=configuration, root_path=root_path)
+    def tell(line): quiet or typer.echo(line, err=True)
+    findings = try_laws(request, runs, rows, seed, own, tell)
+    print_findings(findings, make_console(), layout)
+    if any(finding.verdict == 'breaks' for finding in findings): raise typer.Exit(1)
 
 # %% ../nbs/13_cli.ipynb #cli-replay-01
 DryRunOption = Annotated[bool, typer.Option('--dry-run', help='Check and tell what would be done; write nothing.')]

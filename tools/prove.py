@@ -1,8 +1,8 @@
 """Deeper proofs than `make test` has time for: more examples, more kills, and every mutant in tests/mutants caught.
 
-    python tools/prove.py [laws] [kills] [mutants] [NAME.patch …] [--examples N] [--kills N]
+    python tools/prove.py [laws] [kills] [pipelines] [mutants] [NAME.patch …] [--examples N] [--kills N]
 
-All three without a name. A mutant is a small fault: a patch whose first lines say what it breaks and which test or notebook must
+All four without a name. A mutant is a small fault: a patch whose first lines say what it breaks and which test or notebook must
 catch it. It is applied in a copy of the tree; a patch that no longer applies, or that nothing catches, fails the proof."""
 import argparse
 import os
@@ -86,7 +86,7 @@ def tests(report, path, **environ):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", help="laws, kills, mutants, or names of patches")
+    parser.add_argument("what", nargs="*", help="laws, kills, pipelines, mutants, or names of patches")
     parser.add_argument("--examples", default="25")
     parser.add_argument("--kills", default="20")
     asked, lines, good = parser.parse_args(), [], []
@@ -95,10 +95,11 @@ def main():
         print(line, flush=True)
     patches = [name for name in asked.what if name.endswith(".patch")]
     what = [name for name in asked.what if name not in patches]
-    if unknown := set(what) - {"laws", "kills", "mutants"}: parser.error(f"there is no {sorted(unknown)[0]}")
-    what = what or ([] if patches else ["laws", "kills", "mutants"])
+    if unknown := set(what) - {"laws", "kills", "pipelines", "mutants"}: parser.error(f"there is no {sorted(unknown)[0]}")
+    what = what or ([] if patches else ["laws", "kills", "pipelines", "mutants"])
     if "laws" in what: good.append(tests(report, "tests/test_laws.py", LAWS_EXAMPLES=asked.examples))
     if "kills" in what: good.append(tests(report, "tests/test_kill.py", KILLS=asked.kills))
+    if "pipelines" in what: good.append(tests(report, "tests/test_prove.py", PROVE="1"))
     if "mutants" in what or patches:
         many, caught = mutants(patches, report)
         report(f"{caught} of {many} mutants caught")
