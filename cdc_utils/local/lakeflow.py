@@ -41,6 +41,7 @@ from .graph import Dataset, Flow, Graph
 from .relations import is_query, relations, substitute, tokens
 from .source import describe, user_error
 from .storage import Storage, TableName, localize
+from .tables import visible_part
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-07
 def read_stored(
@@ -50,14 +51,13 @@ def read_stored(
     options:dict[str,str]=None # Reader options, such as `skipChangeCommits`
 )->DataFrame:                # Its rows as users see them
     "Read a table of the storage, without what AUTO CDC hides."
-    import json
     from deltalake import DeltaTable
     reader = (spark.readStream if streaming else spark.read).format('delta').options(**(options or {}))
-    frame, properties = reader.load(str(path)), DeltaTable(str(path)).metadata().configuration
-    if 'cdc.columns' not in properties: return frame
-    latest = set(json.loads(properties.get('cdc.latest', '[]')))
-    def column(name): return F.col(f'`{name}`') if name not in latest else F.col(f'__latest.`{name}`').alias(name)
-    return frame.where(properties['cdc.visible']).select(*map(column, json.loads(properties['cdc.columns'])))
+    frame = reader.load(str(path))
+    part = visible_part(frame.columns, DeltaTable(str(path)).metadata().configuration)
+    if not part.predicate: return frame # its `_metadata` stays at hand
+    def column(name): return F.col(f'`{name}`') if name not in part.latest else F.col(f'__latest.`{name}`').alias(name)
+    return frame.where(part.predicate).select(*map(column, part.columns))
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-09
 @dataclass

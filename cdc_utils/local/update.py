@@ -134,7 +134,7 @@ def recording_modules(
     "What `pyspark.pipelines` and `dlt` are during an update."
     reads = {'read': lambda name: lakeflow.read_name(runtime, name, False), 'read_stream': lambda name: lakeflow.read_name(runtime, name, True)}
     dp, dlt = (LakeflowModule(name, runtime.graph, reads) for name in ('pyspark.pipelines', 'dlt'))
-    return {'pyspark.pipelines': dp, 'dlt': dlt, 'databricks.declarative_pipelines': dp}
+    return {'pyspark.pipelines': dp, 'dlt': dlt}
 
 # %% ../../nbs/local/update.ipynb #update-16
 def surroundings(
