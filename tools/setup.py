@@ -117,34 +117,47 @@ def await_jars(process):
     if process.returncode: sys.exit(f"set-up: the Delta jars could not be fetched: {said[-1] if said else process.returncode}")
 
 
+def make_archive():
+    run(BIN / "python", "-c", "from pathlib import Path; from cdc_utils.local import session; session.make_class_archive(Path('.cache/jars'))",
+        what="the archive of Spark's classes")
+
+
 STEPS = [
     ("a virtual environment in .venv", "venv", digest(str(ROOT)), make_venv),
     ("uv, pinned in tools/uv.lock", "uv", digest(UV_LOCK), install_uv),
     ("the packages of requirements.lock; some hundred MB the first time", "packages", digest(LOCK), install_packages),
     ("this project, editable, and nbdev's commands with underscores", "project", digest(ROOT / "pyproject.toml"), install_project),
 ]
+CLASSES = ("an archive of Spark's classes, for faster starts", "classes", digest(LOCK, str(ROOT), os.environ.get("JAVA_HOME", ""), shutil.which("java") or ""),
+    make_archive)
 JAVA = ("Java", "java", digest(os.environ.get("JAVA_HOME", ""), shutil.which("java") or ""), check_java)
 
 
 def to_do(spark):
     known = stamps()
-    return [step for step in ([JAVA] if spark else []) + STEPS if known.get(step[1]) != step[2]]
+    return [step for step in ([JAVA] if spark else []) + STEPS + ([CLASSES] if spark else []) if known.get(step[1]) != step[2]]
 
 
 def set_up(spark):
     began, fetching = time.monotonic(), None
     STAMPS.write_text(json.dumps(stamps()))
     for title, name, wanted, do in to_do(spark):
+        if name == "classes": ensure_jars(fetching)
         started = time.monotonic()
         print(f"set-up: {title}", flush=True)
         do()
         STAMPS.write_text(json.dumps({**json.loads(STAMPS.read_text()), name: wanted}, indent=1))
         print(f"set-up:   done in {time.monotonic() - started:.1f} s", flush=True)
         if name == "venv" and spark and jars_missing() and shutil.which("mvn"): fetching = start_jars()
-    if spark and jars_missing():
-        print("set-up: the Delta jars, into .cache/jars", flush=True)
-        await_jars(fetching or start_jars())
+    if spark: ensure_jars(fetching)
     print(f"set-up: ready after {time.monotonic() - began:.0f} s", flush=True)
+
+
+def ensure_jars(fetching):
+    "Wait for the Delta jars, or fetch those that are missing"
+    if not jars_missing(): return
+    print("set-up: the Delta jars, into .cache/jars", flush=True)
+    await_jars(fetching or start_jars())
 
 
 def main(spark):
