@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['ACTIONS', 'WRITES', 'read_stored', 'Evaluation', 'Runtime', 'read_name', 'stand_in', 'read_view', 'with_expectations',
-           'evaluate', 'flow_frame', 'analyse', 'settle', 'check_rules', 'check_layout', 'check_view', 'target_schema',
+           'evaluate', 'flow_frame', 'next_snapshot', 'latest_version', 'stored_columns', 'current_snapshot',
+           'snapshot_columns', 'analyse', 'settle', 'check_rules', 'check_layout', 'check_view', 'target_schema',
            'schema_of', 'load_files', 'autoloader_key', 'run_query', 'with_metadata', 'use', 'harmless',
            'relation_frame', 'installed', 'declaring']
 
@@ -12,6 +13,7 @@ __all__ = ['ACTIONS', 'WRITES', 'read_stored', 'Evaluation', 'Runtime', 'read_na
 import builtins
 import difflib
 import io
+import json
 import os
 import re
 import threading
@@ -19,6 +21,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ from pyspark.sql.streaming.readwriter import DataStreamReader
 from pyspark.sql.types import StructType
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-05
+from .. import snapshots
 from . import autoloader
 from .errors import PipelineError
 from .expectations import enforce
@@ -153,6 +157,7 @@ class Runtime:
         self.source_columns:dict[str, StructType] = {}  # flow name -> columns that its query brings
         self.analysed:dict[str, Evaluation] = {}        # flow name -> what it reads
         self.running:list[Flow] = []                    # flows being analysed, outermost first
+        self.answers:dict[str, tuple] = {}              # flow name -> latest version, what its source of snapshots answered
         self.analysing, self.lock, self.views = True, threading.RLock(), 0
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-22
@@ -257,9 +262,80 @@ def flow_frame(
 )->tuple[DataFrame, Evaluation]: # The rows it brings, before rules; what it read
     "Evaluate a flow: its query, or for AUTO CDC its source."
     evaluation = Evaluation(flow)
+    if flow.kind == 'snapshot': return snapshot_columns(runtime, flow, evaluation), evaluation
     with runtime.lock:
         if flow.query is not None: return evaluate(runtime, flow.query, evaluation, flow), evaluation
         with _during(evaluation), runtime.graph.within(flow.scope): return read_name(runtime, flow.spec.source, not flow.once), evaluation
+
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-30b
+def next_snapshot(
+    runtime:Runtime,       # The update
+    flow:Flow,             # A flow whose source is a function
+    latest:Any,            # The latest version that was taken, or None
+    evaluation:Evaluation  # Takes the reads
+)->tuple|None:             # The next snapshot and its version, or what else it returned
+    "Ask a source of snapshots as Lakeflow would."
+    known = runtime.answers.pop(flow.name, None)
+    if known is not None and known[0] == latest: return known[1]
+    try:
+        with runtime.lock, _during(replace(evaluation, flow=None)), runtime.graph.within(flow.scope): return flow.snapshots(latest)
+    except Exception as error:
+        wrong = user_error(error, runtime.sources)
+        wrong.location = wrong.location or flow.location
+        raise wrong from None
+
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-30d
+def latest_version(
+    runtime:Runtime, # The update
+    flow:Flow        # A flow from snapshots
+)->Any:              # The latest version that was taken; None before the first
+    "How far a table fed by snapshots is: what was noted, or a commit that was made before it could be noted."
+    path, note = runtime.storage.table_path(flow.target), runtime.storage.flow_path(flow.target, flow.name)/'version.json'
+    if not (path/'_delta_log').is_dir(): return None
+    kept = json.loads(note.read_text()) if note.exists() else {'version': None, 'type': 'void'}
+    noted = F.lit(kept['version']).cast(kept['type'])
+    with _during(None): return runtime.spark.read.format('delta').load(str(path)).agg(F.greatest(F.max('__sequence'), noted)).first()[0]
+
+
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-30e
+def stored_columns(
+    runtime:Runtime, # The update
+    flow:Flow        # A flow from snapshots that has no newer one
+)->DataFrame:        # The columns of its changes, as the stored table tells them
+    "What a flow from snapshots brought before; `PipelineError` before its first snapshot."
+    path = runtime.storage.table_path(flow.target)
+    if not (path/'_delta_log').is_dir(): raise PipelineError(f'{flow.target} has no snapshot yet: {flow.spec.source} returned None', flow.location,
+        'its columns come from a snapshot; run the pipeline when there is one')
+    shown = [name for name in read_stored(runtime.spark, path).columns if name not in ('__START_AT', '__END_AT')]
+    hidden = [F.col('__sequence').alias(snapshots.VERSION), F.col('__deleted').alias(snapshots.ABSENT)]
+    return runtime.spark.read.format('delta').load(str(path)).select(*[F.col(f'`{name}`') for name in shown], *hidden)
+
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-30f
+def current_snapshot(
+    runtime:Runtime,      # The update
+    flow:Flow,            # A flow whose source is a table or view
+    evaluation:Evaluation # Takes the reads
+)->DataFrame:             # Its rows
+    "Read the table of which a snapshot is taken."
+    with runtime.lock, _during(evaluation), runtime.graph.within(flow.scope): return read_name(runtime, flow.spec.source, False)
+
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-30c
+def snapshot_columns(
+    runtime:Runtime,      # The update
+    flow:Flow,            # A flow from snapshots
+    evaluation:Evaluation # Takes the reads
+)->DataFrame:             # No rows; the columns of its changes
+    "What a flow from snapshots brings, without data."
+    if flow.snapshots is None:
+        snapshot, version = current_snapshot(runtime, flow, evaluation), datetime.now()
+    else:
+        latest = latest_version(runtime, flow)
+        answer = next_snapshot(runtime, flow, latest, evaluation)
+        if answer is None: return stored_columns(runtime, flow)
+        if not evaluation.reads: runtime.answers[flow.name] = latest, answer
+        try: snapshot, version = next(snapshots.pending(lambda _: answer))
+        except ValueError as wrong: raise PipelineError(f'{flow.target}: {wrong}', flow.location) from None
+    return snapshots.changes(snapshot, snapshot, flow.spec.keys, version)
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-32
 def analyse(
@@ -342,7 +418,7 @@ def target_schema(
     "The columns of a flow's target."
     declared = runtime.graph.datasets[flow.target].schema
     if declared is not None: return StructType.fromDDL(declared) if isinstance(declared, str) else declared
-    if flow.kind != 'auto_cdc': return source
+    if flow.kind not in ('auto_cdc', 'snapshot'): return source
     from cdc_utils.local.autocdc import shown_schema
     return shown_schema(runtime.spark, flow, source)
 

@@ -6,9 +6,9 @@
 __all__ = ['CHANGES', 'UpdateRequest', 'FlowResult', 'UpdateResult', 'import_path', 'declare_sources', 'recording_modules',
            'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'whole', 'planned',
            'follow', 'told', 'append', 'append_once', 'sink_writer', 'complete', 'upserts_and_deletes', 'apply_changes',
-           'apply_changes_once', 'merged', 'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'run_flow',
-           'rules_for', 'progress_details', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all', 'run_update',
-           'set_up', 'session']
+           'apply_changes_once', 'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot', 'note_version',
+           'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'write_rows', 'run_flow', 'rules_for',
+           'progress_details', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all', 'run_update', 'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
 import json
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 from functools import partial, reduce
 from graphlib import TopologicalSorter
 from operator import or_
@@ -35,6 +36,7 @@ from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 # %% ../../nbs/local/update.ipynb #update-05
+from .. import snapshots
 from . import autocdc, lakeflow, source
 from .dbutils import Dbutils
 from .errors import PipelineError, UsageError
@@ -204,7 +206,7 @@ def create_table(
     "Create a table that is missing, so that its readers find it even when it stays empty."
     from delta.tables import DeltaTable
     spark, path = runtime.spark, runtime.storage.table_path(dataset.name)
-    if flow.kind == 'auto_cdc':
+    if flow.kind in ('auto_cdc', 'snapshot'):
         columns = runtime.source_columns[flow.name]
         return autocdc.create(spark, path, autocdc.Target.of(flow, columns), columns, dataset.comment, dataset.table_properties)
     if (path/'_delta_log').is_dir(): return
@@ -410,6 +412,68 @@ def merged(
     finally: events.unpersist()
     return counters | {CHANGES: [changes]}
 
+# %% ../../nbs/local/update.ipynb #update-33d
+def ingestion_time(
+    latest:datetime|None # The version of the snapshot before, local time
+)->datetime:             # Later than that, whatever the clock says
+    "The version of a snapshot that has none."
+    now = datetime.now()
+    return now if latest is None or now > latest else latest + timedelta(microseconds=1)
+
+# %% ../../nbs/local/update.ipynb #update-33e
+def apply_snapshots(
+    run:Run,  # The update
+    flow:Flow # A flow of kind 'snapshot'
+)->dict:      # Observed counters by dataset, and of `CHANGES`
+    "Take the snapshot of a table as it is now, or all that the source has beyond the latest."
+    runtime, done = run.runtime, run.runtime.storage.flow_path(flow.target, flow.name)/'done'
+    if flow.once and done.exists(): return {CHANGES: []}
+    evaluation, latest, counters = lakeflow.Evaluation(flow), lakeflow.latest_version(runtime, flow), {CHANGES: []}
+    def skipped(version): run.log.record('flow_progress', f'{flow.name}: snapshot {version} is not newer and was left out', 'WARN', flow_name=flow.name)
+    try:
+        source = partial(lakeflow.next_snapshot, runtime, flow, evaluation=evaluation)
+        found = [(lakeflow.current_snapshot(runtime, flow, evaluation), ingestion_time(latest))] if flow.snapshots is None else \
+            snapshots.pending(source, latest, skipped)
+        for snapshot, version in found:
+            for name, each in apply_snapshot(run, flow, snapshot, version, evaluation).items(): counters.setdefault(name, []).extend(each)
+    except ValueError as wrong: raise PipelineError(f'{flow.target}: {wrong}', flow.location,
+        f'mend the source; or, to start over: cdc run … --full-refresh {flow.target.table}') from None
+    if flow.once: done.touch()
+    return counters
+
+# %% ../../nbs/local/update.ipynb #update-33f
+def apply_snapshot(
+    run:Run,                       # The update
+    flow:Flow,                     # A flow of kind 'snapshot'
+    snapshot:DataFrame,            # The rows as they should stand
+    version:Any,                   # Its version
+    evaluation:lakeflow.Evaluation # Its counters
+)->dict:                           # Observed counters by dataset, and of `CHANGES`
+    "Bring a table to the state of one snapshot, in one commit, and note its version."
+    runtime, dataset = run.runtime, run.runtime.graph.datasets[flow.target]
+    path = runtime.storage.table_path(flow.target)
+    current = lakeflow.read_stored(runtime.spark, path)
+    if flow.spec.stored_as_scd_type == 2: current = current.where('__END_AT IS NULL').drop('__START_AT', '__END_AT')
+    changes = snapshots.changes(current, snapshot, flow.spec.keys, version)
+    target = autocdc.Target.of(flow, changes.schema)
+    autocdc.create(runtime.spark, path, target, changes.schema, dataset.comment, dataset.table_properties)
+    changes = lakeflow.with_expectations(rules_for(dataset, flow), changes, evaluation)
+    counters = merged(run, flow, autocdc.change_events(changes, target), path, target, evaluation)
+    note_version(runtime.storage.flow_path(flow.target, flow.name), version)
+    return counters
+
+# %% ../../nbs/local/update.ipynb #update-33g
+def note_version(
+    folder:Path, # Of the flow
+    version:Any  # The snapshot it has taken
+)->None:
+    "Note how far a flow is, even where a snapshot changed nothing."
+    folder.mkdir(parents=True, exist_ok=True)
+    text = version.astimezone(timezone.utc) if isinstance(version, datetime) else version
+    written = folder/'version.tmp'
+    written.write_text(json.dumps({'version': str(text), 'type': snapshots.version_type(version)}))
+    written.replace(folder/'version.json')
+
 # %% ../../nbs/local/update.ipynb #update-35
 def observed(
     evaluation:lakeflow.Evaluation, # With the names of its counters
@@ -466,7 +530,7 @@ def reason(
     "Say why a flow failed: a broken rule, a changed source, a fault in the user's code, or what Spark says."
     chain = causes(error)
     text = '\n'.join(chain)
-    raised = re.search(rf'USER_RAISED_EXCEPTION\] ((?:{VIOLATION}|AUTO CDC:).*?)(?: SQLSTATE.*)?$', text, re.M)
+    raised = re.search(rf'USER_RAISED_EXCEPTION\] ((?:{VIOLATION}|AUTO CDC:|{snapshots.DUPLICATE_KEY}).*?)(?: SQLSTATE.*)?$', text, re.M)
     if raised: return f'{flow.location}: {flow.target}: {raised[1]}'
     for code in ('DELTA_SOURCE_TABLE_IGNORE_CHANGES', 'DELTA_SOURCE_IGNORE_DELETE'):
         if code in text: return (f'{flow.location}: {flow.name} streams from a table whose rows were changed or deleted; a streaming source must only grow. '
@@ -477,6 +541,16 @@ def reason(
     wrong.location = wrong.location or flow.location
     if isinstance(error, StreamingQueryException): wrong.message = source.describe(RuntimeError(chain[-1])).removeprefix('RuntimeError: ')
     return str(wrong)
+
+# %% ../../nbs/local/update.ipynb #update-40a
+def write_rows(
+    run:Run,  # The update
+    flow:Flow # A flow that has a query or a source of events
+)->dict:      # Observed counters by dataset
+    "Evaluate a flow, apply its target's rules, write what they let pass."
+    frame, evaluation = lakeflow.flow_frame(run.runtime, flow)
+    frame = lakeflow.with_expectations(rules_for(run.runtime.graph.datasets[flow.target], flow), frame, evaluation)
+    return {'append': append, 'complete': complete, 'auto_cdc': apply_changes}[flow.kind](run, flow, frame, evaluation)
 
 # %% ../../nbs/local/update.ipynb #update-41
 def run_flow(
@@ -493,11 +567,8 @@ def run_flow(
     tell('STARTING')
     try:
         runtime.spark._jvm.org.apache.spark.sql.SparkSession.setActiveSession(runtime.spark._jsparkSession)
-        frame, evaluation = lakeflow.flow_frame(runtime, flow)
-        dataset = runtime.graph.datasets[flow.target]
-        frame = lakeflow.with_expectations(rules_for(dataset, flow), frame, evaluation)
-        write = {'append': append, 'complete': complete, 'auto_cdc': apply_changes}[flow.kind]
-        result = flow_result(run, flow, write(run, flow, frame, evaluation), monotonic() - started)
+        counters = apply_snapshots(run, flow) if flow.kind == 'snapshot' else write_rows(run, flow)
+        result = flow_result(run, flow, counters, monotonic() - started)
     except Exception as error:
         if run.stopping.is_set():
             tell('STOPPED', 'WARN')
@@ -515,7 +586,7 @@ def rules_for(
     flow:Flow        # A flow into it
 )->Dataset:          # The target with the rules as they apply to this flow's rows
     "Let deletes and truncates pass the rules of an AUTO CDC target."
-    if flow.kind != 'auto_cdc' or not dataset.expectations: return dataset
+    if flow.kind not in ('auto_cdc', 'snapshot') or not dataset.expectations: return dataset
     removes = [F.expr(each) if isinstance(each, str) else each for each in (flow.spec.apply_as_deletes, flow.spec.apply_as_truncates) if each is not None]
     if not removes: return dataset
     def spared(rule):
