@@ -348,19 +348,26 @@ def test_import_path_is_the_root_then_the_sources(tmp_path):
 
 # With Spark
 
-def test_once_means_once(place, spark):
+def test_a_backfill_that_is_written_twice_lands_once(place, spark): # killed between the commit and the mark that it is done
     run = update.Run(SimpleNamespace(storage=place, spark=spark), Log())
     flow, path = Flow('once', table('t'), 'append', once=True), str(place.table_path(table('t')))
     def append(): return update.append_once(run, flow, spark.range(2), lakeflow.Evaluation(flow))
     def rows(): return spark.read.format('delta').load(path).count()
     for _ in range(2): append()
     assert rows() == 2
-    (place.flow_path(table('t'), 'once')/'done').unlink() # killed between the commit and the mark
-    append()
-    assert rows() == 2
     update.shutil.rmtree(place.flow_path(table('t'), 'once'))
     append()
     assert rows() == 4
+
+
+@pytest.mark.parametrize('kind,nothing', [('append', {}), ('auto_cdc', {update.CHANGES: []}), ('snapshot', {update.CHANGES: []})])
+def test_once_means_once(place, monkeypatch, kind, nothing):
+    run, flow, written = update.Run(SimpleNamespace(storage=place), Log()), Flow('once', table('t'), kind, once=True), []
+    for name in ('write_query', 'apply_snapshots'): monkeypatch.setattr(update, name, lambda run, flow: written.append(flow.name) or {'t': []})
+    assert [update.write_rows(run, flow) for _ in range(3)] == [{'t': []}, nothing, nothing]
+    assert written == ['once']
+    update.write_rows(run, replace(flow, once=False))
+    assert written == ['once', 'once']
 
 
 def test_delete_events_pass_the_rules_of_their_target(spark):

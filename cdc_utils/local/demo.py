@@ -12,7 +12,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 # %% ../../nbs/local/demo.ipynb #demo-04

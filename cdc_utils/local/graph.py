@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 # %% ../../nbs/local/graph.ipynb #graph-04
-from .errors import Location, PipelineError, UsageError
+from .errors import Location, PipelineError
 from .storage import TableName
 from ..spec import CdcSpec
 

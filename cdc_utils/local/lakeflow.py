@@ -13,7 +13,6 @@ __all__ = ['ACTIONS', 'WRITES', 'read_stored', 'Evaluation', 'Runtime', 'read_na
 import builtins
 import difflib
 import io
-import json
 import os
 import re
 import threading
@@ -44,7 +43,7 @@ from .expectations import enforce
 from .graph import Dataset, Flow, Graph
 from .relations import is_query, relations, substitute, tokens
 from .source import describe, user_error
-from .storage import Storage, TableName, localize
+from .storage import Storage, TableName, localize, read_json
 from .tables import visible_part
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-07
@@ -292,7 +291,7 @@ def latest_version(
     "How far a table fed by snapshots is: what was noted, or a commit that was made before it could be noted."
     path, note = runtime.storage.table_path(flow.target), runtime.storage.flow_path(flow.target, flow.name)/'version.json'
     if not (path/'_delta_log').is_dir(): return None
-    kept = json.loads(note.read_text()) if note.exists() else {'version': None, 'type': 'void'}
+    kept = read_json(note) or {'version': None, 'type': 'void'}
     noted = F.lit(kept['version']).cast(kept['type'])
     with _during(None): return runtime.spark.read.format('delta').load(str(path)).agg(F.greatest(F.max('__sequence'), noted)).first()[0]
 

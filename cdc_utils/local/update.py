@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['CHANGES', 'UpdateRequest', 'FlowResult', 'UpdateResult', 'import_path', 'declare_sources', 'recording_modules',
-           'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'whole', 'planned',
-           'follow', 'told', 'append', 'append_once', 'sink_writer', 'complete', 'upserts_and_deletes', 'apply_changes',
+           'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'whole', 'follow', 'told',
+           'append', 'append_once', 'sink_writer', 'complete', 'upserts_and_deletes', 'apply_changes',
            'apply_changes_once', 'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot', 'note_version',
-           'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'write_rows', 'run_flow', 'rules_for',
-           'progress_details', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all', 'run_update', 'set_up', 'session']
+           'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'write_query', 'write_rows', 'run_flow',
+           'rules_for', 'progress_details', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all', 'run_update',
+           'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
-import json
 import re
 import shutil
 import sys
@@ -37,7 +37,7 @@ from pyspark.sql import functions as F
 
 # %% ../../nbs/local/update.ipynb #update-05
 from .. import snapshots
-from . import autocdc, lakeflow, source
+from . import autocdc, lakeflow, source, up_to_date
 from .dbutils import Dbutils
 from .errors import PipelineError, UsageError
 from .event_log import EventLog
@@ -46,7 +46,7 @@ from .graph import Dataset, Flow, Graph, LakeflowModule, check
 from .merge import apply_events
 from .session import local_spark
 from .statements import Scope, declare
-from .storage import Storage, TableName, locked
+from .storage import Storage, TableName, locked, read_json, write_json
 
 # %% ../../nbs/local/update.ipynb #update-07
 @dataclass(frozen=True)
@@ -185,13 +185,10 @@ def reset(
 )->None:
     "Remove tables with their checkpoints, and finish what an earlier update began."
     intention = storage.state_path/'reset.json'
-    begun = [TableName(*parts) for parts in json.loads(intention.read_text())] if intention.exists() else []
+    begun = [TableName(*parts) for parts in read_json(intention) or []]
     names = sorted({*begun, *tables})
     if not names: return
-    storage.state_path.mkdir(parents=True, exist_ok=True)
-    written = intention.with_suffix('.tmp')
-    written.write_text(json.dumps([[name.catalog, name.schema, name.table] for name in names]))
-    written.replace(intention)
+    write_json(intention, [[name.catalog, name.schema, name.table] for name in names])
     for name in names:
         for folder in (storage.root/'checkpoints'/name.catalog/name.schema/name.table, storage.table_path(name)):
             if folder.exists(): shutil.rmtree(folder) # what cannot be removed must stop the update, with the intention still there
@@ -236,14 +233,6 @@ def whole(
     datasets = run.runtime.graph.datasets
     return any(rule.action == 'fail' for name in evaluation.observed for rule in datasets[name].expectations)
 
-# %% ../../nbs/local/update.ipynb #update-26b
-def planned(
-    checkpoint:Path # Of a stream that is not running
-)->bool:            # Whether it planned a batch and never finished it
-    "Find a batch that an earlier update left behind."
-    def newest(folder): return max((int(path.name) for path in (checkpoint/folder).glob('*') if path.name.isdigit()), default=-1)
-    return newest('offsets') > newest('commits')
-
 # %% ../../nbs/local/update.ipynb #update-27
 def follow(
     run:Run,        # The update
@@ -255,7 +244,7 @@ def follow(
     "Run a stream until it has caught up; raises what Spark raises."
     checkpoint = run.runtime.storage.flow_path(flow.target, flow.name)/'checkpoint'
     writer = writer.option('checkpointLocation', str(checkpoint)).queryName(flow.name)
-    rounds = 2 if at_once and planned(checkpoint) else 1
+    rounds = 2 if at_once and up_to_date.planned(checkpoint) else 1
     trigger = {'once': True} if at_once else {'availableNow': True}
     def start(): return writer.trigger(**trigger).start(*([str(path)] if path else []))
     return [each for _ in range(rounds) for each in told(run, flow, start())]
@@ -301,15 +290,13 @@ def append_once(
     frame:DataFrame,               # A batch
     evaluation:lakeflow.Evaluation # Its counters
 )->dict:                           # Observed counters by dataset
-    "Append a batch the first time, and never again until a full refresh."
+    "Append a batch; appended twice after a crash, the second changes nothing."
     folder = run.runtime.storage.flow_path(flow.target, flow.name)
-    if (folder/'done').exists(): return {}
     folder.mkdir(parents=True, exist_ok=True)
     identity = folder/'id'
     if not identity.exists(): identity.write_text(str(uuid.uuid4()))
     writer = frame.write.format('delta').mode('append').option('mergeSchema', 'true')
     writer.option('txnAppId', identity.read_text()).option('txnVersion', 0).save(str(run.runtime.storage.table_path(flow.target)))
-    (folder/'done').touch()
     return batch_observed(run.runtime.spark, evaluation)
 
 # %% ../../nbs/local/update.ipynb #update-30
@@ -337,12 +324,18 @@ def complete(
     frame:DataFrame,               # Its rows
     evaluation:lakeflow.Evaluation # Its counters
 )->dict:                           # Observed counters by dataset
-    "Compute a materialized view anew, in one commit."
-    dataset = run.runtime.graph.datasets[flow.target]
+    "Compute a materialized view anew, in one commit; not where it would come out the same."
+    dataset, storage = run.runtime.graph.datasets[flow.target], run.runtime.storage
+    path, note, mark = storage.table_path(flow.target), storage.flow_path(flow.target, flow.name)/'computed.json', up_to_date.fingerprint(frame, dataset)
+    no_op = up_to_date.unchanged(note, path, mark)
+    run.log.record('planning_information', f'Flow {flow.name} has been planned to be executed as {"NO_OP" if no_op else "COMPLETE_RECOMPUTE"}.',
+        flow_name=flow.name, dataset_name=str(flow.target))
+    if no_op: return observed(evaluation, [])
     writer = frame.write.format('delta').mode('overwrite').option('overwriteSchema', 'true')
     if dataset.partition_cols: writer = writer.partitionBy(*dataset.partition_cols)
     if dataset.cluster_by: writer = writer.clusterBy(*dataset.cluster_by)
-    writer.save(str(run.runtime.storage.table_path(flow.target)))
+    writer.save(str(path))
+    up_to_date.keep(note, path, mark)
     return batch_observed(run.runtime.spark, evaluation)
 
 # %% ../../nbs/local/update.ipynb #update-32
@@ -384,14 +377,9 @@ def apply_changes_once(
     frame:DataFrame,               # Its source, a batch
     evaluation:lakeflow.Evaluation # Its counters
 )->dict:                           # Observed counters by dataset, and of `CHANGES`
-    "Merge a batch of events the first time, and never again until a full refresh; merged twice, it changes nothing."
-    folder = run.runtime.storage.flow_path(flow.target, flow.name)
-    if (folder/'done').exists(): return {CHANGES: []}
+    "Merge a batch of events; merged twice after a crash, the second changes nothing."
     target, path = autocdc.Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
-    counters = merged(run, flow, autocdc.change_events(frame, target), path, target, evaluation)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder/'done').touch()
-    return counters
+    return merged(run, flow, autocdc.change_events(frame, target), path, target, evaluation)
 
 # %% ../../nbs/local/update.ipynb #update-33b
 def merged(
@@ -426,8 +414,7 @@ def apply_snapshots(
     flow:Flow # A flow of kind 'snapshot'
 )->dict:      # Observed counters by dataset, and of `CHANGES`
     "Take the snapshot of a table as it is now, or all that the source has beyond the latest."
-    runtime, done = run.runtime, run.runtime.storage.flow_path(flow.target, flow.name)/'done'
-    if flow.once and done.exists(): return {CHANGES: []}
+    runtime = run.runtime
     evaluation, latest, counters = lakeflow.Evaluation(flow), lakeflow.latest_version(runtime, flow), {CHANGES: []}
     def skipped(version): run.log.record('flow_progress', f'{flow.name}: snapshot {version} is not newer and was left out', 'WARN', flow_name=flow.name)
     try:
@@ -438,7 +425,6 @@ def apply_snapshots(
             for name, each in apply_snapshot(run, flow, snapshot, version, evaluation).items(): counters.setdefault(name, []).extend(each)
     except ValueError as wrong: raise PipelineError(f'{flow.target}: {wrong}', flow.location,
         f'mend the source; or, to start over: cdc run … --full-refresh {flow.target.table}') from None
-    if flow.once: done.touch()
     return counters
 
 # %% ../../nbs/local/update.ipynb #update-33f
@@ -468,11 +454,8 @@ def note_version(
     version:Any  # The snapshot it has taken
 )->None:
     "Note how far a flow is, even where a snapshot changed nothing."
-    folder.mkdir(parents=True, exist_ok=True)
-    text = version.astimezone(timezone.utc) if isinstance(version, datetime) else version
-    written = folder/'version.tmp'
-    written.write_text(json.dumps({'version': str(text), 'type': snapshots.version_type(version)}))
-    written.replace(folder/'version.json')
+    moment = version.astimezone(timezone.utc) if isinstance(version, datetime) else version
+    write_json(folder/'version.json', {'version': str(moment), 'type': snapshots.version_type(version)})
 
 # %% ../../nbs/local/update.ipynb #update-35
 def observed(
@@ -543,14 +526,31 @@ def reason(
     return str(wrong)
 
 # %% ../../nbs/local/update.ipynb #update-40a
-def write_rows(
+def write_query(
     run:Run,  # The update
     flow:Flow # A flow that has a query or a source of events
 )->dict:      # Observed counters by dataset
     "Evaluate a flow, apply its target's rules, write what they let pass."
     frame, evaluation = lakeflow.flow_frame(run.runtime, flow)
     frame = lakeflow.with_expectations(rules_for(run.runtime.graph.datasets[flow.target], flow), frame, evaluation)
+    checkpoint = run.runtime.storage.flow_path(flow.target, flow.name)/'checkpoint'
+    if frame.isStreaming and up_to_date.caught_up(frame, checkpoint):
+        return observed(evaluation, []) | ({CHANGES: []} if flow.kind == 'auto_cdc' else {})
     return {'append': append, 'complete': complete, 'auto_cdc': apply_changes}[flow.kind](run, flow, frame, evaluation)
+
+# %% ../../nbs/local/update.ipynb #update-40b
+def write_rows(
+    run:Run,  # The update
+    flow:Flow # Any flow
+)->dict:      # Observed counters by dataset
+    "Bring a flow's target up to date; a flow with `once` writes the first time, and never again until a full refresh."
+    done = run.runtime.storage.flow_path(flow.target, flow.name)/'done'
+    if flow.once and done.exists(): return {CHANGES: []} if flow.kind in ('auto_cdc', 'snapshot') else {}
+    counters = apply_snapshots(run, flow) if flow.kind == 'snapshot' else write_query(run, flow)
+    if flow.once:
+        done.parent.mkdir(parents=True, exist_ok=True)
+        done.touch()
+    return counters
 
 # %% ../../nbs/local/update.ipynb #update-41
 def run_flow(
@@ -567,7 +567,7 @@ def run_flow(
     tell('STARTING')
     try:
         runtime.spark._jvm.org.apache.spark.sql.SparkSession.setActiveSession(runtime.spark._jsparkSession)
-        counters = apply_snapshots(run, flow) if flow.kind == 'snapshot' else write_rows(run, flow)
+        counters = write_rows(run, flow)
         result = flow_result(run, flow, counters, monotonic() - started)
     except Exception as error:
         if run.stopping.is_set():
