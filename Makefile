@@ -10,7 +10,7 @@ unexport PYTHONHOME PYTHONPATH SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYS
 have_python = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "Python 3.11 or newer is needed, and there is no $(PYTHON): install one (Debian 12: apt-get install python3 python3-venv)" >&2; exit 2; }
 
-.PHONY: help setup setup-spark demo test prove lab docs check export wheel clean
+.PHONY: help setup setup-spark demo test prove bench lab docs check export wheel clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ test: setup-spark ## run every notebook, compare its saved outputs, run tests/
 
 prove: setup-spark ## deeper proofs: more examples, 20 kills, every mutant caught; ARGS=mutants, kills or laws selects
 	@$(BIN)/python tools/prove.py $(ARGS)
+
+bench: setup-spark ## measure everything beside its rivals, into benchmarks/results.json; ARGS=--help says more
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 lab: setup-spark ## open the notebooks in JupyterLab; saving a notebook cleans it
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(ARGS) nbs

@@ -1,0 +1,46 @@
+"The figures as a picture: one line a figure, one mark a contestant, the same bytes for the same figures."
+from io import StringIO
+
+import matplotlib
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter
+
+INK = "#010203"  # becomes the colour of the page's text, light or dark
+LOOKS = {"ours": ("o", "#2f7fd1", "cdc_utils"), "ours, whole update": (".", "#2f7fd1", "cdc_utils, whole update"), "handwritten": ("D", "#d9622b", "MERGE by hand"),
+    "floor": ("|", "#7a7a7a", "floor: one Delta table"), "duckdb": ("^", "#a07d00", "DuckDB, whole"), "spark": ("s", "#b05cc6", "Spark shows it")}
+STYLE = {"svg.hashsalt": "cdc_utils", "svg.fonttype": "none", **{f"{part}.color": INK for part in ("text", "xtick", "ytick")},
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "font.size": 9}
+
+
+def line_name(figure):
+    "What stands at the left of a figure's line."
+    return figure["title"].removesuffix(", whole process") + (f"\n{figure['events']:,} events" if figure["events"] else "")
+
+
+def described(figures):
+    "The picture in words, for those who do not see it."
+    def medians(figure): return ", ".join(f"{LOOKS[name][2]} {contestant['median']:.2f} s" for name, contestant in figure["contestants"].items())
+    return " ".join(f"{line_name(figure).replace(chr(10), ', ')}: {medians(figure)}." for figure in figures if figure["unit"] == "s")
+
+
+def picture(figures):
+    "An SVG of every figure that is a time; its text has the colour of the page it stands in."
+    timed = [figure for figure in figures if figure["unit"] == "s"]
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(8, 1 + 0.42 * len(timed)))
+        axes = canvas.subplots()
+        for place, figure in enumerate(reversed(timed)):
+            for name, contestant in figure["contestants"].items():
+                marker, colour, label = LOOKS[name]
+                axes.plot(contestant["runs"], [place] * len(contestant["runs"]), "|", color=colour, markersize=5, alpha=0.5)
+                axes.plot([contestant["median"]], [place], marker, color=colour, markersize=9, markeredgewidth=2, label=label, linestyle="none")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set(xlabel="seconds, median; thin strokes are single runs", yticks=range(len(timed)), yticklabels=[line_name(figure) for figure in reversed(timed)])
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.grid(axis="y", color="#7a7a7a", alpha=0.3)
+        labels = dict(zip(*reversed(axes.get_legend_handles_labels())))
+        axes.legend(labels.values(), labels.keys(), loc="lower center", bbox_to_anchor=(0.3, 1), ncols=3, frameon=False)
+        text = StringIO()
+        canvas.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": None})
+    return text.getvalue().replace(INK, "currentColor")

@@ -1,0 +1,97 @@
+"""Contestants side by side in one process whose Spark is warm; prints one JSON line a run.
+
+    python benchmarks/warm.py first-update LANDING WORK RUNS
+    python benchmarks/warm.py nothing-new STORAGE RIVAL RUNS
+    python benchmarks/warm.py new-events STORAGE RIVAL BATCHES
+
+The first run of each is for warming up, and is not printed. STORAGE holds the tables of a first update, RIVAL those of handwritten.py."""
+import json
+import shutil
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from pyspark.sql import functions as F
+
+import floor
+import handwritten
+from cdc_utils import customers
+from cdc_utils.local.session import local_spark
+from cdc_utils.local.storage import Storage, TableName
+from cdc_utils.local.update import UpdateRequest, run_update
+
+SOURCES = Path(__file__).resolve().parents[1] / "transformations"
+VOLUME = Path("Volumes/main/default/raw_data/customers")
+
+
+def update(storage, *files):
+    "One update of the pipeline, or of some of its source files."
+    sources = tuple(str(SOURCES / name) for name in files) or (str(SOURCES),)
+    request = UpdateRequest(sources, Path(storage), configuration={"cdc.catalog": "main", "cdc.schema": "default"}, root_path=str(SOURCES.parent))
+    result = run_update(request)
+    if result.state != "COMPLETED": raise SystemExit(f"the update is {result.state}: {result.error}")
+    return result
+
+
+def land(storage, landing):
+    "Let the files of a feed lie in the volume that the pipeline reads."
+    folder = Path(storage) / VOLUME
+    folder.mkdir(parents=True)
+    for path in Path(landing).iterdir(): (folder / path.name).hardlink_to(path)
+
+
+def clean_path(storage):
+    "Where the events lie that SCD1 and SCD2 stream from."
+    return Storage(Path(storage)).table_path(TableName("main", "default", customers.HISTORY.source))
+
+
+def timed(contestants, number):
+    "Run each once, in turn; print the seconds unless it is the first round."
+    for name in sorted(contestants, reverse=number % 2 == 0):
+        began = perf_counter()
+        contestants[name]()
+        if number: print(json.dumps({"contestant": name, "seconds": perf_counter() - began}), flush=True)
+
+
+def first_update(landing, work, runs):
+    "The whole first update and the floor, in a session that has done both before."
+    spark = local_spark()
+    for number in range(int(runs) + 1):
+        storage, table = Path(work, "warm-storage"), Path(work, "warm-floor")
+        for folder in (storage, table): shutil.rmtree(folder, ignore_errors=True)
+        land(storage, landing)
+        timed({"ours": lambda: update(storage), "floor": lambda: floor.write_table(spark, landing, table)}, number)
+
+
+def nothing_new(storage, rival, runs):
+    "Updates for which no file has landed: the whole pipeline; by hand, the two streams."
+    spark = local_spark()
+    def by_hand():
+        for name in handwritten.MERGES: handwritten.catch_up(spark, clean_path(storage), rival, name)
+    for number in range(int(runs) + 1): timed({"ours": lambda: update(storage), "handwritten": by_hand}, number)
+
+
+def add(spark, events, clean):
+    "Append new events to the table that both sides stream from."
+    rows, names = spark.read.schema(customers.SCHEMA).json(str(events)), spark.read.format("delta").load(str(clean)).columns
+    rows = rows.select(*[F.col(name) if name in rows.columns else F.lit(None).cast("string").alias(name) for name in names])
+    rows.write.format("delta").mode("append").save(str(clean))
+
+
+def new_events(storage, rival, batches):
+    "New events into the stored SCD1 and SCD2 tables: a stream into each, from its start to its end."
+    spark, clean = local_spark(), clean_path(storage)
+    for number, events in enumerate(sorted(Path(batches).iterdir())):
+        add(spark, events, clean)
+        for name in handwritten.MERGES:
+            def ours():
+                flow = next(each for each in update(storage, f"{name}.py").flows if each.dataset.endswith(f".{name}"))
+                if number: print(json.dumps({"contestant": f"ours, the flow/{name}", "seconds": flow.seconds}), flush=True)
+            def by_hand(): handwritten.catch_up(spark, clean, rival, name)
+            timed({f"ours/{name}": ours, f"handwritten/{name}": by_hand}, number)
+
+
+if __name__ == "__main__":
+    what = {"first-update": first_update, "nothing-new": nothing_new, "new-events": new_events}
+    if len(sys.argv) != 5 or sys.argv[1] not in what: sys.exit(__doc__)
+    what[sys.argv[1]](*sys.argv[2:])
