@@ -493,6 +493,7 @@ def test_a_table_settles_as_its_query_is():
     assert settled('table', True) == ('append', 'streaming_table') and settled('table', False) == ('complete', 'materialized_view')
     assert settled('append', True) == settled('append', False, True) == ('append', 'streaming_table')
     with pytest.raises(PipelineError, match='appends a batch'): settled('append', False)
+    with pytest.raises(PipelineError, match='runs once, but reads a stream'): settled('append', True, True)
     with pytest.raises(PipelineError, match='reads a stream'): settled('complete', True)
 
 

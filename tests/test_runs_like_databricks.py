@@ -456,6 +456,7 @@ REFUSED = {
     'an old parameter that never was': ('import dlt\ndlt.create_streaming_table("a")\ndlt.apply_changes(target="a", source="b", keys=["id"], sequence_by="at", apply_as_delete_when="x")',
         'no parameter `apply_as_delete_when`'),
     'a batch in an append flow': (HEAD + 'dp.create_streaming_table("a")\n@dp.append_flow(target="a")\ndef b(): return spark.range(1)', 'appends a batch'),
+    'a stream in a flow that runs once': (HEAD + 'dp.create_streaming_table("a")\n@dp.append_flow(target="a", once=True)\ndef b(): return spark.readStream.format("rate").load()', 'runs once'),
     'a stream in a materialized view': (HEAD + '@dp.materialized_view\ndef a(): return spark.readStream.format("rate").load()', 'reads a stream'),
     'a stream from a materialized view': (HEAD + '@dp.table\ndef b(): return spark.range(1)\n@dp.table\ndef a(): return spark.readStream.table("b")', 'cannot be streamed from'),
     'a table that is nowhere': (HEAD + '@dp.table\ndef orders(): return spark.table("crm.ordrs2")', 'crm.ordrs2'),

@@ -13,8 +13,6 @@ __all__ = ['OURS', 'TEXT_OPTIONS', 'VALUE_OPTIONS', 'JSON_OPTIONS', 'INFERENCE_O
            'in_time', 'open_files', 'read_stream', 'warn_of_format', 'detect_format', 'read_batch']
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-03
-import json
-import os
 import re
 import time
 import warnings
@@ -32,6 +30,7 @@ except ImportError as error: raise ImportError("Auto Loader needs pyspark: pip i
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-05
 from .errors import PipelineError
+from .storage import read_json, write_json
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-09
 OURS = frozenset('''format schemahints schemaevolutionmode infercolumntypes rescueddatacolumn readercasesensitive
@@ -569,19 +568,15 @@ class Known:
     @classmethod
     def read(cls, folder:Path|None):
         "Read it from a folder; nothing is known where there is no file."
-        file = folder and Path(folder)/'auto_loader.json'
-        if not file or not file.exists(): return cls()
-        found = json.loads(file.read_text())
+        found = folder and read_json(Path(folder)/'auto_loader.json')
+        if not found: return cls()
         return cls(found['schema'] and StructType.fromJson(found['schema']), tuple(found['files']), found['started'])
 
     def write(self, folder:Path|None):
         "Write it to a folder in one step; without a folder do nothing."
         if not folder: return
-        Path(folder).mkdir(parents=True, exist_ok=True)
         content = {'schema': self.schema and self.schema.jsonValue(), 'files': self.files, 'started': self.started}
-        unfinished = Path(folder)/f'.auto_loader.json.{os.getpid()}'
-        unfinished.write_text(json.dumps(content))
-        os.replace(unfinished, Path(folder)/'auto_loader.json')
+        write_json(Path(folder)/'auto_loader.json', content)
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-79
 def evolve(

@@ -372,6 +372,8 @@ def settle(
         raise PipelineError(f'materialized view {flow.target} reads a stream', flow.location, 'use spark.read, or declare a streaming table')
     if flow.kind == 'append' and not streaming and not flow.once:
         raise PipelineError(f'flow {flow.name} appends a batch', flow.location, 'use spark.readStream, or once=True')
+    if flow.kind == 'append' and streaming and flow.once:
+        raise PipelineError(f'flow {flow.name} runs once, but reads a stream', flow.location, 'use spark.read, or leave out once=True')
     return flow
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-34

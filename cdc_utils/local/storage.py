@@ -47,7 +47,7 @@ def write_json(
 )->None:
     "Write a note so that a reader finds the old one or the new one, whole."
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_suffix('.tmp')
+    written = path.with_name(f'.{path.name}.tmp')
     written.write_text(json.dumps(content, default=str) + '\n')
     written.replace(path)
 

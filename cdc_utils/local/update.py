@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['CHANGES', 'UpdateRequest', 'FlowResult', 'UpdateResult', 'import_path', 'declare_sources', 'recording_modules',
-           'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'whole', 'follow', 'told',
-           'append', 'append_once', 'sink_writer', 'complete', 'upserts_and_deletes', 'apply_changes',
-           'apply_changes_once', 'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot', 'note_version',
-           'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'write_query', 'write_rows', 'run_flow',
-           'rules_for', 'progress_details', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all', 'run_update',
-           'set_up', 'session']
+           'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'checkpoint_path',
+           'whole', 'follow', 'told', 'append', 'append_once', 'sink_writer', 'complete', 'upserts_and_deletes',
+           'apply_changes', 'apply_changes_once', 'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot',
+           'note_version', 'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'nothing_done',
+           'write_query', 'write_rows', 'run_flow', 'rules_for', 'progress_details', 'run_flows', 'skipped',
+           'wait_or_stop', 'analyse_all', 'run_update', 'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
 import re
@@ -224,6 +224,14 @@ class Run:
     locks:dict=field(default_factory=dict) # AUTO CDC target -> lock: its flows commit one after the other
     stopping:threading.Event=field(default_factory=threading.Event) # Set by Ctrl-C
 
+# %% ../../nbs/local/update.ipynb #update-26d
+def checkpoint_path(
+    run:Run,  # The update
+    flow:Flow # A streaming flow
+)->Path:      # The checkpoint of its stream
+    "Where a stream keeps how far it is."
+    return run.runtime.storage.flow_path(flow.target, flow.name)/'checkpoint'
+
 # %% ../../nbs/local/update.ipynb #update-26a
 def whole(
     run:Run,                       # The update
@@ -242,7 +250,7 @@ def follow(
     at_once:bool=False # Take all that is there as one batch
 )->list:            # The progress of each batch
     "Run a stream until it has caught up; raises what Spark raises."
-    checkpoint = run.runtime.storage.flow_path(flow.target, flow.name)/'checkpoint'
+    checkpoint = checkpoint_path(run, flow)
     writer = writer.option('checkpointLocation', str(checkpoint)).queryName(flow.name)
     rounds = 2 if at_once and up_to_date.planned(checkpoint) else 1
     trigger = {'once': True} if at_once else {'availableNow': True}
@@ -525,6 +533,13 @@ def reason(
     if isinstance(error, StreamingQueryException): wrong.message = source.describe(RuntimeError(chain[-1])).removeprefix('RuntimeError: ')
     return str(wrong)
 
+# %% ../../nbs/local/update.ipynb #update-39y
+def nothing_done(
+    flow:Flow # A flow that had nothing to do
+)->dict:      # Its counters besides those of rules, as if no event had come
+    "What a flow counts that was not started."
+    return {CHANGES: []} if flow.kind in ('auto_cdc', 'snapshot') else {}
+
 # %% ../../nbs/local/update.ipynb #update-40a
 def write_query(
     run:Run,  # The update
@@ -533,9 +548,7 @@ def write_query(
     "Evaluate a flow, apply its target's rules, write what they let pass."
     frame, evaluation = lakeflow.flow_frame(run.runtime, flow)
     frame = lakeflow.with_expectations(rules_for(run.runtime.graph.datasets[flow.target], flow), frame, evaluation)
-    checkpoint = run.runtime.storage.flow_path(flow.target, flow.name)/'checkpoint'
-    if frame.isStreaming and up_to_date.caught_up(frame, checkpoint):
-        return observed(evaluation, []) | ({CHANGES: []} if flow.kind == 'auto_cdc' else {})
+    if frame.isStreaming and up_to_date.caught_up(frame, checkpoint_path(run, flow)): return observed(evaluation, []) | nothing_done(flow)
     return {'append': append, 'complete': complete, 'auto_cdc': apply_changes}[flow.kind](run, flow, frame, evaluation)
 
 # %% ../../nbs/local/update.ipynb #update-40b
@@ -545,7 +558,7 @@ def write_rows(
 )->dict:      # Observed counters by dataset
     "Bring a flow's target up to date; a flow with `once` writes the first time, and never again until a full refresh."
     done = run.runtime.storage.flow_path(flow.target, flow.name)/'done'
-    if flow.once and done.exists(): return {CHANGES: []} if flow.kind in ('auto_cdc', 'snapshot') else {}
+    if flow.once and done.exists(): return nothing_done(flow)
     counters = apply_snapshots(run, flow) if flow.kind == 'snapshot' else write_query(run, flow)
     if flow.once:
         done.parent.mkdir(parents=True, exist_ok=True)
