@@ -8,7 +8,7 @@ from statistics import median
 
 import inputs
 from machine import cores
-from processes import CDC, PYTHON, ROOT, run
+from processes import CDC, PYTHON, ROOT, check, run
 from warm import VOLUME, clean_path, land
 
 HERE = Path(__file__).resolve().parent
@@ -92,7 +92,7 @@ class Bench:
             except BaseException:
                 process.kill()
                 raise
-        if process.returncode: raise SystemExit(f"warm.py ended with status {process.returncode}:\n{Path(log.name).read_text(errors='replace')[-2000:]}")
+        check("warm.py", process.returncode, log.name)
 
     def update(self, words, storage):
         "`cdc run` of the project's pipeline, a process of its own."
@@ -151,25 +151,25 @@ def feed(bench):
     yield figure
 
 
-def show(bench):
-    "`cdc show` of a table; beside it a Spark session that shows the same table."
-    events = min(bench.sizes)
-    storage, _ = bench.tables(events)
-    figure = Figure("show", "cdc show of a table, whole process", "s", events, reach=Reach("ours", at_most=1.5))
-    table = clean_path(storage).with_name("customers_history")
+def looked_at(bench, command, what, *arguments, table=None):
+    "A `cdc` command that reads a storage; beside it, where there is a table, a Spark session that shows it."
+    size = min(bench.sizes)
+    storage, _ = bench.tables(size)
+    figure = Figure(command, f"cdc {command} of {what}, whole process", "s", size, reach=Reach("ours", at_most=1.5))
     for _ in range(bench.runs):
-        figure.add("ours", bench.process("cdc show", CDC, "show", "customers_history", "--storage", storage).seconds)
-        figure.add("spark", bench.process("Spark shows the same", PYTHON, HERE / "floor.py", "--show", table).seconds)
+        figure.add("ours", bench.process(f"cdc {command}", CDC, command, *arguments, "--storage", storage).seconds)
+        if table: figure.add("spark", bench.process("Spark shows the same", PYTHON, HERE / "floor.py", "--show", clean_path(storage).with_name(table)).seconds)
     yield figure
+
+
+def show(bench):
+    "`cdc show` of a table."
+    return looked_at(bench, "show", "a table", "customers_history", table="customers_history")
 
 
 def events(bench):
     "`cdc events` of an update; it has no rival."
-    size = min(bench.sizes)
-    storage, _ = bench.tables(size)
-    figure = Figure("events", "cdc events of an update, whole process", "s", size, reach=Reach("ours", at_most=1.5))
-    for _ in range(bench.runs): figure.add("ours", bench.process("cdc events", CDC, "events", "--storage", storage).seconds)
-    yield figure
+    return looked_at(bench, "events", "an update")
 
 
 def nothing_new(bench):

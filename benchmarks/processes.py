@@ -36,6 +36,11 @@ def watch(pid, ended, peaks):
         except psutil.NoSuchProcess: return
 
 
+def check(name, status, log):
+    "`SystemExit` with the last words of a command that failed."
+    if status: raise SystemExit(f"{name} ended with status {status}:\n{Path(log).read_text(errors='replace')[-2000:]}")
+
+
 def run(command, log):
     "Run a command to its end; `SystemExit` with its last words if it fails."
     peaks, ended = [0], threading.Event()
@@ -50,5 +55,5 @@ def run(command, log):
             seconds = perf_counter() - began
             ended.set()
             watcher.join()
-    if status: raise SystemExit(f"{' '.join(map(str, command))} ended with status {status}:\n{Path(log).read_text(errors='replace')[-2000:]}")
+    check(" ".join(map(str, command)), status, log)
     return Run(seconds, max(peaks))
