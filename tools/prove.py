@@ -1,9 +1,10 @@
 """Deeper proofs than `make test` has time for: more examples, more kills, and every mutant in tests/mutants caught.
 
-    python tools/prove.py [laws] [kills] [pipelines] [mutants] [NAME.patch …] [--examples N] [--kills N]
+    python tools/prove.py [laws] [kills] [pipelines] [mutants] [PATH …] [--examples N] [--kills N]
 
-All four without a name. A mutant is a small fault: a patch whose first lines say what it breaks and which test or notebook must
-catch it. It is applied in a copy of the tree; a patch that no longer applies, or that nothing catches, fails the proof."""
+All four without a name; PATH is a patch or a folder of them. A mutant is a small fault in one function,
+`tests/mutants/MODULE/FUNCTION.patch`, whose first lines say what it breaks and which test or notebook must catch it. It is applied in
+a copy of the tree; a patch that no longer applies, or that nothing catches, fails the proof."""
 import argparse
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MUTANTS = ROOT / "tests/mutants"
 BIN = ROOT / ".venv/bin"
+PROOFS = ["laws", "kills", "pipelines", "mutants"]
 
 
 def caught_by(patch):
@@ -54,7 +56,7 @@ def catch(patch, tree, report):
     "Put one fault in, run its test, take it out; True if the test went red"
     wrong, began = applies(patch, tree, check=False), time.monotonic()
     if wrong:
-        report(f"STALE     {patch.name}: {wrong.splitlines()[0]}")
+        report(f"STALE     {patch.relative_to(MUTANTS)}: {wrong.splitlines()[0]}")
         return False
     test, before = caught_by(patch), {path: path.read_bytes() for path in tree.glob("nbs/**/*.ipynb")}
     try:
@@ -63,19 +65,26 @@ def catch(patch, tree, report):
         subprocess.run(["git", "apply", "-R", "--unidiff-zero", "-C1", str(patch)], cwd=tree, check=True)
         for path, notebook in before.items(): path.write_bytes(notebook)
     broken = done.returncode == 1
-    report(f"{'caught  ' if broken else 'SURVIVED'}  {patch.name}  {test}  {time.monotonic() - began:.0f} s")
+    report(f"{'caught  ' if broken else 'SURVIVED'}  {patch.relative_to(MUTANTS)}  {test}  {time.monotonic() - began:.0f} s")
     if done.returncode not in (0, 1): report(f"          the test did not run: {(done.stdout + done.stderr)[-300:]}")
     return broken
 
 
-def mutants(names, report):
-    "Every fault, or those named; their count and how many were caught"
-    patches = [MUTANTS / name for name in names] or sorted(MUTANTS.glob("*.patch"))
+def mutants(patches, report):
+    "Every fault given; their count and how many were caught"
     with tempfile.TemporaryDirectory(prefix="cdc-mutants-") as folder:
         tree = scratch(folder)
         red = [test for test in sorted(set(map(caught_by, patches))) if judged(test, tree).returncode]
         for test in red: report(f"RED       {test} without any fault: it can catch none")
         return len(patches), sum(catch(patch, tree, report) for patch in patches if caught_by(patch) not in red)
+
+
+def patches_of(name, refuse):
+    "The patches at a path"
+    path = Path(name).resolve()
+    found = [path] if path.is_file() else sorted(path.rglob("*.patch"))
+    if not found or not path.is_relative_to(MUTANTS): refuse(f"{name}: no patch of tests/mutants lies there; the proofs are {', '.join(PROOFS)}")
+    return found
 
 
 def tests(report, path, **environ):
@@ -86,22 +95,21 @@ def tests(report, path, **environ):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", help="laws, kills, pipelines, mutants, or names of patches")
+    parser.add_argument("what", nargs="*", help="laws, kills, pipelines, mutants, or paths of patches")
     parser.add_argument("--examples", default="25")
     parser.add_argument("--kills", default="20")
     asked, lines, good = parser.parse_args(), [], []
     def report(line):
         lines.append(line)
         print(line, flush=True)
-    patches = [name for name in asked.what if name.endswith(".patch")]
-    what = [name for name in asked.what if name not in patches]
-    if unknown := set(what) - {"laws", "kills", "pipelines", "mutants"}: parser.error(f"there is no {sorted(unknown)[0]}")
-    what = what or ([] if patches else ["laws", "kills", "pipelines", "mutants"])
+    what = [name for name in asked.what if name in PROOFS]
+    patches = sorted({patch for name in asked.what if name not in PROOFS for patch in patches_of(name, parser.error)})
+    what = what or ([] if patches else PROOFS)
     if "laws" in what: good.append(tests(report, "tests/test_laws.py", LAWS_EXAMPLES=asked.examples))
     if "kills" in what: good.append(tests(report, "tests/test_kill.py", KILLS=asked.kills))
     if "pipelines" in what: good.append(tests(report, "tests/test_prove.py", PROVE="1"))
     if "mutants" in what or patches:
-        many, caught = mutants(patches, report)
+        many, caught = mutants(patches or sorted(MUTANTS.rglob("*.patch")), report)
         report(f"{caught} of {many} mutants caught")
         good.append(many == caught)
     print("\n" + "\n".join(lines))
