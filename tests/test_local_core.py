@@ -406,7 +406,7 @@ def moves(history=True, **options):
 def auto_cdc(spec): return Flow('t', table('t'), 'auto_cdc', spec=spec, location=Location('t.py', 4))
 
 
-def test_targets_resolve_their_lists():
+def test_targets_resolve_their_lists(spark): # the session reads the types
     from pyspark.sql.types import StructType
     source = StructType.fromDDL('id int, city string, street string, at int, op string')
     every = autocdc.Target.of(auto_cdc(moves()), source)
@@ -416,8 +416,12 @@ def test_targets_resolve_their_lists():
     assert autocdc.Target.of(auto_cdc(moves(False)), source).shown == ['id', 'city', 'street']
     silent = autocdc.Target.of(auto_cdc(moves(False, ignore_null_updates_except_column_list=['street'])), source)
     assert (silent.ignoring_nulls, autocdc.latest_columns(silent), silent.identity, silent.shown) == (('city',), ['city'], ['id', '__sequence'], ['id', 'city', 'street'])
-    with pytest.raises(PipelineError, match="^t.py:4: t: `columns_to_update` is 'city'; its type is string"):
-        autocdc.Target.of(auto_cdc(moves(columns_to_update='city')), source)
+    told = StructType.fromDDL('id int, city string, street string, at int, op string, changed array<string>, numbers array<int>')
+    listed = autocdc.Target.of(auto_cdc(replace(moves(False, columns_to_update='changed'), except_column_list=('op', 'at', 'changed', 'numbers'))), told)
+    assert (listed.identity, autocdc.latest_columns(listed)) == (['id', '__sequence'], ['city', 'street'])
+    for wrong, kind in (('city', 'string'), ('numbers', 'array<int>')):
+        with pytest.raises(PipelineError, match=f"^t.py:4: t: `columns_to_update` is '{wrong}'; its type is {kind}"):
+            autocdc.Target.of(auto_cdc(moves(columns_to_update=wrong)), told)
     with pytest.raises(PipelineError, match='^t.py:4: .*nowhere'): autocdc.Target.of(auto_cdc(replace(moves(), except_column_list=('nowhere',))), source)
 
 
@@ -428,6 +432,9 @@ def test_what_readers_of_a_target_are_told():
     assert json.loads(told['cdc.columns']) == ['id', 'city', 'street', '__START_AT', '__END_AT']
     told = autocdc.properties(autocdc.Target(moves(False), ('id', 'city'), None), 'int')
     assert (told['cdc.visible'], told['cdc.latest'], json.loads(told['cdc.columns'])) == ('NOT __deleted', '[]', ['id', 'city'])
+    told = autocdc.properties(autocdc.Target(moves(False, columns_to_update='changed'), ('id', 'city'), None), 'int')
+    assert json.loads(told['cdc.declaration'])['columns_to_update'] == 'changed'
+    assert (told['cdc.visible'], told['cdc.latest']) == ('__START_AT IS NOT NULL AND __END_AT IS NULL', '["city"]')
 
 
 def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path, monkeypatch):
@@ -439,6 +446,11 @@ def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path, monkeypatch):
     moved = checked(replace(before, columns=('id', 'city', 'country')))
     assert json.loads(moved['cdc.columns']) == ['id', 'city', 'country', 'street', '__START_AT', '__END_AT']
     assert checked(replace(before, columns=('id', 'city'))) == {} # a lost column stays
+    silent = replace(before, spec=replace(before.spec, ignore_null_updates=True))
+    with pytest.raises(PipelineError, match='`ignore_null_updates` changed from None to True'): checked(silent)
+    about.configuration = autocdc.properties(silent, 'int')
+    with pytest.raises(PipelineError, match='`ignore_null_updates` changed from True to None'): checked(before)
+    about.configuration = autocdc.properties(before, 'int')
     for other, sequence, field in ((replace(before, spec=replace(before.spec, stored_as_scd_type=1)), 'int', 'stored_as_scd_type'), (before, 'string', 'sequence_type'),
             (replace(before, tracked=('id',)), 'int', 'tracked'), (replace(before, spec=replace(before.spec, keys=('id', 'city'))), 'int', 'keys')):
         with pytest.raises(PipelineError, match=f'`{field}` changed from .*--full-refresh t'): checked(other, sequence)
@@ -467,6 +479,14 @@ def test_the_columns_a_target_shows(spark):
     assert autocdc.shown_schema(spark, auto_cdc(moves(False)), source).names == ['id', 'city']
 
 
+def test_the_rows_of_a_target_follow_its_lists(spark):
+    told = spark.sql("SELECT * FROM VALUES (1, 'Bern', 1, 'U', array('city')), (1, 'Oslo', 2, 'U', array('id')) AS t (id, city, at, op, changed)")
+    def bounds(target): return sorted((row['__START_AT'], row['__END_AT']) for row in autocdc.computed(autocdc.change_events(told, target), target).collect() if row['__START_AT'])
+    assert bounds(autocdc.Target(moves(), ('id', 'city'), None)) == [(1, 2), (2, None)]
+    assert bounds(autocdc.Target(moves(), ('id', 'city'), ('id',))) == [(1, None)]
+    assert bounds(autocdc.Target(moves(columns_to_update='changed'), ('id', 'city'), None)) == [(1, None)] # the second event doesn't write the city
+
+
 def test_a_batch_is_one_commit_and_a_table_may_be_called_anything(spark, tmp_path):
     from deltalake import DeltaTable
     target, path = autocdc.Target(moves(False), ('id', 'city'), None), tmp_path/'t'
@@ -479,6 +499,10 @@ def test_a_batch_is_one_commit_and_a_table_may_be_called_anything(spark, tmp_pat
     rows = DeltaTable(path).to_pyarrow_table().select(['id', 'city', '__deleted']).to_pylist()
     assert sorted(tuple(row.values()) for row in rows) == [(1, 'Oslo', False), (2, None, True), (3, 'Kyiv', False)]
     assert DeltaTable(path).version() == 2
+    wider = changes.selectExpr('*', "'CH' AS country")
+    autocdc.create(spark, path, replace(target, columns=('id', 'city', 'country')), wider.schema)
+    assert [field.name for field in DeltaTable(path).schema().fields] == ['id', 'city', '__sequence', '__deleted', 'country']
+    assert json.loads(DeltaTable(path).metadata().configuration['cdc.columns']) == ['id', 'city', 'country']
 
 
 # What names and SQL mean
