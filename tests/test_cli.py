@@ -246,6 +246,8 @@ def test_our_own_fault_says_so_and_keeps_the_traceback(update, tmp_path):
     assert "Traceback" not in done.stderr and "KeyError: 'flow'" in kept.read_text()
     assert "Traceback" in typed("run", "a.py", "--storage", str(tmp_path), "--debug").stderr
     assert len(list((tmp_path / "tracebacks").iterdir())) == 1
+    typed("run", "a.py", "--storage", str(tmp_path))
+    assert len(list((tmp_path / "tracebacks").iterdir())) == 2
     away = typed("run", "a.py", "--storage", str(tmp_path / "none"))
     assert away.exit_code == 1 and not (tmp_path / "none").exists()
 
@@ -254,3 +256,67 @@ def test_demo_outside_a_clone_says_what_to_do(update, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = typed("demo")
     assert done.exit_code == 2 and "git clone the project" in done.stderr and not (tmp_path / ".cdc").exists()
+
+
+def stand_in(monkeypatch, module, function, answer):
+    "Put a function in the place of one that a command calls; what it was called with is in the list returned."
+    calls, made = [], types.ModuleType(f"cdc_utils.local.{module}")
+    def called(*args):
+        calls.append(args)
+        return answer
+    setattr(made, function, called)
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    return calls, made
+
+
+@pytest.mark.parametrize("state, status", [("COMPLETED", 0), ("FAILED", 1)])
+def test_demo_passes_its_options_on_and_ends_as_its_update_did(monkeypatch, tmp_path, state, status):
+    calls, _ = stand_in(monkeypatch, "demo", "run_demo", SimpleNamespace(update_id="u1", state=state, flows=(), error="boom"))
+    done = typed("demo", "--rows", "7", "--seed", "3", "--storage", str(tmp_path), "--catalog", "c", "--schema", "s")
+    assert (done.exit_code, done.stderr) == (status, "error: boom\n" if status else "")
+    assert [call[:-1] for call in calls] == [(Path.cwd(), tmp_path, 7, 3, "c", "s")]
+
+
+@pytest.mark.parametrize("verdicts, status", [(["holds", "not applicable"], 0), (["holds", "breaks"], 1)])
+def test_prove_passes_its_options_on_and_fails_for_a_broken_law(update, monkeypatch, tmp_path, verdicts, status):
+    finding = SimpleNamespace(law="order", table="t", cases=1, why="", events=(), expected=(), found=())
+    calls, made = stand_in(monkeypatch, "prove", "prove", [SimpleNamespace(**vars(finding), verdict=verdict) for verdict in verdicts])
+    made.LAWS = {}
+    done = typed("prove", "a.py", "--runs", "2", "--events", "50", "--seed", "9", "--feed", str(tmp_path), "--storage", str(tmp_path), "--catalog", "c", "--conf", "x=1")
+    assert done.exit_code == status, done.stderr
+    request, *more = calls[0]
+    assert (more[:-1], request.sources, request.storage) == ([2, 50, 9, tmp_path], ("a.py",), tmp_path)
+    assert request.configuration == {"cdc.catalog": "c", "cdc.schema": "default", "x": "1"}
+
+
+def test_replay_and_repair_pass_their_options_on(update, monkeypatch, storage):
+    replayed, _ = stand_in(monkeypatch, "replay", "replay", SimpleNamespace(landings=[], place=None, still_rescued=0))
+    for option in ("--skip-unchanged", "--force", "--dry-run"):
+        assert typed("replay", "bin", "a.json", "b.json", "--to", "/Volumes/x", "--drop", "p,q", "--schema", "s", option, "--storage", str(storage.root)).exit_code == 0
+    name, files = TableName("main", "s", "bin"), [Path("a.json"), Path("b.json")]
+    assert [call[1:] for call in replayed] == [(name, files, "/Volumes/x", ("p", "q"), *flags) for flags in ((True, False, False), (False, True, False), (False, False, True))]
+    done = SimpleNamespace(table="t", keys=1, rows_before=1, rows_after=1, removed=0, added=0, changed=False, warnings=(), changes=SimpleNamespace(values=[]))
+    repaired, made = stand_in(monkeypatch, "repair", "repair", done)
+    made.Choice = lambda *said: said
+    answer = typed("repair", "t", "a.py", "--where", "id = 7", "--since", "1", "--until", "2", "--force", "--dry-run", "--master", "local[1]", "--root-path", "b", "--storage", str(storage.root))
+    assert answer.exit_code == 0 and "nothing was written" in answer.stdout, answer.stderr
+    request, *more = repaired[0]
+    assert more == ["t", ("id = 7", "1", "2"), True]
+    assert (request.dry_run, request.master, request.root_path, request.sources) == (True, "local[1]", Path("b"), ("a.py",))
+
+
+def test_levels_and_limits_of_events(tmp_path):
+    storage = Storage(tmp_path / "cdc").create()
+    with EventLog(storage.event_log_path, "customers", "u1") as log:
+        for level in ("INFO", "WARN", "ERROR"): log.record("update_progress", f"a word of {level}", level)
+    def levels(*more): return [json.loads(line)["level"] for line in typed("events", "--format", "json", *more, "--storage", str(storage.root)).stdout.splitlines()]
+    assert [levels("--level", level) for level in ("INFO", "WARN", "ERROR")] == [["INFO", "WARN", "ERROR"], ["WARN", "ERROR"], ["ERROR"]]
+    assert [typed("events", "--format", "json", "--limit", "0", "--storage", str(storage.root)).stdout, levels("--limit", "2")] == ["", ["WARN", "ERROR"]]
+
+
+def test_letters_that_a_terminal_does_not_have_are_shown_as_numbers(tmp_path):
+    storage = Storage(tmp_path / "cdc").create()
+    write_deltalake(str(storage.table_path(TableName("main", "default", "places"))), pa.table({"city": ["Zürich ☃"]}))
+    command = [sys.executable, "-c", "from cdc_utils.cli import main; main()", "show", "places", "--format", "csv", "--storage", str(storage.root)]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"})
+    assert (done.returncode, done.stdout) == (0, b"city\nZ\xfcrich \\u2603\n")
