@@ -6,10 +6,10 @@
 __all__ = ['CHANGES', 'UpdateRequest', 'FlowResult', 'UpdateResult', 'import_path', 'declare_sources', 'recording_modules',
            'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'checkpoint_path',
            'whole', 'follow', 'told', 'append', 'append_once', 'sink_writer', 'complete', 'upserts_and_deletes',
-           'apply_changes', 'apply_changes_once', 'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot',
-           'note_version', 'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'nothing_done',
-           'write_query', 'write_rows', 'run_flow', 'rules_for', 'progress_details', 'run_flows', 'skipped',
-           'wait_or_stop', 'analyse_all', 'run_update', 'set_up', 'session']
+           'stream_id', 'apply_changes', 'apply_changes_once', 'merged', 'ingestion_time', 'apply_snapshots',
+           'apply_snapshot', 'note_version', 'observed', 'batch_observed', 'flow_result', 'causes', 'reason',
+           'nothing_done', 'write_query', 'write_rows', 'run_flow', 'rules_for', 'progress_details', 'run_flows',
+           'skipped', 'wait_or_stop', 'analyse_all', 'run_update', 'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
 import re
@@ -355,6 +355,13 @@ def upserts_and_deletes()->list[Column]: # Aggregates over events: `upserted`, `
     deleted = F.col('__deleted')
     return [F.count_if(~deleted).alias('upserted'), F.count_if(deleted).alias('deleted')]
 
+# %% ../../nbs/local/update.ipynb #update-32b
+def stream_id(
+    checkpoint:Path # Of a stream that has started
+)->str:             # The same at every start, until the checkpoint is removed
+    "The name that Spark has given a stream."
+    return read_json(checkpoint/'metadata')['id']
+
 # %% ../../nbs/local/update.ipynb #update-33
 def apply_changes(
     run:Run,                       # The update
@@ -366,10 +373,10 @@ def apply_changes(
     target, path = autocdc.Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
     if not frame.isStreaming: return apply_changes_once(run, flow, frame, evaluation)
     events = autocdc.change_events(frame, target).observe(CHANGES, *upserts_and_deletes())
-    lock, failed = run.locks[flow.target], []
+    lock, failed, checkpoint = run.locks[flow.target], [], checkpoint_path(run, flow)
     def merge(batch, batch_id):
         try:
-            with lock: apply_events(batch.persist(), path, target)
+            with lock: apply_events(batch.persist(), path, target, (stream_id(checkpoint), batch_id))
         except Exception as error: failed.append(error); raise
         finally: batch.unpersist()
     try: progress = follow(run, flow, events.writeStream.foreachBatch(merge), None, whole(run, evaluation))
