@@ -79,6 +79,8 @@ def test_files(place):
     (found,) = dbutils.fs.ls('/Volumes/a/b/c/')
     assert found == ('dbfs:/Volumes/a/b/c/one.txt', 'one.txt', 5, 1_000_000)
     assert found.isFile() and not found.isDir()
+    dbutils.fs.put('/Volumes/a/e/_SUCCESS', '')
+    assert [(empty.size, empty.isFile()) for empty in dbutils.fs.ls('/Volumes/a/e')] == [(0, True)]
     assert dbutils.fs.ls('dbfs:/Volumes/a/b/c/one.txt') == [found] == dbutils.fs.ls('dbfs:/Volumes/a/b/c')
     (folder,) = dbutils.fs.ls('/Volumes/a/b')
     assert (folder.size, folder.isFile()) == (0, False)
@@ -112,6 +114,8 @@ def query(): ...
 def test_names_are_scoped_and_used_once(graph, dp):
     with graph.within(('main', 'silver')): dp.table(query)
     with graph.within(None): assert graph.name('x') == table('x')
+    with pytest.raises(ZeroDivisionError), graph.within(('main', 'silver')): 1 / 0
+    assert graph.name('x') == table('x')
     assert graph.datasets[TableName('main', 'silver', 'query')].scope == ('main', 'silver')
     assert graph.add_dataset(Dataset(table('x'), 'view', scope=('other', 'place'))).scope == ('other', 'place')
     with pytest.raises(PipelineError, match='^a.py:7: flow main.silver.query is declared twice, first at a.py:7'):
@@ -181,6 +185,7 @@ def test_sinks_hooks_and_reads(graph, dp):
     (lambda dp: (dp.materialized_view(name='t')(query), dp.append_flow(query, target='t')), 'a materialized_view'),
     (lambda dp: (dp.view(name='t')(query), dp.create_auto_cdc_flow('t', 's', ['id'], 'at')), 'a view'),
     (lambda dp: (dp.create_streaming_table('t'), dp.append_flow(query, target='t'), dp.create_auto_cdc_flow('t', 's', ['id'], 'at')), 'AUTO CDC and of another flow'),
+    (lambda dp: (dp.create_streaming_table('t'), *[dp.create_auto_cdc_from_snapshot_flow('t', 's', ['id'], name=name) for name in 'ab']), 'AUTO CDC FROM SNAPSHOT and of another flow'),
     (lambda dp: (dp.create_streaming_table('t', expect_all={'r': '1'}, expect_all_or_drop={'r': '2'}), dp.append_flow(query, target='t')), "two expectations named 'r'")])
 def test_pipelines_that_cannot_be(graph, dp, declare, words):
     declare(dp)
@@ -535,7 +540,7 @@ def test_statements_a_source_file_may_run():
     for text in ('DROP TABLE t', 'CREATE TABLE t', 'INSERT INTO t', 'CREATE OR REPLACE TABLE t', 'SHOW COLUMNS'): assert not lakeflow.harmless(text), text
 
 
-@pytest.mark.parametrize('text, wanted', [('USE CATALOG shop', ('shop', 'default')), ('use `shop`.`raw`;', ('shop', 'raw')), ('USE SCHEMA raw', ('main', 'raw')),
+@pytest.mark.parametrize('text, wanted', [('USE CATALOG shop', ('shop', 'default')), ('use catalog shop', ('shop', 'default')), ('use `shop`.`raw`;', ('shop', 'raw')), ('USE SCHEMA raw', ('main', 'raw')),
     ('USE raw', ('main', 'raw')), ('DATABASE raw', None)])
 def test_use(spark, text, wanted):
     runtime = SimpleNamespace(spark=spark, graph=Graph('main', 'default'))
@@ -570,21 +575,151 @@ def test_what_a_flow_reads_and_gives(runtime, spark):
     evaluations = {name: lakeflow.analyse(runtime, flow) for name, flow in list(runtime.graph.flows.items())}
     assert {name.split('.')[-1]: sorted(each.table for each in evaluation.reads) for name, evaluation in evaluations.items()} == \
         {'ticks': [], 'kept': ['seen', 'ticks'], 'total': ['kept']}
-    assert {name.table: schema.names for name, schema in runtime.schemas.items()} == {'ticks': ['n'], 'kept': ['n', 'm'], 'total': ['n']}
+    assert {name.table: schema.simpleString() for name, schema in runtime.schemas.items()} == \
+        {'ticks': 'struct<n:bigint>', 'kept': 'struct<n:bigint,m:int>', 'total': 'struct<n:bigint>'}
     assert list(evaluations['main.default.kept'].observed) == [table('seen')]
     assert all(lakeflow.analyse(runtime, flow) is evaluations[name] for name, flow in runtime.graph.flows.items())
     assert runtime.source_columns['main.default.kept'].names == ['n', 'm'] and runtime.running == []
 
 
-@pytest.mark.parametrize('query, words', [('readStream total', 'main.default.total is a materialized view'), ('read out', 'main.default.out is a sink'), ('read seen2', 'did you mean main.default.seen'),
+@pytest.mark.parametrize('query, words', [('readStream total', 'main.default.total is a materialized view'), ('readStream plain', 'main.default.plain is a materialized view'), ('read out', 'main.default.out is a sink'), ('read seen2', 'did you mean main.default.seen'),
     ('readStream seen', 'view main.default.seen is a batch'), ('read wrong', 'a cycle: main.default.wrong reads main.default.wrong'),
     ('read loop', 'a cycle: main.default.loop reads main.default.loop')])
 def test_what_cannot_be_read(runtime, spark, query, words):
     runtime.dp.create_sink('out', 'delta')
     runtime.dp.materialized_view(name='total')(lambda: spark.range(1))
+    runtime.dp.table(name='plain')(lambda: spark.range(1))
     runtime.dp.view(name='seen')(lambda: spark.range(1))
     runtime.dp.view(name='loop')(lambda: spark.read.table('loop'))
     how, name = query.split()
     runtime.dp.table(name='wrong')(lambda: getattr(spark, how).table(name))
     with pytest.raises(PipelineError) as raised: lakeflow.analyse(runtime, runtime.graph.flows['main.default.wrong'])
     assert words in str(raised.value)
+
+
+def analysed(runtime): return {name: lakeflow.analyse(runtime, flow) for name, flow in list(runtime.graph.flows.items())}
+
+def test_two_flows_make_one_table_whatever_the_case_of_their_columns(runtime, spark):
+    dp = runtime.dp
+    dp.table(name='reader')(lambda: spark.readStream.table('both'))
+    dp.create_streaming_table('both')
+    for columns in (('value AS N',), ('value AS n', '1 AS m')):
+        dp.append_flow(target='both', name=f'flow{len(columns)}')(lambda columns=columns: spark.readStream.format('rate').load().selectExpr(*columns))
+    analysed(runtime)
+    assert {name.table: schema.names for name, schema in runtime.schemas.items()} == {'both': ['N', 'm'], 'reader': ['N', 'm']}
+
+
+def test_a_view_may_be_read_twice(runtime, spark):
+    runtime.dp.view(name='ones')(lambda: spark.range(1))
+    runtime.dp.materialized_view(name='twice')(lambda: spark.read.table('ones').union(spark.table('ones')))
+    assert analysed(runtime)['main.default.twice'].reads == {table('ones')}
+
+
+def test_a_one_part_name_is_looked_up_where_it_was_written(runtime, spark):
+    dp, base = runtime.dp, TableName('main', 'silver', 'base')
+    with runtime.graph.within(('main', 'silver')):
+        dp.materialized_view(name='base')(lambda: spark.range(1).selectExpr('id', '1 AS at'))
+        dp.materialized_view(name='top')(lambda: spark.read.table('base'))
+        for name in ('once', 'snapshots'): dp.create_streaming_table(name)
+        dp.create_auto_cdc_flow('once', 'base', ['id'], 'at', once=True)
+        dp.create_auto_cdc_from_snapshot_flow('snapshots', 'base', ['id'])
+    assert {name.split('.')[-1]: evaluation.reads for name, evaluation in analysed(runtime).items()} == {'base': set(), 'top': {base}, 'once': {base}, 'snapshots': {base}}
+    assert {name.table: schema.names for name, schema in runtime.schemas.items()} == dict.fromkeys(('base', 'top', 'once', 'snapshots'), ['id', 'at'])
+
+
+@pytest.mark.parametrize('rule, query, words', [('m > 0', lambda spark: spark.range(1), "expectation 'r' of main.default.seen"),
+    ('id + 1', lambda spark: spark.range(1), "expectation 'r' of main.default.seen"), ('id > 0', lambda spark: spark.range(spark.range(1).count()), 'count is an action')])
+def test_a_view_that_nobody_reads_is_checked_too(runtime, spark, rule, query, words):
+    runtime.dp.view(name='seen')(runtime.dp.expect('r', rule)(lambda: query(spark)))
+    with pytest.raises(PipelineError, match=words): lakeflow.check_view(runtime, runtime.graph.datasets[table('seen')])
+
+
+def test_rows_of_a_table_are_counted_with_rules_or_without(spark):
+    evaluation = lakeflow.Evaluation(None)
+    for name, kind, rules in (('t', 'streaming_table', ()), ('v', 'view', ()), ('w', 'view', (Expectation('r', 'id > 0', 'drop'),))):
+        lakeflow.with_expectations(Dataset(table(name), kind, expectations=rules), spark.range(2), evaluation)
+    assert list(evaluation.observed) == [table('t'), table('w')]
+
+
+def test_what_a_source_file_may_do_while_it_declares(runtime, spark):
+    file = Path(localize(runtime.storage, '/Volumes/a/b/c/one.txt'))
+    file.parent.mkdir(parents=True)
+    file.write_text('one')
+    with lakeflow.declaring():
+        assert Path('/Volumes/a/b/c/one.txt').read_text() == 'one' and os.listdir('/Volumes/a/b') == ['c']
+        assert spark.sql('SET cdc.some = 1') is not None and spark.range(2).count() == 2
+        with pytest.raises(PipelineError, match='DROP TABLE t.* is not a query'): spark.sql('DROP TABLE t')
+    assert not os.path.exists('/Volumes/a/b/c/one.txt')
+    spark.conf.unset('cdc.some')
+
+
+def test_arguments_of_read_files_win_over_its_defaults(runtime, monkeypatch):
+    from cdc_utils.local.relations import Relation
+    asked = []
+    monkeypatch.setattr(lakeflow, 'load_files', lambda runtime, *arguments: asked.append(arguments))
+    for function in ('read_files', 'cloud_files'):
+        lakeflow.relation_frame(runtime, Relation(function=function, arguments={'path': '/Volumes/a', 'schema': 'n int'}, streaming=True))
+    lakeflow.relation_frame(runtime, Relation(function='read_files', arguments={'path': '/x', 'inferColumnTypes': 'false'}))
+    volume = localize(runtime.storage, '/Volumes/a')
+    assert asked == [(volume, {'inferColumnTypes': 'true'}, 'n int', True), (volume, {}, 'n int', True), ('/x', {'inferColumnTypes': 'false'}, None, False)]
+
+
+@pytest.mark.parametrize('keep', [True, False])
+def test_inferred_schemas_are_kept_beside_the_checkpoint_of_a_flow(runtime, spark, monkeypatch, keep):
+    runtime.keep_schemas, folders = keep, []
+    monkeypatch.setattr(lakeflow.autoloader, 'read_stream', lambda spark, path, options, schema, folder, warn: folders.append(folder) or spark.range(1))
+    runtime.dp.table(name='t')(lambda: spark.readStream.format('cloudFiles').load('/data/in'))
+    analysed(runtime)
+    assert folders == [runtime.storage.flow_path(table('t'), 'main.default.t')/'schemas'/'7ae7e08052a5' if keep else None]
+    assert lakeflow.autoloader_key('/other/in') != lakeflow.autoloader_key('/data/in') == '7ae7e08052a5' # it names folders of storages that are there
+
+
+# Sources of snapshots
+
+def test_an_answer_is_kept_for_one_question(runtime):
+    flow = Flow('f', table('t'), 'snapshot', snapshots=lambda latest: ('asked', latest))
+    def answers(*versions):
+        runtime.answers['f'] = 1, ('kept', 1)
+        return [lakeflow.next_snapshot(runtime, flow, version, lakeflow.Evaluation(flow)) for version in versions]
+    assert answers(1, 1) == [('kept', 1), ('asked', 1)]
+    assert answers(None) == [('asked', None)] # after a full refresh
+
+
+def test_a_snapshot_of_a_stand_in_is_not_kept(runtime, spark):
+    runtime.dp.materialized_view(name='base')(lambda: spark.range(1))
+    for name, source in (('derived', lambda latest: (spark.read.table('base'), 1)), ('landed', lambda latest: (spark.range(1), 1))):
+        runtime.dp.create_streaming_table(name)
+        runtime.dp.create_auto_cdc_from_snapshot_flow(name, source, ['id'])
+    analysed(runtime)
+    assert list(runtime.answers) == ['main.default.landed']
+
+
+@pytest.mark.parametrize('noted, latest', [(None, 3), (2, 3), (5, 5)])
+def test_how_far_a_table_of_snapshots_is(runtime, spark, noted, latest): # 2: killed before the note; 5: a snapshot that changed nothing
+    flow = Flow('f', table('t'), 'snapshot')
+    assert lakeflow.latest_version(runtime, flow) is None
+    spark.range(4).selectExpr('id AS __sequence').write.format('delta').save(str(runtime.storage.table_path(flow.target)))
+    note = runtime.storage.flow_path(flow.target, flow.name)/'version.json'
+    note.parent.mkdir(parents=True)
+    if noted: note.write_text(json.dumps({'version': noted, 'type': 'bigint'}))
+    assert lakeflow.latest_version(runtime, flow) == latest
+
+
+def test_the_columns_of_a_table_of_snapshots_that_gets_no_newer_one(runtime, spark):
+    from cdc_utils.local.autocdc import Target, create
+    flow = Flow('f', table('t'), 'snapshot', spec=CdcSpec('t', 'following()', ['id'], '__version', '__absent', except_column_list=('__version', '__absent'), stored_as_scd_type=2))
+    with pytest.raises(PipelineError, match=r'has no snapshot yet: following\(\) returned None'): lakeflow.stored_columns(runtime, flow)
+    changes = spark.createDataFrame([], 'id int, city string, __version int, __absent boolean')
+    create(spark, runtime.storage.table_path(flow.target), Target.of(flow, changes.schema), changes.schema)
+    assert lakeflow.stored_columns(runtime, flow).schema.simpleString() == changes.schema.simpleString()
+
+
+def test_what_auto_cdc_hides_is_not_read(runtime, spark):
+    from cdc_utils.local.autocdc import Target, change_events, create
+    flow = auto_cdc(moves(track_history_column_list=['id']))
+    changes = spark.createDataFrame([(1, 'Bern', 1, 'U'), (1, 'Oslo', 2, 'U'), (2, None, 1, 'D')], MOVES)
+    target, path = Target.of(flow, changes.schema), runtime.storage.table_path(flow.target)
+    create(spark, path, target, changes.schema)
+    apply_events(change_events(changes, target), path, target)
+    assert spark.read.format('delta').load(str(path)).count() > 1
+    assert [tuple(row) for row in lakeflow.read_stored(spark, path).collect()] == [(1, 'Oslo', 1, None)]
