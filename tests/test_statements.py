@@ -8,7 +8,7 @@ pytest.importorskip('pyspark')
 
 from cdc_utils.local.errors import Location, PipelineError
 from cdc_utils.local.graph import Expectation, Graph
-from cdc_utils.local.relations import is_query, relations, substitute, tokens
+from cdc_utils.local.relations import closing, is_query, place, relations, substitute, tokens
 from cdc_utils.local.statements import Scope, declare, statements, with_parameters
 from cdc_utils.spec import CdcSpec
 
@@ -134,6 +134,14 @@ def test_what_never_ends(sql):
     with pytest.raises(PipelineError, match='a.sql:8: this .* never ends'): tokens('\n' + sql, Location('a.sql', 7))
 
 
+def test_places_and_brackets():
+    text = 'SELECT f(a,\n(b), c) d'
+    assert (str(place(text, text.index('b'))), str(place(text, text.index('b'), Location('a.sql', 5))), str(place(text, 0, Location('a.sql')))) == ('SQL:2', 'a.sql:6', 'a.sql:1')
+    words = tokens(text)
+    assert [words[closing(words, start)].stop for start in (2, 5)] == [text.index(' d'), text.index(', c')]
+    assert closing(words[:6], 2) == 5 # never closed: the last word
+
+
 # Splitting and parameters
 
 def test_semicolons_in_strings_comments_and_names():
@@ -215,6 +223,18 @@ def test_use_reaches_queries_of_every_shape(spark):
     assert texts[1] == "SELECT * FROM STREAM `main2`.`s2`.`a` WITH ('skipchangecommits' = 'true') AS `a`"
     assert (graph.flows['f'].spec.target, graph.flows['f'].spec.source) == ('main2.s2.w', 'main2.s2.a')
 
+def test_use_catalog_alone_reaches_a_query(spark):
+    class Session:
+        def __getattr__(self, name): return getattr(spark, name)
+        def sql(self, text): return text
+    graph = Graph('main', 'crm')
+    declare('USE CATALOG ref; CREATE VIEW v AS SELECT * FROM a', graph, Session())
+    assert only(graph.datasets).query() == 'SELECT * FROM `ref`.`crm`.`a` AS `a`'
+
+def test_set_wins_over_the_configuration_from_where_it_stands(declared):
+    graph = declared("CREATE VIEW a AS SELECT '${n}' x; SET n = 2; CREATE VIEW b AS SELECT '${n}' x", n='1')
+    assert [dataset.query().first().x for dataset in graph.datasets.values()] == ['1', '2']
+
 def test_scope_passes_from_cell_to_cell(declared):
     scope = Scope()
     declared('USE SCHEMA a; SET x = "1"', scope)
@@ -249,6 +269,10 @@ def test_auto_cdc(declared, spelling, name, clauses, fields):
 @pytest.mark.parametrize('written, meant', [('n', 'n'), ('(a, b)', 'struct(a, b)'), ('a, b', 'struct(a, b)'), ('struct(a, b)', 'struct(a, b)'), ('(a + b)', '(a + b)'), ('coalesce(a, b)', 'coalesce(a, b)')])
 def test_sequence_by(declared, written, meant):
     assert only(declared(f'APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) SEQUENCE BY {written} STORED AS SCD TYPE 2').flows).spec.sequence_by == meant
+
+def test_everything_may_be_written_small(declared):
+    flow = only(declared('apply changes into live.t from stream(Live.s) keys (id) sequence by n stored as scd type 2').flows)
+    assert flow.spec == spec_of(name=None, stored_as_scd_type=2)
 
 def test_auto_cdc_once(declared):
     flow = only(declared('CREATE FLOW f COMMENT "x" AS AUTO CDC ONCE INTO t FROM backfill KEYS (id) SEQUENCE BY n').flows)
