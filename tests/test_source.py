@@ -129,8 +129,8 @@ def test_run_inlines_notebooks_relative_to_the_one_that_runs_them(tmp_path):
     path = notebook(tmp_path/'main.ipynb', '%run "./shared/all" $env="dev"', 'x = both')
     assert run(path)['x'] == 2
     assert 'arguments of %run' in read_source(path).skipped[0]
-    write(tmp_path/'shared/base.py', '# Databricks notebook source\n\nbase = 1 / 0\n')
-    assert str(failure(path).location).endswith('shared/base.py:3')
+    write(tmp_path/'shared/base.py', '# Databricks notebook source\n\nzero = 0\nbase = 1 / zero\n')
+    assert str(failure(path).location).endswith('shared/base.py:4')
 
 def test_code_below_a_run_keeps_its_line(tmp_path):
     write(tmp_path/'base.py', '# Databricks notebook source\nbase = 0\n')
