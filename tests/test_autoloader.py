@@ -6,7 +6,9 @@ import warnings
 import pytest
 
 pytest.importorskip('pyspark')
-from cdc_utils.local.autoloader import Known, checked_options, detect_format, read_batch, read_stream
+from pyspark.errors import AnalysisException
+
+from cdc_utils.local.autoloader import Known, checked_options, detect_format, json_documents, load, partition_names, quoted, read_batch, read_stream
 from cdc_utils.local.errors import PipelineError
 from cdc_utils.local.session import local_spark
 
@@ -92,6 +94,26 @@ def test_multiline_file_of_records_with_byte_order_mark_and_comments(spark, tmp_
     assert rescued(rows[1]) == {'n': 'x'}
 
 
+def test_names_in_backticks_and_in_folders():
+    assert quoted('a`b') == '`a``b`'
+    assert partition_names({}, ('/in/day=1/site=a/n=1.json', '/in/day=2/n=2.json')) == ('day', 'site')
+
+
+def test_a_key_twice_deep_inside(spark, tmp_path):
+    put(tmp_path, 'a.json', '[{"id": 1, "z": {"q": 1, "q": 2}}, {"id": 2}]', '{"id": 3, "z": {"q": 1, "q": 2}}')
+    documents = [json.loads(row.value)['id'] for row in json_documents(spark.read.text(str(tmp_path)), {}).collect()]
+    assert documents == [1, 2, 3]
+    frame = read_batch(spark, str(tmp_path), JSON, warn=no_warning)
+    assert dict(frame.dtypes)['z'] == 'string' and [row.z for row in frame.orderBy('id').collect()] == ['{"q":1,"q":2}', None, '{"q":1,"q":2}']
+
+
+def test_csv_with_lines_in_its_cells(spark, tmp_path):
+    put(tmp_path, 'a.csv', 'id,note', '1,"two', 'lines"')
+    said, options = [], {'format': 'csv', 'header': True, 'multiLine': True, 'rescuedDataColumn': 'r'}
+    assert [tuple(row) for row in read_batch(spark, str(tmp_path), options, 'id int, note string', said.append).collect()] == [(1, 'two\nlines', None)]
+    assert said == ['CSV with multiLine is matched by position, and nothing of it is rescued locally']
+
+
 def test_a_stream_reads_each_file_once_old_hidden_and_nested_ones_right(spark, tmp_path):
     data, state = tmp_path/'in put', tmp_path/'state'
     put(data, 'new.json', '{"id": "1"}')
@@ -149,6 +171,9 @@ def test_refusals_name_what_is_wrong(spark, tmp_path):
     with pytest.raises(PipelineError, match="header is 'maybe'"):
         read_stream(spark, str(tmp_path), {'format': 'csv', 'header': 'maybe', 'rescuedDataColumn': 'r'}, 'id string')
     assert read_stream(spark, str(tmp_path), JSON, 'id string').columns == ['id']    # a schema, an empty folder: an empty stream
+    with pytest.raises(AnalysisException, match='UNABLE_TO_INFER_SCHEMA'): load(spark, str(tmp_path), 'parquet', {}, False) # the path is there
+    put(tmp_path, 'c/A.JSON', '{}'), put(tmp_path, 'c/b.jsonl.gz', '')
+    assert detect_format(spark, str(tmp_path/'c')) == 'json'
     put(tmp_path, 'a.json', '{}'), put(tmp_path, 'b.csv', 'x')
     with pytest.raises(PipelineError, match='from csv, json'): detect_format(spark, str(tmp_path))
 
