@@ -70,6 +70,22 @@ def test_a_failed_flush_keeps_the_events_for_the_next_one(tmp_path, monkeypatch)
     assert [event["message"] for event in read_events(tmp_path / "log")] == ["started", "done"]
 
 
+def test_what_is_recorded_during_a_flush_waits_for_the_next_one(tmp_path, monkeypatch):
+    import deltalake
+    log, write = EventLog(tmp_path / "log", "customers", "u"), deltalake.write_deltalake
+
+    def slow(*args, **options):
+        log.record("flow_progress", "meanwhile")
+        write(*args, **options)
+
+    log.record("create_update", "started")
+    monkeypatch.setattr(deltalake, "write_deltalake", slow)
+    assert log.flush() == 1
+    monkeypatch.setattr(deltalake, "write_deltalake", write)
+    assert log.flush() == 1
+    assert [event["message"] for event in read_events(tmp_path / "log")] == ["started", "meanwhile"]
+
+
 def test_a_crash_loses_only_what_was_not_flushed(tmp_path):
     script = """if True:
         import os, sys
@@ -132,3 +148,9 @@ def test_error_chains_end():
     assert [found["message"] for found in describe_error(first)["exceptions"]] == ["a", "b"]
     assert describe_error(None) is None
     assert event_log.read_events("nowhere") == []
+    assert event_log.event_update({"origin": "{}"}) is None
+
+
+def test_an_event_without_details(tmp_path):
+    event = EventLog(tmp_path / "log", "customers", "u").record("create_update", "started")
+    assert (json.loads(event["details"]), json.loads(event["origin"]), event["error"]) == ({}, {"pipeline_name": "customers", "update_id": "u"}, None)
