@@ -1,34 +1,50 @@
 """What AUTO CDC's tables are, in plain Python, and random stories to try it on.
 
-It shares no code with the project: a story is replayed event by event. Events are (story, id, name, city, points, op, at); the
-number of the story is the first key column, so that hundreds of stories share a frame, an update, a Spark job.
+It shares no code with the project: a story is replayed event by event. Events are (story, id, name, city, points, op, at, writes); the
+number of the story is the first key column, so that hundreds of stories share a frame, an update, a Spark job. `writes` lists the columns
+that an event writes, for tables with `columns_to_update`; others do without it.
 """
 from collections import defaultdict
 
 KEYS = ["story", "id"]
 COLUMNS = [*KEYS, "name", "city", "points"]
-SCHEMA = "story int, id string, name string, city string, points int, op string, at int"
-DELETE = "op = 'D'"
+SCHEMA = "story int, id string, name string, city string, points int, op string, at int, writes array<string>"
+DELETE, TRUNCATE = "op = 'D'", "op = 'T'"
 TRACKINGS = [None, ["name"], ["name", "points"], []]
 
 
-def rank(event):
+def rank(event, listed):
     "Of events with one sequence the greatest rank wins: upserts first, then columns left to right, None lowest."
-    return (event[5] != "D", *[(value is not None, value) if value is not None else (False,) for value in event[2:5]])
+    told = [*event[2:5], event[7]] if listed else event[2:5]
+    return (event[5] != "D", *[(value is not None, value) if value is not None else (False,) for value in told])
 
 
-def replay(events, tracked):
+def says(event, name, unsaid, listed):
+    "Whether an event says what a column is, or leaves it as it was."
+    if listed: return event[7] is None or name in event[7]
+    return event[COLUMNS.index(name)] is not None or name not in unsaid
+
+
+def since_truncate(events):
+    "What is left of the events: nothing older than the newest truncate."
+    emptied = max((event[6] for event in events if event[5] == "T"), default=None)
+    return [event for event in events if event[5] != "T" and (emptied is None or event[6] >= emptied)]
+
+
+def replay(events, tracked, unsaid=(), listed=False):
     "Return (current rows, history rows) of all events, one event at a time in the order of `at`."
-    tracked = [2, 3, 4] if tracked is None else [COLUMNS.index(name) for name in tracked]
+    events, tracked = since_truncate(events), [2, 3, 4] if tracked is None else [COLUMNS.index(name) for name in tracked]
     winners = defaultdict(dict)
     for event in events:
         same = winners[event[:2]]
-        if event[6] not in same or rank(event) > rank(same[event[6]]): same[event[6]] = event
+        if event[6] not in same or rank(event, listed) > rank(same[event[6]], listed): same[event[6]] = event
     current, history = [], []
     for key, by_sequence in winners.items():
-        open_row = None
+        open_row, life = None, [None] * 3
         for at in sorted(by_sequence):
-            event, values = by_sequence[at], list(by_sequence[at][2:5])
+            event = by_sequence[at]
+            values = [event[i] if says(event, COLUMNS[i], unsaid, listed) else life[i - 2] for i in (2, 3, 4)]
+            life = [None] * 3 if event[5] == "D" else values
             if event[5] == "D":
                 if open_row: history.append((*key, *open_row[0], open_row[1], at))
                 open_row = None
@@ -46,14 +62,15 @@ def replay(events, tracked):
 def random_story(choose, number):
     "One to nine events of one or two keys: a fifth deletes, a quarter of the values NULL, then some duplicates and ties."
     def value(*options): return None if choose.random() < .25 else choose.choice(options)
+    def writes(): return value(*[choose.sample(COLUMNS[2:], many) for many in (0, 1, 2)])
     events = []
     for _ in range(choose.randint(1, 9)):
         op = "D" if choose.random() < .2 else choose.choice("IU")
         values = value("a", "b"), value("p", "q", "r"), value(1, 2)
-        events.append((number, choose.choice("xxy"), *values, op, choose.randint(1, 12)))
+        events.append((number, choose.choice("xxy"), *values, op, choose.randint(1, 12), writes()))
     for event in list(events):
         if choose.random() < .15: events.append(event)
-        if choose.random() < .08: events.append((*event[:2], value("a", "b"), value("p", "q"), value(1, 2), choose.choice("UD"), event[6]))
+        if choose.random() < .08: events.append((*event[:2], value("a", "b"), value("p", "q"), value(1, 2), choose.choice("UD"), event[6], writes()))
     choose.shuffle(events)
     return events
 
