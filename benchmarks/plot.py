@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter
 
 INK = "#010203"  # becomes the colour of the page's text, light or dark
 LOOKS = {"ours": ("o", "#2f7fd1", "cdc_utils"), "ours, whole update": (".", "#2f7fd1", "cdc_utils, whole update"), "handwritten": ("D", "#d9622b", "MERGE by hand"),
-    "floor": ("|", "#7a7a7a", "floor: one Delta table"), "duckdb": ("^", "#a07d00", "DuckDB, whole"), "spark": ("s", "#b05cc6", "Spark shows it")}
+    "floor": ("s", "#7a7a7a", "floor: one Delta table"), "duckdb": ("^", "#a07d00", "DuckDB, whole"), "spark": ("P", "#b05cc6", "Spark shows it")}
 STYLE = {"svg.hashsalt": "cdc_utils", "svg.fonttype": "none", **{f"{part}.color": INK for part in ("text", "xtick", "ytick")},
     "axes.edgecolor": INK, "axes.labelcolor": INK, "font.size": 9}
 
@@ -39,8 +39,9 @@ def picture(figures):
         axes.set(xlabel="seconds, median; thin strokes are single runs", yticks=range(len(timed)), yticklabels=[line_name(figure) for figure in reversed(timed)])
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.grid(axis="y", color="#7a7a7a", alpha=0.3)
-        labels = dict(zip(*reversed(axes.get_legend_handles_labels())))
-        axes.legend(labels.values(), labels.keys(), loc="lower center", bbox_to_anchor=(0.3, 1), ncols=3, frameon=False)
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels())))
+        labels = [label for *_, label in LOOKS.values() if label in handles]
+        axes.legend([handles[label] for label in labels], labels, loc="lower center", bbox_to_anchor=(0.3, 1), ncols=3, frameon=False)
         text = StringIO()
         canvas.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": None})
     return text.getvalue().replace(INK, "currentColor")

@@ -8,6 +8,7 @@ The first run of each is for warming up, and is not printed. STORAGE holds the t
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -45,22 +46,25 @@ def clean_path(storage):
     return Storage(Path(storage)).table_path(TableName("main", "default", customers.HISTORY.source))
 
 
+def tell(contestant, seconds):
+    print(json.dumps({"contestant": contestant, "seconds": seconds}), flush=True)
+
+
 def timed(contestants, number):
     "Run each once, in turn; print the seconds unless it is the first round."
     for name in sorted(contestants, reverse=number % 2 == 0):
         began = perf_counter()
         contestants[name]()
-        if number: print(json.dumps({"contestant": name, "seconds": perf_counter() - began}), flush=True)
+        if number: tell(name, perf_counter() - began)
 
 
 def first_update(landing, work, runs):
     "The whole first update and the floor, in a session that has done both before."
-    spark = local_spark()
+    spark, storage, table = local_spark(), Path(work, "warm-storage"), Path(work, "warm-floor")
     for number in range(int(runs) + 1):
-        storage, table = Path(work, "warm-storage"), Path(work, "warm-floor")
         for folder in (storage, table): shutil.rmtree(folder, ignore_errors=True)
         land(storage, landing)
-        timed({"ours": lambda: update(storage), "floor": lambda: floor.write_table(spark, landing, table)}, number)
+        timed({"ours": partial(update, storage), "floor": partial(floor.write_table, spark, landing, table)}, number)
 
 
 def nothing_new(storage, rival, runs):
@@ -78,17 +82,20 @@ def add(spark, events, clean):
     rows.write.format("delta").mode("append").save(str(clean))
 
 
+def told_by_flow(storage, name, number):
+    "An update of one table; what its flow alone took is told as well."
+    flow, = [each for each in update(storage, f"{name}.py").flows if each.dataset.endswith(f".{name}")]
+    if number: tell(f"ours, the flow/{name}", flow.seconds)
+
+
 def new_events(storage, rival, batches):
     "New events into the stored SCD1 and SCD2 tables: a stream into each, from its start to its end."
     spark, clean = local_spark(), clean_path(storage)
     for number, events in enumerate(sorted(Path(batches).iterdir())):
         add(spark, events, clean)
         for name in handwritten.MERGES:
-            def ours():
-                flow = next(each for each in update(storage, f"{name}.py").flows if each.dataset.endswith(f".{name}"))
-                if number: print(json.dumps({"contestant": f"ours, the flow/{name}", "seconds": flow.seconds}), flush=True)
-            def by_hand(): handwritten.catch_up(spark, clean, rival, name)
-            timed({f"ours/{name}": ours, f"handwritten/{name}": by_hand}, number)
+            timed({f"ours/{name}": partial(told_by_flow, storage, name, number),
+                f"handwritten/{name}": partial(handwritten.catch_up, spark, clean, rival, name)}, number)
 
 
 if __name__ == "__main__":

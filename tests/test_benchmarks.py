@@ -19,13 +19,14 @@ import duckdb_whole
 import floor
 import handwritten
 import inputs
+import processes
 import warm
 from cdc_utils import customers
 from cdc_utils.feed import write_feed
 from cdc_utils.local.session import local_spark
 from cdc_utils.local.storage import Storage, TableName
 from cdc_utils.local.tables import read_table
-from figures import Figure, Reach
+from figures import MIB, Figure, Reach, growth
 from oracle import replay
 
 TABLES = ("customers", "customers_history")
@@ -165,6 +166,22 @@ def test_a_reach_is_met_or_not_by_medians():
     assert (figure.as_json()["value"], figure.as_json()["met"]) == (5.5, False)
     figure.events = 20_000
     assert figure.as_json()["met"] is None, "a quick run is judged by no reach"
+
+
+HUNGRY = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; x = bytearray(150 * 2**20); time.sleep(.5)'])"
+
+
+def test_a_process_is_timed_and_its_whole_tree_weighed(tmp_path):
+    done = processes.run([sys.executable, "-c", HUNGRY], tmp_path / "log")
+    assert done.seconds >= 0.5 and 150 * MIB < done.peak < 400 * MIB
+    with pytest.raises(SystemExit, match="ended with status 3:\nthe last word"):
+        processes.run([sys.executable, "-c", "import sys; print('the last word'); sys.exit(3)"], tmp_path / "log")
+
+
+def test_growth_is_told_where_both_sizes_were_measured():
+    small, large = (Figure("new-events-scd2", "", "s", size, {"ours": [seconds]}) for size, seconds in ((500_000, 2), (5_000_000, 3)))
+    assert [(each.name, each.runs) for each in growth([small, large])] == [("growth-scd2", {"ours": [1.5]})]
+    assert list(growth([small])) == []
 
 
 def test_results_hold_no_path_and_no_host():
