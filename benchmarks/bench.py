@@ -21,26 +21,16 @@ EPILOG = "\n\n".join(["[bold]Examples[/bold]", '[cyan]make bench[/cyan]  500,000
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-def number(value, unit):
-    "A value as a reader wants it."
-    return f"{value:,.0f} {unit}" if unit in ("MiB", "1/s") else f"{value:.2f} {unit}"
-
-
-def reach(figure):
-    "The limit of a figure."
-    return f"<= {figure['at_most']:g}" if figure["at_most"] is not None else f">= {figure['at_least']:g}" if figure["at_least"] is not None else ""
-
-
 def table(figures):
     "Figure, ours, rivals, measure, reach, met or not."
     shown = Table(box=None, header_style="bold")
     for name, side in (("Figure", "left"), ("Events", "right"), ("Ours", "right"), ("Rivals", "right"), ("Measure", "right"), ("Reach", "right"), ("", "left")):
         shown.add_column(name, justify=side)
     for each in figures:
-        medians = {name: number(contestant["median"], each["unit"]) for name, contestant in each["contestants"].items()}
+        medians = {name: plot.shown(contestant["median"], each["unit"]) for name, contestant in each["contestants"].items()}
         rivals = "\n".join(f"{name} {value}" for name, value in medians.items() if name != "ours")
         shown.add_row(each["name"], f"{each['events']:,}" if each["events"] else "", medians["ours"], rivals,
-            f"{each['measure']} = {each['value']:.2f}" if "/" in each["measure"] else "", reach(each), {True: "met", False: "[bold]not met[/bold]", None: ""}[each["met"]])
+            f"{each['measure']} = {each['value']:.2f}" if "/" in each["measure"] else "", plot.limit(each), {True: "met", False: "[bold]not met[/bold]", None: ""}[each["met"]])
     return shown
 
 

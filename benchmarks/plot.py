@@ -1,4 +1,4 @@
-"The figures as a picture: one line a figure, one mark a contestant, the same bytes for the same figures."
+"The figures as people read them: in words, and as a picture with one line a figure, one mark a contestant, the same bytes for the same figures."
 from io import StringIO
 
 import matplotlib
@@ -10,6 +10,16 @@ LOOKS = {"ours": ("o", "#2f7fd1", "cdc_utils"), "ours, whole update": (".", "#2f
     "floor": ("s", "#7a7a7a", "floor: one Delta table"), "duckdb": ("^", "#a07d00", "DuckDB, whole"), "spark": ("P", "#b05cc6", "Spark shows it")}
 STYLE = {"svg.hashsalt": "cdc_utils", "svg.fonttype": "none", **{f"{part}.color": INK for part in ("text", "xtick", "ytick")},
     "axes.edgecolor": INK, "axes.labelcolor": INK, "font.size": 9}
+
+
+def shown(value, unit):
+    "A value as a reader wants it."
+    return f"{value:,.0f} {unit}" if unit in ("MiB", "1/s") else f"{value:,.2f} {unit}"
+
+
+def limit(figure):
+    "How far a figure should reach; nothing where that is not judged."
+    return " ".join(f"{sign} {figure[key]:g}" for key, sign in (("at_most", "≤"), ("at_least", "≥")) if figure[key] is not None)
 
 
 def line_name(figure):

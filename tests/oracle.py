@@ -33,7 +33,7 @@ def since_truncate(events):
 
 def replay(events, tracked, unsaid=(), listed=False):
     "Return (current rows, history rows) of all events, one event at a time in the order of `at`."
-    events, tracked = since_truncate(events), [2, 3, 4] if tracked is None else [COLUMNS.index(name) for name in tracked]
+    events, tracked = since_truncate(list(events)), [2, 3, 4] if tracked is None else [COLUMNS.index(name) for name in tracked]
     winners = defaultdict(dict)
     for event in events:
         same = winners[event[:2]]
