@@ -120,6 +120,20 @@ import dlt
 @dlt.table(partition_cols=['id'])
 def one(): return spark.range(1)
 """, 'wrong.py:2: main.default.one: `partition_cols` names every column'),
+    'a history declared without its bounds': ("""
+from pyspark import pipelines as dp
+@dp.temporary_view
+def ticks(): return spark.readStream.format('rate').load()
+dp.create_streaming_table('values', schema='value bigint')
+dp.create_auto_cdc_flow('values', 'ticks', ['value'], 'timestamp', column_list=['value'], stored_as_scd_type=2)
+""", 'wrong.py:4: main.default.values: AUTO CDC brings __START_AT timestamp, the declared schema has no such column'),
+    'a declared type that AUTO CDC does not bring': ("""
+from pyspark import pipelines as dp
+@dp.temporary_view
+def ticks(): return spark.readStream.format('rate').load()
+dp.create_streaming_table('values', schema='value int')
+dp.create_auto_cdc_flow('values', 'ticks', ['value'], 'timestamp', column_list=['value'], stored_as_scd_type=1)
+""", 'wrong.py:4: main.default.values: AUTO CDC brings value bigint, the declared schema has int'),
     'bitemporal': ("""
 from pyspark import pipelines as dp
 dp.create_streaming_table('t')
@@ -164,6 +178,14 @@ def test_dry_run_touches_nothing(pipeline):
 def test_storage_in_use_is_refused(pipeline):
     pipeline.write(landed=LANDED).land('1', (1, 'Bern', 1, 'U'))
     with locked(pipeline.storage.create()), pytest.raises(UsageError, match='is in use by another update'): pipeline.run()
+
+
+def test_a_declared_schema_that_fits(pipeline):
+    declared = 'city string, id int, __START_AT int, __END_AT int'
+    pipeline.write(landed=LANDED, moves=HISTORY.replace("'moves')", f"'moves', schema='{declared}')", 1))
+    pipeline.land('1', (1, 'Ulm', 1, 'U'), (1, 'Bonn', 2, 'U'))
+    assert pipeline.run().state == 'COMPLETED'
+    assert pipeline.rows('moves') == [(1, 'Bonn', 2, None), (1, 'Ulm', 1, 2)]
 
 
 def test_late_events_in_a_later_update(pipeline):

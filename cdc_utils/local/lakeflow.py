@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ACTIONS', 'WRITES', 'read_stored', 'Evaluation', 'Runtime', 'read_name', 'stand_in', 'read_view', 'with_expectations',
            'evaluate', 'flow_frame', 'next_snapshot', 'latest_version', 'stored_columns', 'current_snapshot',
-           'snapshot_columns', 'analyse', 'settle', 'check_rules', 'check_layout', 'check_view', 'target_schema',
-           'schema_of', 'load_files', 'autoloader_key', 'run_query', 'with_metadata', 'use', 'harmless',
-           'relation_frame', 'installed', 'declaring']
+           'snapshot_columns', 'analyse', 'settle', 'check_rules', 'check_layout', 'check_view',
+           'check_declared_schema', 'target_schema', 'schema_of', 'load_files', 'autoloader_key', 'run_query',
+           'with_metadata', 'use', 'harmless', 'relation_frame', 'installed', 'declaring']
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-03
 import builtins
@@ -410,18 +410,34 @@ def check_view(
     evaluation = Evaluation(Flow(str(dataset.name), dataset.name, 'view'), views=[dataset.name])
     check_rules(dataset, evaluate(runtime, dataset.query, evaluation, dataset))
 
+# %% ../../nbs/local/lakeflow.ipynb #lakeflow-36a
+def check_declared_schema(
+    dataset:Dataset,     # The target of an AUTO CDC flow
+    declared:StructType, # Its declared schema
+    shown:StructType     # Columns that the flow brings, `__START_AT` and `__END_AT` among them for SCD type 2
+)->None:
+    "Refuse a declared schema that the rows of AUTO CDC do not have."
+    types = {column.name.lower(): column.dataType.simpleString() for column in declared}
+    for column in shown:
+        said, brought = types.get(column.name.lower()), column.dataType.simpleString()
+        if said != brought: raise PipelineError(f"{dataset.name}: AUTO CDC brings {column.name} {brought}, the declared schema has {'no such column' if said is None else said}",
+            dataset.location, 'declare it so, or cast or leave out the column before the flow')
+
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-37
 def target_schema(
     runtime:Runtime,  # The update
     flow:Flow,        # A flow
     source:StructType # Columns its query brings
 )->StructType:        # Columns its target shows
-    "The columns of a flow's target."
-    declared = runtime.graph.datasets[flow.target].schema
-    if declared is not None: return StructType.fromDDL(declared) if isinstance(declared, str) else declared
-    if flow.kind not in ('auto_cdc', 'snapshot'): return source
+    "The columns of a flow's target, declared or not."
+    dataset = runtime.graph.datasets[flow.target]
+    declared = StructType.fromDDL(dataset.schema) if isinstance(dataset.schema, str) else dataset.schema
+    if flow.kind not in ('auto_cdc', 'snapshot'): return source if declared is None else declared
     from cdc_utils.local.autocdc import shown_schema
-    return shown_schema(runtime.spark, flow, source)
+    shown = shown_schema(runtime.spark, flow, source)
+    if declared is None: return shown
+    check_declared_schema(dataset, declared, shown)
+    return declared
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-38
 def schema_of(
