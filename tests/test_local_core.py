@@ -466,7 +466,7 @@ def test_only_touched_keys_are_computed_anew(spark):
     stored = spark.createDataFrame([(1, 'Bern', 1, False, 1, None), (2, 'Rome', 1, False, 1, None)],
         'id int, city string, __sequence int, __deleted boolean, __START_AT int, __END_AT int') # before `country` was there
     events = spark.createDataFrame([(1, 'Oslo', 'NO', 2, False)], 'id int, city string, country string, __sequence int, __deleted boolean')
-    rows = merge.recomputed(stored, events, target).select('id', 'city', 'country', '__START_AT', '__END_AT').collect()
+    rows = merge.recomputed(merge.touched_rows(stored, events, target), events, target).select('id', 'city', 'country', '__START_AT', '__END_AT').collect()
     assert sorted(map(tuple, rows)) == [(1, 'Bern', None, 1, 2), (1, 'Oslo', 'NO', 2, None)]
 
 
