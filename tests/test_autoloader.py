@@ -232,9 +232,11 @@ def test_csv_line_too_wide_to_rescue_is_kept_whole(spark, tmp_path):
 
 def test_other_formats_are_sparks_own(spark, tmp_path):
     spark.range(2).write.parquet(str(tmp_path/'p'))
-    frame = read_batch(spark, str(tmp_path/'p'), {}, warn=no_warning)
+    said = []
+    frame = read_batch(spark, str(tmp_path/'p'), {}, warn=said.append)
     assert frame.dtypes == [('id', 'bigint'), ('_rescued_data', 'string')] and frame.count() == 2
-    stream = read_stream(spark, str(tmp_path/'p'), {'format': 'parquet'}, warn=no_warning)
+    stream = read_stream(spark, str(tmp_path/'p'), {'format': 'parquet'}, warn=said.append)
+    assert said == 2 * ['parquet: the rescued column _rescued_data stays NULL locally']
     assert stream.select('*', '_metadata.file_name').isStreaming
     put(tmp_path, 't/a.txt', 'x', 'y')
     texts = read_batch(spark, str(tmp_path/'t'), {}, warn=no_warning)

@@ -698,8 +698,8 @@ def read_stream(
 )->DataFrame:                             # A streaming frame; `_metadata` can be selected from it
     "Read files as Auto Loader does, each exactly once; raises `PipelineError`."
     known = checked_options(options, warn)
-    warn_of_format(known, warn)
     layout, now = lay_out(spark, path, known, schema, schema_folder, True)
+    warn_of_format(known, layout, warn)
     frame = open_files(spark, path, known, layout, True, now.started)
     now.write(schema_folder)
     return frame
@@ -707,13 +707,14 @@ def read_stream(
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-87
 def warn_of_format(
     known:dict[str,str],      # Options from `checked_options`
+    layout:Layout,            # The columns wanted
     warn:Callable[[str],None] # Called with each thing that is not emulated
 )->None:
     "Say where a format keeps less than Auto Loader would."
     if known['format'] == 'csv' and is_on(known, 'multiline'):
         warn('CSV with multiLine is matched by position, and nothing of it is rescued locally')
-    if known['format'] in ('parquet', 'orc', 'xml') and 'rescueddatacolumn' in known:
-        warn(f'{known["format"]}: the rescued column {known["rescueddatacolumn"]} stays NULL locally')
+    if layout.rescued and known['format'] not in ('json', 'csv'):
+        warn(f'{known["format"]}: the rescued column {layout.rescued} stays NULL locally')
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-88
 ENDINGS = {'json': 'json', 'jsonl': 'json', 'ndjson': 'json', 'csv': 'csv', 'tsv': 'csv', 'txt': 'text', 'parquet': 'parquet',
@@ -744,7 +745,7 @@ def read_batch(
     types are inferred unless `inferColumnTypes` is off."""
     named = {name.lower().removeprefix('cloudfiles.') for name in options}
     known = checked_options({'inferColumnTypes': 'true'} | options, warn, '' if 'format' in named else detect_format(spark, path))
-    warn_of_format(known, warn)
     if 'infercolumntypes' in named: known['infercolumntypes'] = split_options(options)[0]['infercolumntypes']
     layout, now = lay_out(spark, path, known, schema, None, False)
+    warn_of_format(known, layout, warn)
     return open_files(spark, path, known, layout, False, now.started)
