@@ -198,6 +198,8 @@ def test_any_small_size(tmp_path):
                     assert (summary.corrupt >= 1) == (rows >= 20)
                 found = read(folder)
                 assert len(found) == 3 * files and min(map(len, found.values())) >= 1
+                times = [json.loads(line)["operation_date"] for lines in found.values() for line in lines if rows < 20]
+                assert times == sorted(times), "a toy is in order"
                 replay(found)
 
 
