@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['CHANGES', 'UpdateRequest', 'FlowResult', 'UpdateResult', 'import_path', 'declare_sources', 'recording_modules',
-           'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run', 'checkpoint_path',
-           'whole', 'follow', 'told', 'append', 'append_once', 'sink_writer', 'complete', 'upserts_and_deletes',
-           'stream_id', 'apply_changes', 'apply_changes_once', 'merged', 'ingestion_time', 'apply_snapshots',
-           'apply_snapshot', 'note_version', 'observed', 'batch_observed', 'flow_result', 'causes', 'reason',
-           'nothing_done', 'write_query', 'write_rows', 'run_flow', 'rules_for', 'progress_details', 'run_flows',
-           'skipped', 'wait_or_stop', 'analyse_all', 'run_update', 'set_up', 'session']
+           'lies_in', 'lent_modules', 'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run',
+           'checkpoint_path', 'whole', 'follow', 'told', 'append', 'append_once', 'sink_writer', 'complete',
+           'upserts_and_deletes', 'stream_id', 'apply_changes', 'apply_changes_once', 'merged', 'ingestion_time',
+           'apply_snapshots', 'apply_snapshot', 'note_version', 'observed', 'batch_observed', 'flow_result', 'causes',
+           'reason', 'nothing_done', 'write_query', 'write_rows', 'run_flow', 'rules_for', 'progress_details',
+           'run_flows', 'skipped', 'wait_or_stop', 'analyse_all', 'run_update', 'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
 import re
@@ -138,6 +138,33 @@ def recording_modules(
     dp, dlt = (LakeflowModule(name, runtime.graph, reads) for name in ('pyspark.pipelines', 'dlt'))
     return {'pyspark.pipelines': dp, 'dlt': dlt}
 
+# %% ../../nbs/local/update.ipynb #update-15a
+def lies_in(
+    name:str,         # A module that is loaded
+    folders:set[Path] # Folders of `sys.path`
+)->bool:
+    "Tell that a module, or the package that it belongs to, was found in one of these folders."
+    top = sys.modules.get(name.partition('.')[0])
+    place = next(iter(getattr(top, '__path__', None) or ()), None) or getattr(top, '__file__', None)
+    return place is not None and Path(place).parent in folders
+
+# %% ../../nbs/local/update.ipynb #update-15b
+@contextmanager
+def lent_modules(
+    modules:dict[str, Any], # Module name -> module
+    folders:list[str]       # Folders that join `sys.path`
+):
+    "Lend modules and folders to an update. Afterwards the user's own modules are forgotten, for the next update to read again; a library stays, since many cannot be loaded twice."
+    before, path = dict(sys.modules), list(sys.path)
+    sys.modules.update(modules)
+    sys.path[:0] = folders
+    try: yield
+    finally:
+        theirs = {Path(each).absolute() for each in {*folders, *sys.path} - (set(path) - set(folders))}
+        sys.path[:] = path
+        for name in [name for name in sys.modules if name not in before and (name in modules or lies_in(name, theirs))]: del sys.modules[name]
+        sys.modules.update({name: before[name] for name in modules if name in before})
+
 # %% ../../nbs/local/update.ipynb #update-16
 def surroundings(
     request:UpdateRequest,   # The update
@@ -145,9 +172,8 @@ def surroundings(
 )->list:                     # Context managers
     "What a source file finds around it: Lakeflow's readers and modules, and the folders it may import from."
     modules = recording_modules(runtime)
-    return [lakeflow.installed(runtime), mock.patch.dict(sys.modules, modules),
-        mock.patch('pyspark.pipelines', modules['pyspark.pipelines'], create=True),
-        mock.patch.object(sys, 'path', import_path(request) + sys.path)]
+    return [lakeflow.installed(runtime), lent_modules(modules, import_path(request)),
+        mock.patch('pyspark.pipelines', modules['pyspark.pipelines'], create=True)]
 
 # %% ../../nbs/local/update.ipynb #update-18
 def chosen_tables(
