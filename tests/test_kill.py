@@ -37,7 +37,7 @@ for target, lists in {{"current": {{}}, "history": dict(stored_as_scd_type=2, tr
 def land(folder, name, events):
     "A file that is there whole or not at all; what a killed update has seen must not change under it."
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(dict(zip((*COLUMNS, "op", "at"), event))) + "\n" for event in events]
+    lines = [json.dumps(dict(zip((*COLUMNS, "op", "at", "writes"), event))) + "\n" for event in events]
     (folder.parent / name).write_text("".join(lines))
     (folder.parent / name).rename(folder / name)
 

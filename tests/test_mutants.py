@@ -36,3 +36,14 @@ def test_a_mutant_is_named_after_the_function_it_breaks(patch):
     first, last = functions(module)[function]
     body = lines[first - 1:last]
     assert removed and all(line in body for line in removed), f"{patch}: {removed} is not all in {function}"
+
+
+PLAIN = {"local/lakeflow/Evaluation", "local/statements/Clauses"}  # records without rules of their own, made by keyword: no small fault shows
+
+
+@pytest.mark.parametrize("module", sorted((ROOT / "cdc_utils").rglob("[a-z0-9]*.py")), ids=lambda path: path.stem)
+def test_every_public_function_has_a_mutant(module):
+    folder = MUTANTS / module.relative_to(ROOT / "cdc_utils").with_suffix("")
+    broken = {patch.stem.partition("-")[0] for patch in folder.glob("*.patch")}
+    whole = {name for name in functions(module) if not name.startswith("_") and f"{folder.relative_to(MUTANTS)}/{name}" not in PLAIN} - broken
+    assert not whole, f"write {folder.relative_to(ROOT)}/{min(whole)}.patch: a fault, and the test or notebook that catches it"

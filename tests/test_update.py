@@ -175,6 +175,19 @@ def test_dry_run_touches_nothing(pipeline):
     assert sorted(path.name for path in pipeline.storage.root.iterdir()) == ['Volumes']
 
 
+def test_an_update_killed_while_it_creates_tables(pipeline):
+    "What is left is a log without commits: the next update creates the tables, and nobody takes them for tables before."
+    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Ulm', 1, 'U'))
+    logs = [pipeline.storage.table_path(TableName('main', 'default', name))/'_delta_log' for name in ('landed', 'moves')]
+    for log in logs:
+        log.mkdir(parents=True)
+        (log/'.00000000000000000000.json.2f1e.tmp').touch()
+    assert pipeline.storage.tables() == []
+    assert pipeline.run(dry_run=True).state == 'COMPLETED' and all(log.is_dir() for log in logs)
+    assert pipeline.run().state == 'COMPLETED'
+    assert pipeline.rows('moves') == [(1, 'Ulm', 1, None)]
+
+
 def test_storage_in_use_is_refused(pipeline):
     pipeline.write(landed=LANDED).land('1', (1, 'Bern', 1, 'U'))
     with locked(pipeline.storage.create()), pytest.raises(UsageError, match='is in use by another update'): pipeline.run()

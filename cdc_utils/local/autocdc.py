@@ -20,6 +20,7 @@ from pyspark.sql.types import StructType
 from .. import scd1, scd2
 from .errors import PipelineError
 from .graph import Flow
+from .storage import clear_unfinished, is_table
 from ..spec import COLUMN_LISTS, CdcSpec, SpecError, resolved
 
 # %% ../../nbs/local/apply_changes.ipynb #apply-changes-09
@@ -131,7 +132,8 @@ def create(
     "Create the backing table if it is missing, or bring its properties up to date; `PipelineError` if the declaration changed."
     rows = computed(change_events(spark.createDataFrame([], source), target), target).schema
     wanted = properties(target, rows[scd1.SEQUENCE].dataType.simpleString())
-    if not DeltaTable.isDeltaTable(spark, str(path)):
+    if not is_table(path):
+        clear_unfinished(path)
         builder = DeltaTable.createIfNotExists(spark).location(str(path)).addColumns(rows)
         if comment: builder = builder.comment(comment)
         for key, value in ((extra or {}) | wanted).items(): builder = builder.property(key, str(value))

@@ -43,7 +43,7 @@ from .expectations import enforce
 from .graph import Dataset, Flow, Graph
 from .relations import is_query, relations, substitute, tokens
 from .source import describe, user_error
-from .storage import Storage, TableName, localize, read_json
+from .storage import Storage, TableName, is_table, localize, read_json
 from .tables import visible_part
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-07
@@ -180,7 +180,7 @@ def read_name(
                 raise PipelineError(f'{name} is a materialized view, which is computed anew and cannot be streamed from',
                     hint='read it with spark.read, or declare it as a streaming table')
         path = runtime.storage.table_path(name)
-        if (path/'_delta_log').is_dir(): return read_stored(spark, path, streaming, options).alias(name.table)
+        if is_table(path): return read_stored(spark, path, streaming, options).alias(name.table)
         if '.' not in text and spark._jsparkSession.catalog().tableExists(text): return spark.table(text)
     known = [str(each) for each in (*graph.datasets, *runtime.storage.tables())]
     near = difflib.get_close_matches(str(name), known, 1)
@@ -290,7 +290,7 @@ def latest_version(
 )->Any:              # The latest version that was taken; None before the first
     "How far a table fed by snapshots is: what was noted, or a commit that was made before it could be noted."
     path, note = runtime.storage.table_path(flow.target), runtime.storage.flow_path(flow.target, flow.name)/'version.json'
-    if not (path/'_delta_log').is_dir(): return None
+    if not is_table(path): return None
     kept = read_json(note) or {'version': None, 'type': 'void'}
     noted = F.lit(kept['version']).cast(kept['type'])
     with _during(None): return runtime.spark.read.format('delta').load(str(path)).agg(F.greatest(F.max('__sequence'), noted)).first()[0]
@@ -303,7 +303,7 @@ def stored_columns(
 )->DataFrame:        # The columns of its changes, as the stored table tells them
     "What a flow from snapshots brought before; `PipelineError` before its first snapshot."
     path = runtime.storage.table_path(flow.target)
-    if not (path/'_delta_log').is_dir(): raise PipelineError(f'{flow.target} has no snapshot yet: {flow.spec.source} returned None', flow.location,
+    if not is_table(path): raise PipelineError(f'{flow.target} has no snapshot yet: {flow.spec.source} returned None', flow.location,
         'its columns come from a snapshot; run the pipeline when there is one')
     shown = [name for name in read_stored(runtime.spark, path).columns if name not in ('__START_AT', '__END_AT')]
     hidden = [F.col('__sequence').alias(snapshots.VERSION), F.col('__deleted').alias(snapshots.ABSENT)]

@@ -36,7 +36,7 @@ from .. import scd1, scd2
 from . import autocdc, lakeflow, source
 from .errors import PipelineError, UsageError
 from .graph import Flow, Graph
-from .storage import Storage, TableName
+from .storage import Storage, TableName, is_table
 from .tables import read_table
 from .update import UpdateRequest, analyse_all, declare_sources, run_update, session, surroundings
 
@@ -95,7 +95,7 @@ def noting(
     def read_name(_, text, streaming, options=None):
         name = runtime.graph.name(text)
         path, here = stored.table_path(name), runtime.storage.table_path(name)
-        if name not in runtime.graph.datasets and (path/'_delta_log').is_dir():
+        if name not in runtime.graph.datasets and is_table(path):
             if not here.exists(): DeltaTable.create(str(here), DeltaTable(str(path)).schema())
             if not streaming: copied[name] = path
             else: inputs[flow()].append(Input(str(name), 'table', runtime.spark.read.format('delta').load(str(path)).schema))

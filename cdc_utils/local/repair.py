@@ -32,7 +32,7 @@ from . import autocdc, lakeflow, source
 from .errors import PipelineError, UsageError
 from .event_log import EventLog
 from .graph import Flow, Graph
-from .storage import Storage, TableName, locked
+from .storage import Storage, TableName, is_table, locked
 from .tables import Rows
 from .update import Run, UpdateRequest, analyse_all, declare_sources, follow, reason, rules_for, session, surroundings
 
@@ -97,7 +97,7 @@ def repaired_flows(
     others = sorted({flow.kind for flow in flows if flow.kind != 'auto_cdc'})
     if others or not flows:
         raise UsageError(f'{name} is no AUTO CDC target (its flow is {", ".join(others) or "missing"})', hint=f'compute it anew: cdc run … --full-refresh {name.table}')
-    if not (storage.table_path(name)/'_delta_log').is_dir(): raise UsageError(f'{name} has no rows to repair yet', hint='run an update first')
+    if not is_table(storage.table_path(name)): raise UsageError(f'{name} has no rows to repair yet', hint='run an update first')
     return flows
 
 # %% ../../nbs/local/repair.ipynb #repair-16

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame
 
 # %% ../../nbs/local/up_to_date.ipynb #up-to-date-05
 from .graph import Dataset
-from .storage import read_json, write_json
+from .storage import is_table, read_json, write_json
 
 # %% ../../nbs/local/up_to_date.ipynb #up-to-date-08
 def leaves(
@@ -35,7 +35,7 @@ def local_table(
 )->Path|None:    # Its folder; None for a table that is not on this machine's disk
     "Find a table whose version can be read without Spark."
     folder = Path(location.removeprefix('file:'))
-    return folder if folder.is_absolute() and (folder/'_delta_log').is_dir() else None
+    return folder if folder.is_absolute() and is_table(folder) else None
 
 # %% ../../nbs/local/up_to_date.ipynb #up-to-date-09
 def delta_version(

@@ -46,7 +46,7 @@ from .graph import Dataset, Flow, Graph, LakeflowModule, check
 from .merge import apply_events
 from .session import local_spark
 from .statements import Scope, declare
-from .storage import Storage, TableName, locked, read_json, write_json
+from .storage import Storage, TableName, clear_unfinished, is_table, locked, read_json, write_json
 
 # %% ../../nbs/local/update.ipynb #update-07
 @dataclass(frozen=True)
@@ -232,7 +232,8 @@ def create_table(
     if flow.kind in ('auto_cdc', 'snapshot'):
         columns = runtime.source_columns[flow.name]
         return autocdc.create(spark, path, autocdc.Target.of(flow, columns), columns, dataset.comment, dataset.table_properties)
-    if (path/'_delta_log').is_dir(): return
+    if is_table(path): return
+    clear_unfinished(path)
     builder = DeltaTable.createIfNotExists(spark).location(str(path)).addColumns(runtime.schemas[dataset.name])
     if dataset.comment: builder = builder.comment(dataset.comment)
     if dataset.partition_cols: builder = builder.partitionedBy(*dataset.partition_cols)
@@ -774,7 +775,7 @@ def set_up(
     for name in sorted(emptied): log.record('user_action', f'{name} is emptied for a full refresh.', dataset_name=str(name))
     reset(storage, emptied)
     for text in graph.warnings: log.record('update_progress', text, 'WARN')
-    def stored(flow): return (storage.table_path(flow.target)/'_delta_log').is_dir()
+    def stored(flow): return is_table(storage.table_path(flow.target))
     for flow in sorted(graph.flows.values(), key=lambda flow: not stored(flow)): # a table that cannot be continued is refused before one is made
         log.record('flow_definition', f'Flow {flow.name} defined as {flow.kind}.', flow_name=flow.name, dataset_name=str(flow.target),
             details={'flow_definition': {'output_dataset': str(flow.target), 'input_datasets': sorted(map(str, runtime.analysed[flow.name].reads))}})
