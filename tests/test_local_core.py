@@ -3,6 +3,7 @@ import json
 import os
 import threading
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,11 +11,11 @@ import pytest
 
 pytest.importorskip('pyspark')
 
-from cdc_utils.local import autocdc, merge, lakeflow, session, storage, update
+from cdc_utils.local import autocdc, merge, lakeflow, session, storage, up_to_date, update
 from cdc_utils.local.merge import apply_events
 from cdc_utils.local.dbutils import Dbutils
 from cdc_utils.local.errors import Location, PipelineError, UsageError
-from cdc_utils.local.expectations import ExpectationCount
+from cdc_utils.local.expectations import ExpectationCount, broken
 from cdc_utils.local.graph import Dataset, Expectation, Flow, Graph, LakeflowModule, check
 from cdc_utils.local.storage import Storage, TableName, localize, locked
 from cdc_utils.spec import CdcSpec
@@ -236,6 +237,21 @@ def test_a_stopped_update_starts_nothing_more(monkeypatch):
     run.stopping.set()
     assert ran(monkeypatch, run, {'a': set(), 'b': set()}, 'ab') == {'a': 'SKIPPED', 'b': 'SKIPPED'}
     assert run.log[0][0][1] == 'a was skipped, since the update was stopped'
+    assert not pipeline('a').stopping.is_set() # another update is not stopped
+
+
+def test_ctrl_c_stops_the_streams_and_lets_flows_end(monkeypatch):
+    stopped, waits = [], []
+    def wait(running, **options):
+        waits.append(options)
+        if len(waits) == 1: raise KeyboardInterrupt
+        return SimpleNamespace(done=set(running))
+    monkeypatch.setattr(update, 'wait', wait)
+    run = pipeline('a')
+    run.runtime.spark = SimpleNamespace(streams=SimpleNamespace(active=[SimpleNamespace(stop=lambda: stopped.append('stream'))]),
+        sparkContext=SimpleNamespace(cancelAllJobs=lambda: stopped.append('jobs')))
+    assert update.wait_or_stop(run, {'one': 1, 'two': 2}) == {'one', 'two'}
+    assert run.stopping.is_set() and stopped == ['stream', 'jobs'] and waits[1] == {} # for all of them
 
 
 def test_independent_flows_run_side_by_side(monkeypatch):
@@ -253,6 +269,85 @@ def test_every_writer_of_a_table_comes_before_its_reader():
     graph.add_flow(Flow('a2', table('a'), 'append'))
     analysed = {name: SimpleNamespace(reads={table('a'), table('elsewhere')} if name == 'b' else set()) for name in graph.flows}
     assert update.upstream_flows(SimpleNamespace(graph=graph, analysed=analysed)) == {'a': set(), 'b': {'a', 'a2'}, 'a2': set()}
+
+
+# One flow
+
+def test_flows_into_one_table_keep_a_checkpoint_each(place):
+    run = update.Run(SimpleNamespace(storage=place), Log())
+    one, other = (update.checkpoint_path(run, Flow(name, table('t'), 'append')) for name in ('one', 'other'))
+    assert one != other and one.name == other.name == 'checkpoint'
+
+
+def test_a_checkpoint_made_anew_is_another_stream(tmp_path):
+    for name in ('first', 'after a full refresh'):
+        (tmp_path/'metadata').write_text(json.dumps({'id': name}))
+        assert update.stream_id(tmp_path) == name
+
+
+@pytest.mark.parametrize('target, view, wanted', [('drop', 'fail', True), ('fail', 'drop', True), ('drop', 'warn', False)])
+def test_a_flow_is_written_whole_where_a_rule_of_it_or_of_its_views_fails(target, view, wanted):
+    run = pipeline()
+    for name, action in (('t', target), ('v', view)):
+        run.runtime.graph.add_dataset(Dataset(table(name), 'view', expectations=(Expectation('other', 'x', 'warn'), Expectation('r', 'x', action))))
+    assert update.whole(run, SimpleNamespace(flow=Flow('t', table('t'), 'append'), observed={table('t'): 1, table('v'): 2})) == wanted
+
+
+def test_rows_read_are_told_once():
+    progress, ends = [SimpleNamespace(numInputRows=rows) for rows in (3, 4, 5)], iter((0, 2, 3))
+    query = SimpleNamespace(recentProgress=[])
+    def wait(_):
+        query.recentProgress = progress[:next(ends)]
+        return len(query.recentProgress) == 3
+    query.awaitTermination = wait
+    run = pipeline('f')
+    assert update.told(run, run.runtime.graph.flows['f'], query) == progress
+    assert [args[1] for args, _ in run.log] == ['f: 3 rows read', 'f: 7 rows read', 'f: 12 rows read']
+
+
+def test_where_a_sink_writes(place):
+    run, batches = update.Run(SimpleNamespace(storage=place, graph=Graph('main', 'default')), Log()), []
+    class Writer(dict):
+        def format(self, name): return self.option('format', name)
+        def options(self, **options): return Writer(self | options)
+        def option(self, key, value): return self.options(**{key: value})
+        def foreachBatch(self, function): return self.option('each', function)
+    def pointed(**sink): return update.sink_writer(run, SimpleNamespace(sink=sink), Writer())
+    assert pointed(format='delta', options={'tableName': 'crm.t'}) == ({'format': 'delta', 'mergeSchema': 'true'}, place.table_path(TableName('main', 'crm', 't')))
+    assert pointed(format='delta', options={'path': '/Volumes/main/a'}) == ({'format': 'delta', 'mergeSchema': 'true'}, f'{place.root}/Volumes/main/a')
+    assert pointed(format='kafka', options={'topic': 't'}) == ({'format': 'kafka', 'topic': 't'}, None)
+    writer, path = pointed(handler=lambda batch, number: batches.append((batch, number)))
+    writer['each']('rows', 7)
+    assert (path, batches) == (None, [('rows', 7)])
+
+
+def test_a_batch_without_counters_counts_nothing():
+    progress = [SimpleNamespace(observedMetrics={'r0': 1, 'other': 2}), SimpleNamespace(observedMetrics={}), SimpleNamespace(observedMetrics={'r0': 3})]
+    assert update.observed(SimpleNamespace(observed={table('t'): 'r0', table('v'): 'r1'}), progress) == {table('t'): [1, 3], table('v'): []}
+
+
+def test_the_version_of_a_snapshot_rises_when_the_clock_does_not():
+    assert update.ingestion_time(datetime(9999, 1, 1)) == datetime(9999, 1, 1, 0, 0, 0, 1)
+    before = datetime.now()
+    assert all(before <= update.ingestion_time(latest) <= datetime.now() for latest in (None, datetime(2024, 1, 1)))
+
+
+def test_a_version_is_noted_in_utc_with_its_type(tmp_path):
+    noted = []
+    for version in (7, '7', datetime(2024, 1, 1, 9, tzinfo=timezone(timedelta(hours=9)))):
+        update.note_version(tmp_path, version)
+        noted.append(storage.read_json(tmp_path/'version.json'))
+    assert noted == [{'version': '7', 'type': 'bigint'}, {'version': '7', 'type': 'string'}, {'version': '2024-01-01 00:00:00+00:00', 'type': 'timestamp'}]
+
+
+def test_only_a_stream_of_a_delta_table_on_this_disk_has_a_version(tmp_path):
+    (tmp_path/'_delta_log').mkdir()
+    def streamed(node='StreamingRelation', kind='delta', path=str(tmp_path)):
+        option = SimpleNamespace(isDefined=lambda: path is not None, get=lambda: path)
+        source = SimpleNamespace(className=lambda: kind, options=lambda: SimpleNamespace(get={'path': option}.get))
+        return up_to_date.streamed_table(SimpleNamespace(nodeName=lambda: node, dataSource=lambda: source))
+    assert streamed() == streamed(path=f'file:{tmp_path}') == tmp_path
+    for other in ({'node': 'LogicalRelation'}, {'kind': 'parquet'}, {'path': None}, {'path': f's3:/{tmp_path}'}): assert streamed(**other) is None
 
 
 # Which tables
@@ -379,9 +474,20 @@ def test_delete_events_pass_the_rules_of_their_target(spark):
     frame = spark.createDataFrame([(None, 'D'), (None, 'U'), (1, 'U'), (None, None)], 'n int, op string')
     dataset = Dataset(table('t'), 'streaming_table', expectations=(Expectation('n', 'n IS NOT NULL', 'drop'),))
     flow = Flow('f', table('t'), 'auto_cdc', spec=CdcSpec('t', 's', ['n'], 'n', apply_as_deletes="op = 'D'"))
-    def kept(flow): return frame.where(update.rules_for(dataset, flow).expectations[0].constraint).count()
+    def kept(flow): return frame.where(~broken(update.rules_for(dataset, flow).expectations[0])).count()
     assert (kept(flow), update.rules_for(dataset, flow).expectations[0].action) == (2, 'drop')
+    assert kept(replace(flow, spec=CdcSpec('t', 's', ['n'], 'n', apply_as_truncates="op = 'D'"))) == 2
     for other in (replace(flow, kind='append'), replace(flow, spec=CdcSpec('t', 's', ['n'], 'n'))): assert kept(other) == 1
+
+
+def test_a_batch_is_counted_for_its_target_and_the_views_it_reads(spark):
+    from pyspark.sql import Observation
+    from pyspark.sql import functions as F
+    frame, seen = spark.range(3), {table('t'): Observation(), table('v'): Observation()}
+    for each in seen.values(): frame = frame.observe(each, F.count('*').alias('rows'))
+    frame.collect()
+    evaluation = SimpleNamespace(flow=Flow('t', table('t'), 'complete'), observed=seen | {table('s'): 'counters of a stream'})
+    assert update.batch_observed(spark, evaluation) == {table('t'): [{'rows': 3}], table('v'): [{'rows': 3}]}
 
 
 def test_configuration_is_the_pipelines_and_goes_with_it(spark, tmp_path):

@@ -11,9 +11,11 @@ from deltalake import DeltaTable as Files
 from cdc_utils.local import repair as repairing
 from cdc_utils.local.errors import PipelineError, UsageError
 from cdc_utils.local.event_log import read_events
+from cdc_utils.local.graph import Dataset, Flow, Graph
 from cdc_utils.local.repair import Choice, repair
 from cdc_utils.local.session import local_spark
 from cdc_utils.local.storage import Storage, TableName, locked
+from cdc_utils.local.tables import Rows
 from cdc_utils.local.update import UpdateRequest, run_update
 
 PIPELINE = """
@@ -95,6 +97,9 @@ def test_a_lost_tombstone_and_a_lost_key_come_back_but_not_what_a_truncate_remov
     moves.delta("now").delete("id <> '9'")
     assert moves.repair("now", "id <> '9'").added == 2
     assert moves.stored("now") == moves.right["now"]
+    with pytest.raises(UsageError, match="no key has an event since 5 and"): moves.repair("now", since="5", until="5")  # but the truncate, which has no key
+    moves.delta("now").delete("id is null")  # the truncate is lost as well: it is in the source
+    assert (moves.repair("now", "id = '6'").rows_after, "Gone" in str(moves.stored("now"))) == (0, False)
 
 
 def test_a_flow_that_reads_files_reads_them_all_again(moves):
@@ -116,6 +121,8 @@ def test_a_held_storage_and_a_changed_declaration_are_refused(moves):
     with locked(moves.storage), pytest.raises(UsageError, match="in use"): moves.repair("history", "true")
     (moves.sources / "moves.py").write_text(PIPELINE.replace("stored_as_scd_type=2, ", "").lstrip())
     with pytest.raises(PipelineError, match="stored_as_scd_type"): moves.repair("history", "true")
+    (moves.sources / "moves.py").write_text(PIPELINE.replace("where('id is not null')", "selectExpr('*', '1 AS country')", 1).lstrip())
+    with pytest.raises(UsageError, match="history: its source has other columns than at the last update; run an update first"): moves.repair("history", "true")
     (moves.sources / "moves.py").write_text(PIPELINE.lstrip())
 
 
@@ -150,3 +157,46 @@ def test_what_the_source_has_lost_is_not_thrown_away(moves):
     assert moves.stored("history") == before
     assert moves.repair("history", "id = '7'", force=True).rows_after == 2
     assert moves.stored("history") == moves.right["history"]
+
+
+# --- parts, without the pipeline ----------------------------------------------------------------------------------------------------------
+
+def table(name): return TableName("main", "default", name)
+
+
+def test_which_tables_can_be_repaired(tmp_path):
+    storage, graph = Storage(tmp_path), Graph("main", "default")
+    for name in ("moves", "moved", "totals", "people"): graph.add_dataset(Dataset(table(name), "view" if name == "people" else "streaming_table"))
+    for name, target, kind in (("one", "moves", "auto_cdc"), ("two", "moves", "auto_cdc"), ("three", "moved", "auto_cdc"), ("four", "totals", "complete")):
+        graph.add_flow(Flow(name, table(target), kind))
+    for name in ("moves", "totals", "people"): (storage.table_path(table(name)) / "_delta_log").mkdir(parents=True)
+    assert [flow.name for flow in repairing.repaired_flows(graph, storage, "default.moves")] == ["one", "two"]
+    for name, words in (("totals", "its flow is complete"), ("people", "its flow is missing"), ("moved", "has no rows to repair yet"),
+                        ("mved", "did you mean moved?"), ("x", "it has moved, moves, people, totals")):
+        with pytest.raises(UsageError, match=words.replace("?", r"\?")): repairing.repaired_flows(graph, storage, name)
+
+
+def test_the_folder_aside_has_the_schemas_and_goes(tmp_path):
+    storage = Storage(tmp_path / "cdc").create()
+    schemas, left = storage.flow_path(table("moves"), "flow") / "schemas" / "0", storage.state_path / "repair-killed"
+    for folder in (schemas, left): folder.mkdir(parents=True)
+    (schemas / "1").write_text("id int")
+    for dry_run in (True, False):
+        with repairing.aside(storage, dry_run) as there:
+            assert there.table_path(table("moves")) == storage.table_path(table("moves"))
+            assert (there.flow_path(table("moves"), "flow") / "schemas" / "0" / "1").read_text() == "id int"
+            assert there.aside.is_relative_to(storage.root) != dry_run and left.exists() == dry_run
+        assert not there.aside.exists()
+
+
+def test_rows_that_are_kept_are_computed_once(tmp_path):
+    read = tmp_path / "read.txt"
+    read.write_text("Bern\n")
+    once = repairing.kept(local_spark().read.text(str(read)), tmp_path / "kept")
+    read.unlink()
+    assert [row.value for row in once.collect()] == ["Bern"]
+
+
+def test_rows_that_only_go_or_only_come_are_a_change():
+    def changed(removed, added): return repairing.Repaired("moves", 1, removed, added, removed, added, Rows((), [])).changed
+    assert (changed(0, 0), changed(1, 0), changed(0, 1)) == (False, True, True)

@@ -71,15 +71,31 @@ def at(hour): return datetime(2024, 1, 1, hour)
 ], ids=['new docs', 'old docs'])
 def test_periodic_examples(pipeline, before, after, history):
     pipeline.write(PERIODIC)
+    latest_versions = []
     for hour, rows in ((0, before), (12, after)):
-        with mock.patch.object(update, 'ingestion_time', lambda latest, now=at(hour): now):
+        with mock.patch.object(update, 'ingestion_time', lambda latest, now=at(hour): latest_versions.append(latest) or now):
             result = pipeline.land('places', 'now', rows).run()
             assert result.state == 'COMPLETED', result.error
+    assert latest_versions == [None, None, at(0), at(0)]
     assert pipeline.rows('scd1') == sorted((row['key'], row['value']) for row in after)
     def hours(moment): return None if moment is None else moment.hour
     assert [(key, value, hours(start), hours(end)) for key, value, start, end in pipeline.rows('scd2')] == history
     pipeline.run() # the same snapshot, later
     assert len(pipeline.rows('scd2')) == len(history)
+
+
+def test_rules_of_a_snapshot_are_counted_and_deletes_pass_them(pipeline):
+    pipeline.write(PERIODIC.replace("(f'scd{number}')", "(f'scd{number}', expect_all_or_drop={'known': 'value IS NOT NULL'})").replace('(1, 2)', '(2,)'))
+    def counted():
+        flow = pipeline.run().flows[0]
+        return flow.status, flow.num_upserted_rows, flow.num_deleted_rows, [(rule.passed_records, rule.failed_records) for rule in flow.expectations]
+    pipeline.land('places', 'now', places(k1='Oaxaca', k2=None))
+    assert counted() == ('COMPLETED', 1, 0, [(1, 1)])
+    pipeline.land('places', 'now', places(k3='Tijuana'))
+    assert counted() == ('COMPLETED', 1, 1, [(2, 0)])
+    pipeline.land('places', 'now', places(k1='Oaxaca')) # it returns as it was
+    assert counted() == ('COMPLETED', 1, 1, [(2, 0)])
+    assert sorted((*row[:2], row[3] is None) for row in pipeline.rows('scd2')) == [(1, 'Oaxaca', False), (1, 'Oaxaca', True), (3, 'Tijuana', False)]
 
 
 def test_historical_example(pipeline):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from cdc_utils.local.errors import PipelineError, UsageError
 from cdc_utils.local.storage import Storage, TableName, locked
@@ -163,6 +164,51 @@ def two(): return spark.range(1).count()
     assert 'table nobody' in str(raised.value) and 'count is an action' in str(raised.value)
 
 
+def test_a_file_sees_no_names_of_another(pipeline):
+    pipeline.write(first='limit = 3\n', second='print(limit)\n')
+    with pytest.raises(PipelineError, match="second.py:1: NameError: name 'limit' is not defined"): pipeline.run(dry_run=True)
+
+
+def test_a_module_beside_the_sources_is_found_before_one_of_its_name(pipeline):
+    (pipeline.sources.parent/'this.py').write_text('ROWS = 3\n') # Python has one, too
+    result = pipeline.write(first='import this, dlt\n@dlt.table\ndef t(): return spark.range(this.ROWS)\n').run(dry_run=True)
+    assert list(result.reads) == ['main.default.t']
+
+
+def test_the_next_update_of_a_process_reads_the_users_modules_again_and_libraries_once(pipeline, monkeypatch):
+    monkeypatch.delitem(sys.modules, 'tabnanny', raising=False) # a library that the first update loads
+    (pipeline.sources.parent/'shared').mkdir()
+    (pipeline.sources.parent/'shared'/'sizes.py').write_text('ROWS = 3\n')
+    pipeline.write(first='import dlt, tabnanny\nfrom shared import sizes\n@dlt.table\ndef t(): return spark.range(sizes.ROWS)\n').run(dry_run=True)
+    library, path = sys.modules['tabnanny'], list(sys.path)
+    assert not {'shared', 'shared.sizes', 'dlt'} & sys.modules.keys()
+    (pipeline.sources.parent/'shared'/'sizes.py').write_text('NOTHING = 3\n')
+    with pytest.raises(PipelineError, match="module 'shared.sizes' has no attribute 'ROWS'"): pipeline.run(dry_run=True)
+    assert sys.modules['tabnanny'] is library and sys.path == path
+
+
+def test_a_mistake_in_a_view_that_nobody_reads_is_one(pipeline):
+    pipeline.write(wrong="import dlt\n@dlt.view\ndef seen(): return spark.range(1)\n@dlt.view\ndef unseen(): return spark.read.table('nobody')\n@dlt.table\ndef t(): return dlt.read('seen')\n")
+    with pytest.raises(PipelineError, match='wrong.py:5: table nobody') as raised: pipeline.run(dry_run=True)
+    assert 'mistakes' not in str(raised.value) # the other view and its reader are right
+
+
+def test_a_view_is_stored_as_declared_and_written_when_its_input_changed(pipeline):
+    pipeline.write(landed=LANDED, cities="""
+from pyspark import pipelines as dp
+@dp.materialized_view(comment='Who lives where', partition_cols=['op', 'city'], table_properties={'quality': 'Gold', 'pipelines.reset.allowed': False})
+def cities(): return spark.read.table('landed').groupBy('op', 'city').count()
+""").land('1', (1, 'Bern', 1, 'U')).run()
+    stored = DeltaTable(str(pipeline.storage.table_path(TableName('main', 'default', 'cities'))))
+    about, version = stored.metadata(), stored.version()
+    assert (about.description, about.partition_columns, about.configuration['quality']) == ('Who lives where', ['op', 'city'], 'Gold')
+    pipeline.run()
+    stored.update_incremental()
+    assert stored.version() == version # nothing new
+    pipeline.land('2', (2, 'Bern', 1, 'U')).run()
+    assert pipeline.rows('cities') == [('U', 'Bern', 2)]
+
+
 def test_missing_path_is_wrong_use(pipeline):
     with pytest.raises(UsageError, match='no_such_folder'): run_update(UpdateRequest(('no_such_folder',), pipeline.storage.root))
     assert not pipeline.storage.root.exists()
@@ -212,6 +258,8 @@ def test_late_events_in_a_later_update(pipeline):
     pipeline.land('3', (9, 'Kyiv', 4, 'U'))
     pipeline.run()
     assert (9, 'Kyiv', 4, 5) in pipeline.rows('moves')
+    result = pipeline.run() # nothing new
+    assert {(flow.num_output_rows, flow.num_upserted_rows, flow.num_deleted_rows) for flow in result.flows} == {(0, None, None), (0, 0, 0)}
 
 
 @pytest.mark.parametrize('event', [(None, 'Bern', 1, 'U'), (1, 'Bern', None, 'U')], ids=['key', 'sequence'])
@@ -225,9 +273,9 @@ def test_null_key_or_sequence_fails_and_writes_nothing(pipeline, event):
 def test_changed_declaration_is_refused_and_full_refresh_mends_it(pipeline):
     pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Bern', 1, 'U'), (1, 'Oslo', 2, 'U')).run()
     before = pipeline.rows('moves')
-    pipeline.write(moves=HISTORY.replace('stored_as_scd_type=2', 'stored_as_scd_type=1'))
+    pipeline.write(moves=HISTORY.replace('stored_as_scd_type=2', 'stored_as_scd_type=1'), extra='import dlt\n@dlt.table\ndef extra(): return spark.range(1)\n')
     with pytest.raises(PipelineError, match='--full-refresh moves'): pipeline.run()
-    assert pipeline.rows('moves') == before
+    assert pipeline.rows('moves') == before and TableName('main', 'default', 'extra') not in pipeline.storage.tables()
     assert pipeline.run(full_refresh=('moves',)).state == 'COMPLETED'
     assert pipeline.rows('moves') == [(1, 'Oslo')]
 
@@ -241,13 +289,13 @@ def test_reset_not_allowed(pipeline):
 
 
 def test_changed_row_in_a_streaming_source_is_refused(pipeline):
-    from delta.tables import DeltaTable
+    from delta.tables import DeltaTable as Delta
 
     from cdc_utils.local.session import local_spark
     reader = "import dlt\n@dlt.table\ndef reader(): return dlt.read_stream('landed')\n"
     pipeline.write(landed=LANDED, reader=reader).land('1', (1, 'Bern', 1, 'U')).run()
     path = str(pipeline.storage.table_path(TableName('main', 'default', 'landed')))
-    DeltaTable.forPath(local_spark(), path).update(set={'city': "'Oslo'"})
+    Delta.forPath(local_spark(), path).update(set={'city': "'Oslo'"})
     result = pipeline.run()
     assert result.state == 'FAILED' and 'a streaming source must only grow' in result.error
 
@@ -304,7 +352,11 @@ def kept(): return spark.readStream.option('maxFilesPerTrigger', 1).table('lande
 def reader(): return dlt.read_stream('kept')
 """
     one_by_one = LANDED.replace("'json')", "'json').option('cloudFiles.maxFilesPerTrigger', 1)")
-    pipeline.write(landed=one_by_one, kept=kept, moves=HISTORY.replace("'moves')", "'moves', expect_all_or_fail={'known': 'id < 5'})", 1))
+    history = HISTORY.replace("'moves')", "'moves', expect_all_or_fail={'known': 'id < 5'})", 1).replace("'landed'", "'single'") + '''
+@dp.temporary_view
+def single(): return spark.readStream.option('maxFilesPerTrigger', 1).table('landed')
+'''
+    pipeline.write(landed=one_by_one, kept=kept, moves=history)
     for number in (1, 2, 9): pipeline.land(str(number), (number, 'Bern', number, 'U'))
     result = pipeline.run()
     assert {flow.dataset.split('.')[-1]: flow.status for flow in result.flows} == \
@@ -312,7 +364,7 @@ def reader(): return dlt.read_stream('kept')
     errors = [flow.error for flow in result.flows if flow.status == 'FAILED']
     assert all("EXPECTATION_VIOLATION rule 'known'" in error and '{"id":9,"city":"Bern"' in error for error in errors), errors
     assert [len(pipeline.rows(table)) for table in ('landed', 'kept', 'moves')] == [3, 0, 0]
-    pipeline.write(kept=kept.replace('< 5', '< 10'), moves=HISTORY.replace("'moves')", "'moves', expect_all_or_fail={'known': 'id < 10'})", 1))
+    pipeline.write(kept=kept.replace('< 5', '< 10'), moves=history.replace('< 5', '< 10'))
     assert pipeline.land('4', (4, 'Oslo', 4, 'U')).run().state == 'COMPLETED' # the planned batch, and what came after it
     assert [len(pipeline.rows(table)) for table in ('kept', 'moves', 'reader')] == [4, 4, 4]
 
