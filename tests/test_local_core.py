@@ -36,7 +36,9 @@ def test_folders(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Storage(Path('cdc')).root == place.root
     assert (place.event_log_path, place.state_path) == (place.root/'event_log', place.root/'state')
-    for name in ('b', 'a'): (place.table_path(table(name))/'_delta_log').mkdir(parents=True)
+    for name in ('b', 'a'):
+        (place.table_path(table(name))/'_delta_log').mkdir(parents=True)
+        (place.table_path(table(name))/'_delta_log/00000000000000000000.json').touch()
     (place.table_path(table('c'))/'data').mkdir(parents=True)
     assert place.tables() == [table('a'), table('b')]
 
@@ -342,6 +344,7 @@ def test_a_version_is_noted_in_utc_with_its_type(tmp_path):
 
 def test_only_a_stream_of_a_delta_table_on_this_disk_has_a_version(tmp_path):
     (tmp_path/'_delta_log').mkdir()
+    (tmp_path/'_delta_log/00000000000000000000.json').touch()
     def streamed(node='StreamingRelation', kind='delta', path=str(tmp_path)):
         option = SimpleNamespace(isDefined=lambda: path is not None, get=lambda: path)
         source = SimpleNamespace(className=lambda: kind, options=lambda: SimpleNamespace(get={'path': option}.get))

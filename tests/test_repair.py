@@ -169,7 +169,9 @@ def test_which_tables_can_be_repaired(tmp_path):
     for name in ("moves", "moved", "totals", "people"): graph.add_dataset(Dataset(table(name), "view" if name == "people" else "streaming_table"))
     for name, target, kind in (("one", "moves", "auto_cdc"), ("two", "moves", "auto_cdc"), ("three", "moved", "auto_cdc"), ("four", "totals", "complete")):
         graph.add_flow(Flow(name, table(target), kind))
-    for name in ("moves", "totals", "people"): (storage.table_path(table(name)) / "_delta_log").mkdir(parents=True)
+    for name in ("moves", "totals", "people"):
+        (storage.table_path(table(name)) / "_delta_log").mkdir(parents=True)
+        (storage.table_path(table(name)) / "_delta_log/00000000000000000000.json").touch()
     assert [flow.name for flow in repairing.repaired_flows(graph, storage, "default.moves")] == ["one", "two"]
     for name, words in (("totals", "its flow is complete"), ("people", "its flow is missing"), ("moved", "has no rows to repair yet"),
                         ("mved", "did you mean moved?"), ("x", "it has moved, moves, people, totals")):
