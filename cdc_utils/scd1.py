@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEQUENCE', 'DELETED', 'WRITES', 'RESERVED', 'column', 'resolved', 'as_column', 'checked_sequence', 'events',
            'orderable', 'comparable', 'event_order', 'one_event_per_sequence', 'newest_events', 'payload_columns',
-           'completed', 'truncated', 'current_rows']
+           'completed', 'keyless', 'truncated', 'current_rows']
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-02
 from collections.abc import Sequence
@@ -194,12 +194,18 @@ def completed(
     return lives.select(*[told(name) if name in unsaid else column(name) for name in events.columns])
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-46k
+def keyless(
+    keys:Sequence[str] # Columns that identify a row
+)->Column:             # True for an event that has none of them
+    "Tell a truncate from an event of a row."
+    return reduce(and_, [column(key).isNull() for key in keys])
+
 def truncated(
     events:DataFrame,  # What `events` returns, or a union of such frames
     keys:Sequence[str] # Columns that identify a row
 )->DataFrame:          # The same columns; events older than the newest truncate are gone, the truncate stays
     "Forget what happened before the table was last emptied."
-    newest = events.where(reduce(and_, [column(key).isNull() for key in keys])).agg(F.max(SEQUENCE).alias('__emptied'))
+    newest = events.where(keyless(keys)).agg(F.max(SEQUENCE).alias('__emptied'))
     beside = events.crossJoin(F.broadcast(newest))
     return beside.where(F.col('__emptied').isNull() | (F.col(SEQUENCE) >= F.col('__emptied'))).drop('__emptied')
 

@@ -21,7 +21,7 @@ from .. import scd1, scd2
 from .errors import PipelineError
 from .graph import Flow
 from .storage import clear_unfinished, is_table
-from ..spec import COLUMN_LISTS, CdcSpec, SpecError, resolved
+from ..spec import COLUMN_LISTS, CdcSpec, SpecError, folded, resolved
 
 # %% ../../nbs/local/apply_changes.ipynb #apply-changes-09
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class Target:
     @property
     def keeps_events(self)->bool: return bool(self.history or self.ignoring_nulls or self.spec.columns_to_update)
     @property
-    def identity(self)->list[str]: return [*self.spec.keys, *([scd1.SEQUENCE] if self.keeps_events else [])] # Tells the rows of the backing table apart
+    def keys(self)->list[str]: return [name for key in self.spec.keys for name in self.columns if folded(name) == folded(key)] # As `columns` spells them
+    @property
+    def identity(self)->list[str]: return [*self.keys, *([scd1.SEQUENCE] if self.keeps_events else [])] # Tells the rows of the backing table apart
     @property
     def shown(self)->list[str]: return [*self.columns, *((scd2.START_AT, scd2.END_AT) if self.history else ())]
 
