@@ -42,10 +42,10 @@ docs: setup ## build the documentation site in build/html, offline
 check: setup-spark ## what CI runs: notebooks clean, exports and README fresh, then `make test`
 	@$(BIN)/python tools/check.py check
 
-export: setup ## write cdc_utils/, settings.ini and README.md from the notebooks and pyproject.toml
+export: setup ## write cdc_utils/, settings.ini, README.md and the wheel's name from the notebooks and pyproject.toml
 	@$(BIN)/python tools/check.py export
 
-wheel: setup ## build the wheel in dist/
+wheel: setup ## build the wheel that is deployed, in dist/; its version ends in a hash of its content
 	@$(BIN)/python tools/wheel.py dist
 
 clean: ## delete what was built; keeps .venv and .cache (delete those by hand for a fresh start)

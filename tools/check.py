@@ -21,7 +21,7 @@ def command(name, *args):
     return [str(BIN / name), *map(str, args)]
 
 
-EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py")]
+EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py"), command("python", "tools/wheel.py", "--name")]
 TEST = {
     "notebooks run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS),
     "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", "nbs"),
@@ -86,7 +86,7 @@ def test(report):
 def check(report):
     report.step("notebooks are clean (nbdev-clean)", lambda: unchanged(["nbs/**/*.ipynb"], [command("nbdev-clean")],
         "was not clean; it is now: look at it with git diff and commit it"))
-    report.step("what is generated is fresh (make export)", lambda: unchanged(["cdc_utils/**/*", "README.md", "settings.ini"], EXPORT,
+    report.step("what is generated is fresh (make export)", lambda: unchanged(["cdc_utils/**/*", "README.md", "settings.ini", "bundles/app/wheel.yml"], EXPORT,
         "was not what the notebooks and pyproject.toml say; it is now: look at it with git diff and commit it"))
     test(report)
 
