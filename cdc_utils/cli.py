@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'QuietOption', 'LinesOption', 'STORAGE', 'CATALOG',
            'SCHEMA', 'INTERRUPTED', 'app', 'TablesOption', 'DryRunOption', 'bundles', 'BundleOption', 'TargetOption',
-           'VariableOption', 'Format', 'Lines', 'read_conf', 'read_names', 'is_users_mistake', 'keep_traceback',
-           'exit_status', 'guarded', 'program', 'examples', 'open_storage', 'show', 'Level', 'events', 'feed',
-           'progress_style', 'finish', 'update_configuration', 'run', 'graph_lines', 'print_graph', 'demo',
-           'print_findings', 'prove', 'replay', 'repair', 'find_bundles', 'bundle_with', 'read_pairs', 'bundle_check',
-           'bundle_run', 'interruptible', 'main']
+           'VariableOption', 'remote', 'wheels', 'ProfileOption', 'EveryOption', 'FolderArgument', 'Format', 'Lines',
+           'read_conf', 'read_names', 'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program',
+           'examples', 'open_storage', 'show', 'Level', 'events', 'feed', 'progress_style', 'finish',
+           'update_configuration', 'run', 'graph_lines', 'print_graph', 'demo', 'print_findings', 'prove', 'replay',
+           'repair', 'find_bundles', 'bundle_with', 'read_pairs', 'bundle_check', 'bundle_run', 'interruptible',
+           'remote_update', 'as_stored', 'remote_job', 'wheels_put', 'wheels_list', 'wheels_prune', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
@@ -683,6 +684,96 @@ def interruptible():
     try: yield stop
     finally:
         for kind, handler in before.items(): signal.signal(kind, handler)
+
+# %% ../nbs/13_cli.ipynb #cli-remote-01
+remote = typer.Typer(no_args_is_help=True, help='Run and watch what is deployed in a workspace. Credentials come from DATABRICKS_HOST and DATABRICKS_TOKEN, or a profile.')
+wheels = typer.Typer(no_args_is_help=True, help='The wheels in a volume.')
+app.add_typer(remote, name='remote')
+remote.add_typer(wheels, name='wheels')
+ProfileOption = Annotated[str|None, typer.Option('--profile', help="Profile in the SDK's configuration file.")]
+EveryOption = Annotated[float, typer.Option('--every', min=0.1, help='Seconds between two looks.')]
+
+# %% ../nbs/13_cli.ipynb #cli-remote-02
+@remote.command('update', epilog=examples('cdc remote update dlt_wheel_pipeline  # starts an update and follows it', 'cdc remote update dlt_wheel_pipeline --full-refresh customers,customers_history',
+    'cdc remote update dlt_wheel_pipeline --format json  # its events, one a line'))
+@guarded
+def remote_update(
+    pipeline:Annotated[str, typer.Argument(metavar='PIPELINE', help='Name or id.')],
+    full_refresh:Annotated[list[str], typer.Option('--full-refresh', metavar='T,…', help='Empty these tables and process all their input again.')]=[],
+    full_refresh_all:Annotated[bool, typer.Option('--full-refresh-all', help='The same for all tables.')]=False,
+    refresh:Annotated[list[str], typer.Option('--refresh', metavar='T,…', help='Update only these tables.')]=[],
+    every:EveryOption=5.0, profile:ProfileOption=None, layout:LinesOption=Lines.table, quiet:QuietOption=False, debug:DebugOption=False):
+    "Start an update of a deployed pipeline, follow it, and print what it did. Exit status 1 where it fails."
+    from cdc_utils import workspace
+    from cdc_utils.local.report import Progress, make_console
+    client, console, style = workspace.connect(profile=profile), make_console(), progress_style(layout, quiet)
+    found = workspace.pipeline_id(client, pipeline)
+    update = workspace.start_update(client, found, full_refresh_all, read_names(refresh), read_names(full_refresh))
+    with Progress(console, style) as progress: result = workspace.follow_update(client, found, update, lambda event: progress(as_stored(event)), every)
+    finish(result, console, style)
+
+# %% ../nbs/13_cli.ipynb #cli-remote-03
+def as_stored(
+    event:dict # A parsed event
+)->dict:       # Its objects as JSON text, as the event log's table has them
+    "An event as `Progress` takes it."
+    from cdc_utils.local.tables import json_text
+    return {**event, **{key: json_text(event[key]) if event.get(key) else None for key in ('origin', 'details', 'error')}}
+
+# %% ../nbs/13_cli.ipynb #cli-remote-05
+@remote.command('job', epilog=examples('cdc remote job dlt_wheel_job', 'cdc remote job dlt_wheel_job --param rows=500'))
+@guarded
+def remote_job(
+    job:Annotated[str, typer.Argument(metavar='JOB', help='Name or id.')],
+    parameters:Annotated[list[str], typer.Option('--param', metavar='NAME=VALUE', help='Parameter of the job; can be repeated.')]=[],
+    every:EveryOption=5.0, profile:ProfileOption=None, layout:LinesOption=Lines.table, quiet:QuietOption=False, debug:DebugOption=False):
+    "Run a deployed job, wait for it, and print how its tasks ended. Exit status 1 where it fails."
+    from cdc_utils import workspace
+    from cdc_utils.local.job_report import JobProgress, tasks_table
+    from cdc_utils.local.report import make_console
+    client, console, style = workspace.connect(profile=profile), make_console(), progress_style(layout, quiet)
+    given, found = read_pairs('--param', parameters), workspace.job_id(client, job)
+    tasks = len(client.jobs.get(found).settings.tasks or ())
+    with JobProgress(console, style, tasks) as progress: result, runs = workspace.run_job(client, found, given, progress.change, every)
+    if style == 'auto':
+        console.print(tasks_table(runs))
+        typer.echo(f'Job {job} is {result}.')
+    if result in ('SUCCESS', 'SUCCESS_WITH_FAILURES'): return
+    for run in runs:
+        if run.message: typer.echo(f'error: {run.task_key}: {run.message}', err=True)
+    raise typer.Exit(1)
+
+# %% ../nbs/13_cli.ipynb #cli-remote-06
+FolderArgument = Annotated[str, typer.Argument(metavar='FOLDER', help='Folder in a volume, e.g. /Volumes/dev/shop/wheels.')]
+
+@wheels.command('put', epilog=examples('cdc remote wheels put dist/cdc_utils-0.1.0+4c36-py3-none-any.whl /Volumes/dev/customers/dlt_wheel_volume'))
+@guarded
+def wheels_put(
+    wheel:Annotated[Path, typer.Argument(metavar='WHEEL', help='The file.')], folder:FolderArgument, profile:ProfileOption=None, debug:DebugOption=False):
+    "Put a wheel into a volume, and read it back."
+    from cdc_utils import workspace
+    typer.echo(workspace.put_wheel(workspace.connect(profile=profile), wheel, folder))
+
+@wheels.command('list', epilog=examples('cdc remote wheels list /Volumes/dev/customers/dlt_wheel_volume'))
+@guarded
+def wheels_list(folder:FolderArgument, profile:ProfileOption=None, debug:DebugOption=False):
+    "List the wheels of a folder, the newest first."
+    from cdc_utils import workspace
+    from cdc_utils.local.report import make_console, number, plain_table
+    found = workspace.wheels_in(workspace.connect(profile=profile), folder)
+    make_console().print(plain_table('', ('Wheel', '>Bytes'), [(each.name, number(each.file_size)) for each in found]))
+
+# %% ../nbs/13_cli.ipynb #cli-remote-07
+@wheels.command('prune', epilog=examples('cdc remote wheels prune /Volumes/dev/customers/dlt_wheel_volume --keep 5 --dry-run', 'cdc remote wheels prune /Volumes/dev/customers/dlt_wheel_volume --keep 5'))
+@guarded
+def wheels_prune(
+    folder:FolderArgument, keep:Annotated[int, typer.Option('--keep', min=1, help='How many of the newest stay.')]=5,
+    dry_run:DryRunOption=False, profile:ProfileOption=None, debug:DebugOption=False):
+    "Delete old wheels; those that a pipeline or a job names stay."
+    from cdc_utils import workspace
+    gone = workspace.prune_wheels(workspace.connect(profile=profile), folder, keep, dry_run)
+    for path in gone: typer.echo(f'{"would delete" if dry_run else "deleted"} {path}')
+    if not gone: typer.echo('nothing to delete')
 
 # %% ../nbs/13_cli.ipynb #13-cli-70
 def main()->None:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENDED', 'ExpectationCount', 'FlowResult', 'UpdateResult', 'parsed', 'reason', 'flow_result', 'expectation_totals',
-           'update_result']
+           'update_result', 'TaskRun']
 
 # %% ../nbs/11a_results.ipynb #results-03
 import json
@@ -114,3 +114,16 @@ def update_result(
     known = next((each['origin']['update_id'] for each in events if each['origin'].get('update_id')), update_id)
     warnings = tuple(dict.fromkeys(each['message'] for each in events if each.get('level') == 'WARN'))
     return UpdateResult(known, state, results, error if state != 'COMPLETED' else None, warnings=warnings)
+
+# %% ../nbs/11a_results.ipynb #results-task-01
+@dataclass
+class TaskRun:
+    "What became of a task."
+    task_key:str             # The task
+    state:str='PENDING'      # PENDING, RUNNING, WAITING_FOR_RETRY, TERMINATED
+    result:str|None=None     # SUCCESS, FAILED, TIMEDOUT, CANCELED, EXCLUDED, UPSTREAM_FAILED, UPSTREAM_CANCELED
+    attempt:int=0            # The newest attempt, counted from 1; 0: none was made
+    started:float|None=None  # Seconds since 1970
+    ended:float|None=None    # Seconds since 1970
+    message:str=''           # Why it failed
+    output:str=''            # What the newest attempt returned
