@@ -45,8 +45,8 @@ check: setup-spark ## what CI runs: notebooks clean, exports and README fresh, t
 export: setup ## write cdc_utils/, settings.ini, README.md and the wheel's name from the notebooks and pyproject.toml
 	@$(BIN)/python tools/check.py export
 
-wheel: setup ## build the wheel that is deployed, in dist/; its version ends in a hash of its content
-	@$(BIN)/python tools/wheel.py dist
+wheel: ## build the wheel that is deployed, in dist/; its version ends in a hash of its content
+	@$(have_python); $(PYTHON) tools/wheel.py --have dist || { $(MAKE) --no-print-directory setup && $(BIN)/python tools/wheel.py dist; }
 
 clean: ## delete what was built; keeps .venv and .cache (delete those by hand for a fresh start)
 	@rm -rf build dist public nbs/_docs _docs _proc cdc_utils.egg-info .pytest_cache .ruff_cache .hypothesis

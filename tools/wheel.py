@@ -2,6 +2,7 @@
 
     python tools/wheel.py FOLDER          the deployed wheel: what a pipeline or a job imports, its version ending in a hash of that
     python tools/wheel.py --whole FOLDER  the whole package, local runner and command included: what `pip install` gets
+    python tools/wheel.py --have FOLDER   print the deployed wheel if FOLDER has it already; status 1 if not (needs nothing but Python)
     python tools/wheel.py --name          write bundles/app/wheel.yml, which names the deployed wheel (part of `make export`)"""
 import os
 import shutil
@@ -92,6 +93,10 @@ variables:
 
 def main(arguments):
     if arguments == ["--name"]: return name_it()
+    if arguments[:1] == ["--have"] and len(arguments) == 2:
+        there = Path(arguments[1], deployed_name())
+        if not there.is_file(): sys.exit(1)
+        return print(there)
     lay_out = lay_out_deployed
     if arguments[:1] == ["--whole"]: arguments, lay_out = arguments[1:], lay_out_whole
     if len(arguments) != 1 or arguments[0].startswith("-"): sys.exit(__doc__)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCALARS', 'FILES', 'CHECKS', 'Problem', 'resource_types', 'plain_type', 'scalar_error', 'type_errors', 'field_errors',
            'cron_error', 'schedule_errors', 'job_errors', 'walk', 'path_errors', 'found', 'wheel_errors',
-           'permission_errors', 'target_problems', 'bundle_problems', 'line_of']
+           'permission_errors', 'target_problems', 'as_problem', 'bundle_problems', 'line_of']
 
 # %% ../../nbs/local/bundle_check.ipynb #bundle-check-03
 import types
@@ -17,7 +17,7 @@ from pathlib import Path
 from zoneinfo import available_timezones
 
 # %% ../../nbs/local/bundle_check.ipynb #bundle-check-04
-from .bundles import Bundle, User, load_bundle, read_files
+from .bundles import Bundle, BundleError, User, load_bundle, read_files
 from .errors import UsageError
 from .job_runs import check_tasks, needs
 from .wheels import is_wheel
@@ -235,6 +235,14 @@ def target_problems(
         for at, wrong in check(bundle): yield problem(at, wrong)
     for at, wrong in permission_errors(bundle, user.name): yield problem(at, wrong)
 
+# %% ../../nbs/local/bundle_check.ipynb #bundle-check-29a
+def as_problem(
+    wrong:BundleError, # What stopped the reading of a bundle
+    target:str         # The target in which it shows
+)->Problem:
+    "A mistake that hides all others."
+    return Problem(str(wrong.location), target, str(wrong).removeprefix(f'{wrong.location}: '))
+
 # %% ../../nbs/local/bundle_check.ipynb #bundle-check-30
 def bundle_problems(
     folder:Path,             # The folder of `databricks.yml`
@@ -244,15 +252,13 @@ def bundle_problems(
     environ:dict=None        # Environment variables; those of this process by default
 )->list[Problem]:            # In the order of files and lines; the same mistake once
     "Check a bundle for each target; raises `UsageError` for a target or variable that is not there."
-    whole, problems = read_files(Path(folder)), {}
-    known = list(whole.values.get('targets') or {})
+    try: known, problems = list(read_files(Path(folder)).values.get('targets') or {}), {}
+    except BundleError as wrong: return [as_problem(wrong, 'any')]
     for name in targets:
         if name not in known: raise UsageError(f'no target {name!r} in this bundle', hint=f'it has {", ".join(known)}')
     for target in targets or known or [None]:
         try: found = list(target_problems(load_bundle(folder, target, variables, user, environ), user))
-        except UsageError as wrong:
-            if not getattr(wrong, 'location', None): raise
-            found = [Problem(str(wrong.location), str(target), str(wrong).removeprefix(f'{wrong.location}: '))]
+        except BundleError as wrong: found = [as_problem(wrong, str(target))]
         for problem in found: problems.setdefault((problem.location, problem.message), problem)
     return sorted(problems.values(), key=lambda problem: (problem.location.rsplit(':', 1)[0], line_of(problem.location), problem.message))
 
