@@ -7,17 +7,21 @@ __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'Qui
            'SCHEMA', 'INTERRUPTED', 'app', 'TablesOption', 'DryRunOption', 'Format', 'Lines', 'read_conf', 'read_names',
            'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program', 'examples', 'open_storage',
            'show', 'Level', 'events', 'feed', 'progress_style', 'finish', 'update_configuration', 'run', 'graph_lines',
-           'print_graph', 'demo', 'print_findings', 'prove', 'replay', 'repair', 'main']
+           'print_graph', 'demo', 'print_findings', 'prove', 'replay', 'repair', 'until_signal', 'workspace', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
+import logging
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -535,6 +539,41 @@ def _print_repaired(
     console.print(plain_table('', ('Table', 'Status', '>Keys', '>Rows before', '>Rows after', '>Stored rows out', '>in'), [(done.table, status, *map(number, counts.values()))]))
     if done.changes.values: console.print(rows_table(done.changes, console.width, 'Rows that go (-) and come (+)'))
     elif not done.changed: typer.echo('The rows of these keys are as their source says: nothing was written.')
+
+# %% ../nbs/13_cli.ipynb #cli-workspace-01
+@contextmanager
+def until_signal():
+    "Give a function that waits for Ctrl-C or SIGTERM; signals are as before when the block ends."
+    ended = threading.Event()
+    before = {each: signal.signal(each, lambda *_: ended.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    try: yield ended.wait
+    finally:
+        for each, handler in before.items(): signal.signal(each, handler)
+
+# %% ../nbs/13_cli.ipynb #cli-workspace-03
+@app.command(epilog=examples('cdc workspace', 'cdc workspace --port 0 --storage /tmp/ws --user ann@example.org', 'CDC_WORKSPACE_TOKEN=… cdc workspace  # your own token, at least 16 characters'))
+@guarded
+def workspace(
+    port:Annotated[int, typer.Option('--port', min=0, max=65535, help='Port of 127.0.0.1; 0 takes a free one.')]=8765,
+    storage:StorageOption=STORAGE,
+    token:Annotated[str|None, typer.Option(envvar='CDC_WORKSPACE_TOKEN', hidden=True)]=None,
+    user:Annotated[str|None, typer.Option('--user', metavar='NAME', help='Name of the user; the one of this machine by default.')]=None,
+    refuse_job_environments:Annotated[bool, typer.Option('--refuse-job-environments', help='Refuse notebook tasks that name an environment, as some workspaces do.')]=False,
+    quiet:QuietOption=False, debug:DebugOption=False):
+    "Serve a workspace on this machine, for the databricks command and the SDK: deploy there, and run what was deployed."
+    from cdc_utils.local.server import served, start_token, user_name
+    from cdc_utils.local.storage import Storage
+    place, name = Storage(storage).create(), user_name(user)
+    logging.basicConfig(format='%(asctime)s %(levelname)s %(message)s', level=logging.WARNING)
+    logging.getLogger('cdc_utils.workspace').setLevel(logging.WARNING if quiet else logging.INFO)
+    with served(place, name, partial(start_token, place, token), port, refuse_job_environments=refuse_job_environments) as running, until_signal() as wait:
+        typer.echo(f'The workspace of {place.root} answers {name} at {running.host}; Ctrl-C ends it. For the databricks command and the SDK:')
+        typer.echo(f'  export DATABRICKS_HOST={running.host}')
+        typer.echo(f'  export DATABRICKS_TOKEN={running.token_shown}')
+        typer.echo('  export DATABRICKS_BUNDLE_ENGINE=direct DATABRICKS_CONFIG_FILE=/dev/null')
+        sys.stdout.flush()
+        wait()
+        typer.echo('The workspace ends; what it holds stays in the storage folder.')
 
 # %% ../nbs/13_cli.ipynb #13-cli-70
 def main()->None:
