@@ -561,6 +561,7 @@ class Guard:
         "Why a call may not pass."
         host = headers.get(b'host', b'').decode('latin-1').lower()
         if host.rpartition(':')[0] not in LOOPBACK and host not in LOOPBACK: return CallError('PERMISSION_DENIED', f'host {host!r} is not this machine; call it 127.0.0.1')
+        if re.search(r'[\x00-\x1f\x7f]', path): return CallError('INVALID_PARAMETER_VALUE', f'path {path!r} has a control character')
         if path in OPEN or hmac.compare_digest(headers.get(b'authorization', b''), self.expected): return None
         return CallError('UNAUTHENTICATED', 'the token is missing or wrong; DATABRICKS_TOKEN must be what `cdc workspace` says')
     async def __call__(self, scope, receive, send):

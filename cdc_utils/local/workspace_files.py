@@ -23,7 +23,7 @@ from .storage import Storage
 # %% ../../nbs/local/workspace_files.ipynb #workspace-files-07
 STATUS = {'INVALID_PARAMETER_VALUE': 400, 'MALFORMED_REQUEST': 400, 'DIRECTORY_NOT_EMPTY': 400, 'SCHEMA_NOT_EMPTY': 400, 'SCHEMA_ALREADY_EXISTS': 400, 'VOLUME_ALREADY_EXISTS': 400,
     'UNAUTHENTICATED': 401, 'PERMISSION_DENIED': 403, 'RESOURCE_DOES_NOT_EXIST': 404, 'SCHEMA_DOES_NOT_EXIST': 404, 'VOLUME_DOES_NOT_EXIST': 404, 'ENDPOINT_NOT_FOUND': 404,
-    'RESOURCE_ALREADY_EXISTS': 409, 'RESOURCE_CONFLICT': 409, 'REQUEST_ENTITY_TOO_LARGE': 413, 'INTERNAL_ERROR': 500, 'NOT_IMPLEMENTED': 501} # Error code to the status of HTTP
+    'ALREADY_EXISTS': 409, 'RESOURCE_ALREADY_EXISTS': 409, 'RESOURCE_CONFLICT': 409, 'REQUEST_ENTITY_TOO_LARGE': 413, 'INTERNAL_ERROR': 500, 'NOT_IMPLEMENTED': 501} # Error code to the status of HTTP
 
 # %% ../../nbs/local/workspace_files.ipynb #workspace-files-08
 class CallError(PipelineError):
@@ -186,7 +186,7 @@ def finish(self:Upload,
     "Put the file into its place, whole; `CallError` where a folder is missing or the name is taken."
     place = self.places.local(path)
     if parents: make_folder(self.places, self.places.remote(place.parent))
-    taken = CallError('RESOURCE_ALREADY_EXISTS', f'{path} already exists.')
+    taken = CallError('ALREADY_EXISTS' if check_path(path)[0] == 'Volumes' else 'RESOURCE_ALREADY_EXISTS', f'{path} already exists.')
     if place.is_dir(): raise taken
     try: _move(self, place, overwrite)
     except FileExistsError: raise taken from None
