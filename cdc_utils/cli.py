@@ -10,17 +10,21 @@ __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'Qui
            'examples', 'open_storage', 'show', 'Level', 'events', 'feed', 'progress_style', 'finish',
            'update_configuration', 'run', 'graph_lines', 'print_graph', 'demo', 'print_findings', 'prove', 'replay',
            'repair', 'find_bundles', 'bundle_with', 'read_pairs', 'bundle_check', 'bundle_run', 'interruptible',
-           'remote_update', 'as_stored', 'remote_job', 'wheels_put', 'wheels_list', 'wheels_prune', 'main']
+           'remote_update', 'as_stored', 'remote_job', 'wheels_put', 'wheels_list', 'wheels_prune', 'workspace', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
+import logging
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -674,8 +678,6 @@ def _run_pipeline(
 @contextmanager
 def interruptible():
     "An event that Ctrl-C or a polite end of this process sets; a second Ctrl-C interrupts the command itself."
-    import signal
-    import threading
     stop, kinds = threading.Event(), (signal.SIGINT, signal.SIGTERM)
     def interrupt(number, frame):
         if stop.is_set() and number == signal.SIGINT: raise KeyboardInterrupt
@@ -774,6 +776,31 @@ def wheels_prune(
     gone = workspace.prune_wheels(workspace.connect(profile=profile), folder, keep, dry_run)
     for path in gone: typer.echo(f'{"would delete" if dry_run else "deleted"} {path}')
     if not gone: typer.echo('nothing to delete')
+
+# %% ../nbs/13_cli.ipynb #cli-workspace-03
+@app.command(epilog=examples('cdc workspace', 'cdc workspace --port 0 --storage /tmp/ws --user ann@example.org', 'CDC_WORKSPACE_TOKEN=… cdc workspace  # your own token, at least 16 characters'))
+@guarded
+def workspace(
+    port:Annotated[int, typer.Option('--port', min=0, max=65535, help='Port of 127.0.0.1; 0 takes a free one.')]=8765,
+    storage:StorageOption=STORAGE,
+    token:Annotated[str|None, typer.Option(envvar='CDC_WORKSPACE_TOKEN', hidden=True)]=None,
+    user:Annotated[str|None, typer.Option('--user', metavar='NAME', help='Name of the user; the one of this machine by default.')]=None,
+    refuse_job_environments:Annotated[bool, typer.Option('--refuse-job-environments', help='Refuse notebook tasks that name an environment, as some workspaces do.')]=False,
+    quiet:QuietOption=False, debug:DebugOption=False):
+    "Serve a workspace on this machine, for the databricks command and the SDK: deploy there, and run what was deployed."
+    from cdc_utils.local.server import served, start_token, user_name
+    from cdc_utils.local.storage import Storage
+    place, name = Storage(storage).create(), user_name(user)
+    logging.basicConfig(format='%(asctime)s %(levelname)s %(message)s', level=logging.WARNING)
+    logging.getLogger('cdc_utils.workspace').setLevel(logging.WARNING if quiet else logging.INFO)
+    with served(place, name, partial(start_token, place, token), port, refuse_job_environments=refuse_job_environments) as running, interruptible() as stop:
+        typer.echo(f'The workspace of {place.root} answers {name} at {running.host}; Ctrl-C ends it. For the databricks command and the SDK:')
+        typer.echo(f'  export DATABRICKS_HOST={running.host}')
+        typer.echo(f'  export DATABRICKS_TOKEN={running.token_shown}')
+        typer.echo('  export DATABRICKS_BUNDLE_ENGINE=direct DATABRICKS_CONFIG_FILE=/dev/null')
+        sys.stdout.flush()
+        stop.wait()
+        typer.echo('The workspace ends; what it holds stays in the storage folder.')
 
 # %% ../nbs/13_cli.ipynb #13-cli-70
 def main()->None:
