@@ -10,10 +10,10 @@ unexport PYTHONHOME PYTHONPATH SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYS
 have_python = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "Python 3.11 or newer is needed, and there is no $(PYTHON): install one (Debian 12: apt-get install python3 python3-venv)" >&2; exit 2; }
 
-.PHONY: help setup setup-spark demo test prove bench lab docs check export wheel clean
+.PHONY: help setup setup-spark demo test prove bench e2e ci-local lab docs check export wheel clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup:
 	@$(have_python); $(PYTHON) tools/setup.py
@@ -32,6 +32,9 @@ prove: setup-spark ## deeper proofs: more examples, 20 kills, every mutant caugh
 
 bench: setup-spark ## measure everything beside its rivals, into benchmarks/results.json; ARGS=--help says more
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+e2e: setup-spark ## deploy to a workspace on this machine, run the job there, change a notebook, deploy again, destroy; ARGS=--help says more
+	@$(BIN)/python tools/e2e.py $(ARGS)
 
 lab: setup-spark ## open the notebooks in JupyterLab; saving a notebook cleans it
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(ARGS) nbs
