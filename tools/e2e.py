@@ -68,14 +68,14 @@ def served(storage):
 
 
 def project_copy(folder):
-    "The files of the clone, with its environment"
+    "The files of the clone, and its wheel"
     names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
     for name in names:
         if not (ROOT / name).is_file(): continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
-    for name in (".venv", ".cache"): (folder / name).symlink_to(ROOT / name)
     run("git", "init", "-q", cwd=folder)
+    run(BIN / "python", "tools/wheel.py", "dist", cwd=folder) # `make wheel` finds it, and needs no environment then
     return folder
 
 
