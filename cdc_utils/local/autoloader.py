@@ -181,7 +181,7 @@ def json_documents(
     records = F.coalesce(records, F.from_json('value', 'array<string>', options))
     is_array = F.expr(r"trim(LEADING ' \t\r\n' FROM value)").startswith('[')
     spread = F.when(is_array, F.coalesce(records, F.array('value'))).otherwise(F.array('value'))
-    filled = frame.select(text.alias('value')).where(r"trim(BOTH ' \t\r\n' FROM value) != ''")
+    filled = frame.select(text.alias('value')).where(F.col('value').rlike(r'[^ \t\r\n]'))
     return filled.select(F.explode(spread).alias('value'))
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-29

@@ -151,12 +151,13 @@ def apply_events(
 )->None:
     "Bring the backing table up to date with a batch, in one commit."
     from deltalake import DeltaTable as Files
-    spark, truncates = events.sparkSession, target.spec.apply_as_truncates is not None
-    if truncates:
-        events = without_truncates(events, spark.read.format('delta').load(str(path)), path, target)
-        if events is None: return
-    table = Files(str(path))
-    if not table.file_uris(): # the first batch has nothing to merge with
+    table, truncates = Files(str(path)), target.spec.apply_as_truncates is not None
+    if not truncates and not table.file_uris(): # the first batch has nothing to merge with
         return computed(events, target).write.format('delta').mode('append').option('mergeSchema', 'true').save(str(path))
-    small = not truncates and suits(events, table, target)
-    if not (small and merge_small(events, table, path, target, transaction)): merge_with_spark(events, path, target)
+    held = events.persist() # from here on it is looked at more than once
+    try:
+        if truncates: events = without_truncates(events, events.sparkSession.read.format('delta').load(str(path)), path, target)
+        if events is None: return
+        small = not truncates and suits(events, table, target)
+        if not (small and merge_small(events, table, path, target, transaction)): merge_with_spark(events, path, target)
+    finally: held.unpersist()

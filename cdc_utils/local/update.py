@@ -391,9 +391,8 @@ def apply_changes(
     lock, failed, checkpoint = run.locks[flow.target], [], checkpoint_path(run, flow)
     def merge(batch, batch_id):
         try:
-            with lock: apply_events(batch.persist(), path, target, (stream_id(checkpoint), batch_id))
+            with lock: apply_events(batch, path, target, (stream_id(checkpoint), batch_id))
         except Exception as error: failed.append(error); raise
-        finally: batch.unpersist()
     try: progress = follow(run, flow, events.writeStream.foreachBatch(merge), None, whole(run, evaluation))
     except StreamingQueryException as error:
         if failed: raise failed[0] from error
