@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from urllib.parse import urlparse
 
 import pytest
@@ -24,9 +24,10 @@ from databricks.sdk.errors import Unauthenticated
 from databricks.sdk.service import catalog, compute, iam, jobs, pipelines, workspace
 
 from cdc_utils.local.errors import PipelineError, UsageError
-from cdc_utils.local.server import served
+from cdc_utils.local.server import CATALOG, JOBS, OTHERS, PIPELINES, VOLUME_FILES, WORKSPACE, served
 from cdc_utils.local.storage import Storage, read_json
-from cdc_utils.local.workspace_runs import Execution
+from cdc_utils.local.workspace_files import Places
+from cdc_utils.local.workspace_runs import Execution, local_execution
 
 ROOT = Path(__file__).parents[1]
 USER, TOKEN = "ann@example.org", "a-token-for-tests-only"
@@ -376,7 +377,7 @@ def test_an_unknown_call_is_named(running, caplog):
         assert (status, answer["error_code"]) == (404, "ENDPOINT_NOT_FOUND") and f"'{method} {path}'" in answer["message"] and f"{method} {path}" in caplog.text
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"\xff", b"[" * 100_000, b'{"name": {}}', b'{"catalog_name": [], "name": null}'])
+@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"\xff", b"[" * 100_000, b'{"name": NaN}', b'{"name": 1e999}', b'{"name": "\\ud800"}', b'{"name": {}}', b'{"catalog_name": [], "name": null}'])
 def test_a_body_that_is_none_is_the_clients_mistake(running, body):
     assert ask(running, "POST", "/api/2.1/unity-catalog/schemas", body)[1]["error_code"] in ("MALFORMED_REQUEST", "INVALID_PARAMETER_VALUE")
 
@@ -403,6 +404,42 @@ def test_an_upload_that_breaks_off_leaves_nothing(running, w, storage):
     connection.close()
     w.files.upload(f"{place}/whole", io.BytesIO(b"x"))
     assert files_in(storage.root / "Volumes") == ["main/shop/raw/whole"]
+
+
+CALLS = [name for table in (WORKSPACE, VOLUME_FILES, CATALOG, PIPELINES, JOBS, OTHERS) for name in table]
+ODD = [7, "x", [], [7], {}, {"x": []}, True, None, "\ud800", 10**30, -1, "../x"]
+NAMES = ["path", "format", "language", "overwrite", "content", "recursive", "catalog_name", "schema_name", "name", "volume_type", "comment", "changes", "access_control_list", "filter", "order_by", "max_results", "page_token",
+    "limit", "tasks", "environments", "new_settings", "fields_to_remove", "job_id", "run_id", "job_parameters", "notebook_params", "only", "pipeline_params", "idempotency_token", "full_refresh", "refresh_selection", "protoLogs",
+    "timeout_seconds", "max_concurrent_runs", "parameters", "queue", "principal", "timestamp"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_value_is_a_fault_of_the_server(running, w, call, caplog):
+    "Whatever is sent where, it is an answer or the client's mistake."
+    make_volume(w)
+    job, pipeline = w.jobs.create(name="daily").job_id, w.pipelines.create(name="etl").pipeline_id
+    method, path = call.split(" ", 1)
+    known = {"{path:path}": "/Volumes/main/shop/raw/x", "{minor:int}": "2", "{pipeline}": pipeline, "{kind}": "schema", "{name}": "main.shop", "{full}": "main.shop", "{update}": "x", "{number}": str(job)}
+    for part, value in known.items(): path = path.replace(part, value)
+    for odd in ODD:
+        for body in (dict.fromkeys(NAMES, odd), dict.fromkeys(NAMES, odd) | {"job_id": job, "path": HOME + "/x", "name": "main", "catalog_name": "main", "schema_name": "shop"}):
+            status, answer = ask(running, method, path, body)
+            assert status < 500 or answer["error_code"] == "NOT_IMPLEMENTED", (body, answer, caplog.text)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_no_job_that_was_taken_is_a_fault_when_it_runs(running, w, odd, caplog):
+    task = {"task_key": "look", "notebook_task": {"notebook_path": "/x"}}
+    for more in ({"queue": odd}, {"environments": [{"environment_key": odd}]}, {"environments": odd}, {"parameters": odd}, {"parameters": [{"name": odd, "default": odd}]}, {"tasks": [task | {"notebook_task": odd}]},
+            {"tasks": [task | {"notebook_task": {"base_parameters": odd}}]}, {"tasks": [task | {"depends_on": odd}]}, {"timeout_seconds": odd}, {"name": odd}, {"tasks": [task | {"pipeline_task": {"pipeline_id": odd}}]}):
+        status, answer = ask(running, "POST", "/api/2.2/jobs/create", {"tasks": [task], "max_concurrent_runs": 2} | more)
+        assert status in (200, 400), (more, answer)
+        if status == 200:
+            status, answer = ask(running, "POST", "/api/2.2/jobs/run-now", {"job_id": answer["job_id"]})
+            assert status in (200, 400), (more, answer)
+            if status == 200: running.workspace.runs.wait("runs", answer["run_id"])
+            assert ask(running, "GET", "/api/2.2/jobs/runs/list?expand_tasks=true")[0] == ask(running, "GET", "/api/2.2/jobs/list")[0] == 200
+        assert "ended by a fault" not in caplog.text, (more, caplog.text)
 
 
 # Several at once
@@ -433,6 +470,30 @@ def test_two_servers_do_not_share_a_storage(running, storage, work):
     with pytest.raises(UsageError, match="a workspace is running on storage"):
         with open_workspace(storage, work): pass
     assert client(running).current_user.me().user_name == USER
+
+
+# What carries out the work
+
+def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
+    "What the local execution asks of the modules that know tasks and processes."
+    asked = []
+    def told(name, answer=None): return lambda *args: asked.append((name, *args)) or answer
+    jobs_module, programs = ModuleType("job_runs"), ModuleType("programs")
+    jobs_module.run_job = told("run_job", "ran")
+    for name in ("task_program", "update_program", "run_program"): setattr(programs, name, told(name, name))
+    monkeypatch.setitem(sys.modules, "cdc_utils.local.job_runs", jobs_module)
+    monkeypatch.setitem(sys.modules, "cdc_utils.local.programs", programs)
+    places, update = Places(storage), {"update_id": "u", "full_refresh": True, "refresh_selection": ["a"], "full_refresh_selection": ["b"]}
+    execution = local_execution(places)
+    assert (execution.run_job(1, 2, 3, 4), execution.task("task", {}, "stop", "tell"), execution.update("spec", update, "stop", "tell")) == ("ran", "run_program", "run_program")
+    assert asked == [("run_job", 1, 2, 3, 4), ("task_program", "task", {}, places), ("run_program", "task_program", "stop", None, "tell"),
+        ("update_program", "spec", "u", True, ["a"], ["b"], places), ("run_program", "update_program", "stop", None, "tell")]
+
+
+def test_a_run_that_takes_too_long_is_stopped(w, work):
+    work.may_end.clear()
+    started = w.jobs.run_now(daily(w, timeout_seconds=1))
+    assert started.result(timeout=SOON).state.result_state.value == "TIMEDOUT"
 
 
 # Restarts
