@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,7 +26,7 @@ from databricks.sdk.service import catalog, compute, iam, jobs, pipelines, works
 
 from cdc_utils.local.errors import PipelineError, UsageError
 from cdc_utils.local.server import CATALOG, JOBS, OTHERS, PIPELINES, VOLUME_FILES, WORKSPACE, served
-from cdc_utils.local.storage import Storage, read_json
+from cdc_utils.local.storage import Storage, TableName, read_json
 from cdc_utils.local.workspace_files import Places
 from cdc_utils.local.workspace_runs import Execution, local_execution
 
@@ -87,7 +88,9 @@ def open_workspace(storage, work, **options): return served(storage, USER, lambd
 
 @pytest.fixture
 def running(storage, work):
-    with open_workspace(storage, work) as running: yield running
+    with open_workspace(storage, work) as running:
+        yield running
+        work.may_end.set()
 
 
 def client(running, token=TOKEN, **options):
@@ -187,6 +190,53 @@ def test_schemas_volumes_and_grants(w, storage):
         with pytest.raises(NotFound, match="does not exist"): call(name)
 
 
+def test_a_link_is_not_listed(w, storage):
+    place = make_volume(w)
+    (storage.root / "Volumes/main/shop/raw/out").symlink_to(storage.root.parent)
+    w.files.upload(f"{place}/1.json", io.BytesIO(b"x"))
+    assert [each.name for each in w.files.list_directory_contents(place)] == ["1.json"]
+
+
+def test_a_dropped_volume_comes_back_empty(w, storage):
+    w.files.upload(f"{make_volume(w)}/day/1.json", io.BytesIO(b"x"))
+    w.volumes.delete("main.shop.raw")
+    w.volumes.create("main", "shop", "raw", catalog.VolumeType.MANAGED)
+    assert not list(w.files.list_directory_contents("/Volumes/main/shop/raw"))
+    assert [path.read_bytes() for path in (storage.root / "workspace/trash").rglob("1.json")] == [b"x"]
+
+
+def test_a_dropped_schema_takes_tables_and_checkpoints_along(w, storage):
+    make_volume(w)
+    name = TableName("main", "shop", "orders")
+    (storage.table_path(name) / "_delta_log").mkdir(parents=True)
+    (storage.table_path(name) / "_delta_log/00000000000000000000.json").touch()
+    storage.flow_path(name, "orders").mkdir(parents=True)
+    with pytest.raises(DatabricksError, match="main.shop.orders"): w.schemas.delete("main.shop")
+    w.schemas.delete("main.shop", force=True)
+    assert not storage.tables() and not storage.flow_path(name, "orders").exists()
+
+
+def test_times_are_milliseconds(w):
+    before = time.time()
+    made = w.schemas.create(name="shop", catalog_name="main").created_at / 1000
+    assert before - 0.01 <= made <= time.time() + 0.01
+
+
+def test_false_is_false(running, w):
+    make_volume(w)
+    assert ask(running, "DELETE", "/api/2.1/unity-catalog/schemas/main.shop?force=false")[1]["error_code"] == "SCHEMA_NOT_EMPTY"
+    assert ask(running, "DELETE", "/api/2.1/unity-catalog/schemas/main.shop?force=true")[0] == 200
+
+
+def test_the_newest_update_is_told_first(w, running):
+    pipeline = w.pipelines.create(name="etl").pipeline_id
+    ids = []
+    for _ in range(3):
+        ids.append(w.pipelines.start_update(pipeline).update_id)
+        running.workspace.runs.wait("updates", ids[-1])
+    assert [each.update_id for each in w.pipelines.get(pipeline).latest_updates] == [each.update_id for each in w.pipelines.list_updates(pipeline).updates] == ids[::-1]
+
+
 def test_pipelines(w, work):
     made = w.pipelines.create(name="etl", catalog="main", schema="shop", serverless=True, libraries=[pipelines.PipelineLibrary(glob=pipelines.PathPattern(include="/Workspace/x/**"))])
     with pytest.raises(ResourceConflict, match="already used by another pipeline"): w.pipelines.create(name="etl")
@@ -210,7 +260,7 @@ def test_a_failed_update_has_an_error_event(w, work, running):
     running.workspace.runs.wait("updates", update)
     assert w.pipelines.get_update(made, update).update.state.value == "FAILED"
     events = list(w.pipelines.list_pipeline_events(made, filter=f"update_id = '{update}' AND level = 'ERROR'", max_results=1))
-    assert [(each.event_type, each.error.exceptions[0].message) for each in events] == [("update_progress", "no such table")]
+    assert [(each.event_type, each.error.exceptions[0].message, each.origin.pipeline_id) for each in events] == [("update_progress", "no such table", made)]
     with pytest.raises(InvalidParameterValue, match="filter"): list(w.pipelines.list_pipeline_events(made, filter="message LIKE 'x'"))
 
 
@@ -520,6 +570,22 @@ def test_a_stop_cancels_what_runs(storage, work):
         assert work.began.acquire(timeout=60)
     with open_workspace(storage, work) as running:
         assert client(running).jobs.get_run(started.run_id).state.result_state.value == "CANCELED"
+
+
+def test_a_stop_ends_everything(storage, work):
+    "A run, its update, and another update that waits."
+    work.may_end.clear()
+    with open_workspace(storage, work) as running:
+        w, state = client(running), running.workspace.state
+        w.jobs.run_now(daily(w))
+        assert work.began.acquire(timeout=60)
+        w.pipelines.start_update(w.pipelines.create(name="other").pipeline_id)
+        closing = threading.Thread(target=running.workspace.runs.close, daemon=True)
+        closing.start()
+        closing.join(timeout=20)
+        ended = not closing.is_alive()
+        work.may_end.set()
+    assert ended and [state.all("runs")[0]["result"]] + sorted(each["state"] for each in state.all("updates")) == ["CANCELED"] * 3
 
 
 SERVER = f"""

@@ -294,7 +294,7 @@ def _updates(
     "Updates of a pipeline, the newest first."
     pipeline = get_pipeline(call.workspace.state, call.text('pipeline'))['pipeline_id']
     found = [each for each in call.workspace.state.all('updates') if each['pipeline_id'] == pipeline]
-    return call.page('updates', sorted(found, key=lambda each: -each['creation_time']), default=25)
+    return call.page('updates', sorted(found, key=lambda each: -each['number']), default=25)
 
 # %% ../../nbs/local/server.ipynb #server-32
 def _delete_pipeline(

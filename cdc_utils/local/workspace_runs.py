@@ -212,7 +212,7 @@ def start_update(self:Runs,
         if active: raise CallError('RESOURCE_CONFLICT', f"An active update {active[0]} already exists for pipeline '{pipeline_id}'.")
         chosen = {name: _names(asked, name) for name in ('refresh_selection', 'full_refresh_selection')}
         if asked.get('validate_only'): raise CallError('NOT_IMPLEMENTED', 'validate_only is not known here; `cdc run --dry-run` checks a pipeline')
-        update = {'update_id': str(uuid.uuid4()), 'pipeline_id': pipeline_id, 'cause': cause, 'creation_time': now(), 'state': 'WAITING_FOR_RESOURCES',
+        update = {'update_id': str(uuid.uuid4()), 'pipeline_id': pipeline_id, 'cause': cause, 'creation_time': now(), 'number': new_number(), 'state': 'WAITING_FOR_RESOURCES',
             'full_refresh': bool(asked.get('full_refresh')), **chosen}
         self.queue.append(update['update_id'])
         self.state.keep('updates', update['update_id'], update)
@@ -255,7 +255,7 @@ def pipeline_view(
     pipeline:dict # Its note
 )->dict:          # As `GET pipelines/{id}` answers
     "A pipeline with its latest updates, the newest first."
-    updates = sorted((each for each in state.all('updates') if each['pipeline_id'] == pipeline['pipeline_id']), key=lambda each: -each['creation_time'])
+    updates = sorted((each for each in state.all('updates') if each['pipeline_id'] == pipeline['pipeline_id']), key=lambda each: -each['number'])
     active = next((each['state'] for each in updates if each['state'] not in ENDED), None)
     latest = [{'update_id': each['update_id'], 'state': each['state'], 'creation_time': datetime.fromtimestamp(each['creation_time'] / 1000, timezone.utc).isoformat(timespec='milliseconds')}
         for each in updates[:5]]
@@ -386,7 +386,8 @@ def _new_run(
     asked:dict  # As for `start_run`
 )->dict:        # The note of a run that begins
     "Decide what a run does: its parameters and its tasks."
-    settings, run_id, only = job['settings'], new_number(), _names(asked, 'only')
+    settings, only = job['settings'], _names(asked, 'only')
+    run_id = new_number(1 + len(settings.get('tasks') or ()))
     declared = {each['name']: each.get('default', '') for each in settings.get('parameters') or ()}
     values = declared | _texts(asked, 'job_parameters') | _texts(asked, 'notebook_params')
     references = {'job.id': str(job['job_id']), 'job.run_id': str(run_id), 'job.name': settings['name'], 'job.start_time.iso_date': datetime.now(timezone.utc).date().isoformat()}
