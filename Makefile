@@ -10,10 +10,10 @@ unexport PYTHONHOME PYTHONPATH SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYS
 have_python = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "Python 3.11 or newer is needed, and there is no $(PYTHON): install one (Debian 12: apt-get install python3 python3-venv)" >&2; exit 2; }
 
-.PHONY: help setup setup-spark demo test prove bench lab docs check export wheel clean
+.PHONY: help setup setup-spark demo test prove bench e2e ci-local lab docs check export wheel clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup:
 	@$(have_python); $(PYTHON) tools/setup.py
@@ -33,6 +33,9 @@ prove: setup-spark ## deeper proofs: more examples, 20 kills, every mutant caugh
 bench: setup-spark ## measure everything beside its rivals, into benchmarks/results.json; ARGS=--help says more
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
+e2e: setup-spark ## deploy to a workspace on this machine, run the job there, change a notebook, deploy again, destroy; ARGS=--help says more
+	@$(BIN)/python tools/e2e.py $(ARGS)
+
 lab: setup-spark ## open the notebooks in JupyterLab; saving a notebook cleans it
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(ARGS) nbs
 
@@ -42,11 +45,11 @@ docs: setup ## build the documentation site in build/html, offline
 check: setup-spark ## what CI runs: notebooks clean, exports and README fresh, then `make test`
 	@$(BIN)/python tools/check.py check
 
-export: setup ## write cdc_utils/, settings.ini and README.md from the notebooks and pyproject.toml
+export: setup ## write cdc_utils/, settings.ini, README.md and the wheel's name from the notebooks and pyproject.toml
 	@$(BIN)/python tools/check.py export
 
-wheel: setup ## build the wheel in dist/
-	@$(BIN)/python tools/wheel.py dist
+wheel: ## build the wheel that is deployed, in dist/; its version ends in a hash of its content
+	@$(have_python); $(PYTHON) tools/wheel.py --have dist || { $(MAKE) --no-print-directory setup && $(BIN)/python tools/wheel.py dist; }
 
 clean: ## delete what was built; keeps .venv and .cache (delete those by hand for a fresh start)
 	@rm -rf build dist public nbs/_docs _docs _proc cdc_utils.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -4,10 +4,14 @@
 
 # %% auto #0
 __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'QuietOption', 'LinesOption', 'STORAGE', 'CATALOG',
-           'SCHEMA', 'INTERRUPTED', 'app', 'TablesOption', 'DryRunOption', 'Format', 'Lines', 'read_conf', 'read_names',
-           'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program', 'examples', 'open_storage',
-           'show', 'Level', 'events', 'feed', 'progress_style', 'finish', 'update_configuration', 'run', 'graph_lines',
-           'print_graph', 'demo', 'print_findings', 'prove', 'replay', 'repair', 'until_signal', 'workspace', 'main']
+           'SCHEMA', 'INTERRUPTED', 'app', 'TablesOption', 'DryRunOption', 'bundles', 'BundleOption', 'TargetOption',
+           'VariableOption', 'remote', 'wheels', 'ProfileOption', 'EveryOption', 'FolderArgument', 'Format', 'Lines',
+           'read_conf', 'read_names', 'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program',
+           'examples', 'open_storage', 'show', 'Level', 'events', 'feed', 'progress_style', 'finish',
+           'update_configuration', 'run', 'graph_lines', 'print_graph', 'demo', 'print_findings', 'prove', 'replay',
+           'repair', 'find_bundles', 'bundle_with', 'read_pairs', 'bundle_check', 'bundle_run', 'interruptible',
+           'remote_update', 'as_stored', 'remote_job', 'wheels_put', 'wheels_list', 'wheels_prune', 'until_signal',
+           'workspace', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
@@ -352,13 +356,16 @@ def run(
     dry_run:Annotated[bool, typer.Option('--dry-run', help='Check and print the graph; write nothing.')]=False,
     master:Annotated[str|None, typer.Option('--master', help='Spark master; local[*] by default.')]=None,
     root_path:Annotated[Path|None, typer.Option('--root-path', metavar='DIR', help='Folder that joins sys.path; the parent of the sources by default.')]=None,
+    wheels:Annotated[list[Path], typer.Option('--wheel', metavar='FILE', help='A wheel that the sources import from, before anything that is installed here; can be repeated.')]=[],
+    name:Annotated[str, typer.Option('--name', help='Name of the pipeline in the event log.')]='pipeline',
+    update_id:Annotated[str|None, typer.Option('--update-id', hidden=True)]=None,
     layout:LinesOption=Lines.table, quiet:QuietOption=False, debug:DebugOption=False):
     "Run one update of the pipeline that these Lakeflow source files declare, unmodified, with Spark and Delta Lake on this machine."
     configuration = update_configuration(conf, catalog, schema)
     from cdc_utils.local.report import Progress, make_console
     from cdc_utils.local.update import UpdateRequest, run_update
     request = UpdateRequest(sources=tuple(paths), storage=storage, catalog=catalog, schema=schema, configuration=configuration,
-        full_refresh=read_names(full_refresh), full_refresh_all=full_refresh_all, refresh=read_names(refresh), dry_run=dry_run, master=master, root_path=root_path)
+        full_refresh=read_names(full_refresh), full_refresh_all=full_refresh_all, refresh=read_names(refresh), dry_run=dry_run, master=master, root_path=root_path, wheels=tuple(wheels), pipeline_name=name, update_id=update_id)
     console, style = make_console(), progress_style(layout, quiet)
     with Progress(console, style) as progress: result = run_update(request, progress)
     if dry_run and style != 'quiet' and result.graph is not None: print_graph(result.graph, result.reads, console, layout)
@@ -539,6 +546,237 @@ def _print_repaired(
     console.print(plain_table('', ('Table', 'Status', '>Keys', '>Rows before', '>Rows after', '>Stored rows out', '>in'), [(done.table, status, *map(number, counts.values()))]))
     if done.changes.values: console.print(rows_table(done.changes, console.width, 'Rows that go (-) and come (+)'))
     elif not done.changed: typer.echo('The rows of these keys are as their source says: nothing was written.')
+
+# %% ../nbs/13_cli.ipynb #cli-bundle-01
+def find_bundles(
+    start:Path # A folder
+)->list[Path]: # Folders with a `databricks.yml`: the folder itself, else those below it and below `bundles/`
+    "The bundles of a folder; `UsageError` where there is none."
+    if (start/'databricks.yml').is_file(): return [start]
+    found = sorted(path.parent for pattern in ('*/databricks.yml', 'bundles/*/databricks.yml') for path in start.glob(pattern))
+    if found: return found
+    raise UsageError(f'no bundle in {start}: there is no databricks.yml', hint='--bundle DIR names its folder')
+
+# %% ../nbs/13_cli.ipynb #cli-bundle-02
+def bundle_with(
+    key:str,            # Key of a job or a pipeline
+    folder:Path|None,   # What `--bundle` said
+    start:Path          # Where to look otherwise
+)->Path:                # The bundle that declares it
+    "Choose the bundle; `UsageError` where several could be meant."
+    from cdc_utils.local.bundles import read_files
+    folders = [folder] if folder else find_bundles(start)
+    if len(folders) == 1: return folders[0]
+    having = [each for each in folders if any(key in (resources or {}) for resources in (read_files(each).values.get('resources') or {}).values())]
+    if len(having) == 1: return having[0]
+    raise UsageError(f'{len(having)} bundles here have {key!r}: {", ".join(map(str, having or folders))}', hint='--bundle DIR names one')
+
+# %% ../nbs/13_cli.ipynb #cli-bundle-04
+bundles = typer.Typer(no_args_is_help=True, help='Check a bundle, and run its jobs and pipelines on this machine.')
+app.add_typer(bundles, name='bundle')
+BundleOption = Annotated[Path|None, typer.Option('--bundle', metavar='DIR', help='Folder of databricks.yml.')]
+TargetOption = Annotated[str|None, typer.Option('--target', '-t', help='Target; the default one by default.')]
+VariableOption = Annotated[list[str], typer.Option('--var', metavar='NAME=VALUE', help='Value of a variable; can be repeated.')]
+
+# %% ../nbs/13_cli.ipynb #cli-bundle-05
+def read_pairs(
+    option:str,      # Its name
+    pairs:list[str]  # `name=value`, as typed
+)->dict[str,str]:    # Name -> value
+    "Split options that give values to names; `UsageError` for one without a name or a `=`."
+    found = {}
+    for pair in pairs:
+        name, sign, value = pair.partition('=')
+        if not sign or not name.strip(): raise UsageError(f'{option} {pair!r} is not name=value')
+        found[name.strip()] = value
+    return found
+
+# %% ../nbs/13_cli.ipynb #cli-bundle-06
+@bundles.command('check', epilog=examples('cdc bundle check  # every bundle here, every target', 'cdc bundle check bundles/app --target prod', 'cdc bundle check --format json'))
+@guarded
+def bundle_check(
+    folders:Annotated[list[Path], typer.Argument(metavar='DIR…', help='Folders of bundles; those found here by default.')]=[],
+    target:TargetOption=None, variables:VariableOption=[], layout:LinesOption=Lines.table, debug:DebugOption=False):
+    "Find what Databricks would refuse, and what nobody can want, in every target, without a workspace. Exit status 1 where there is any."
+    from cdc_utils.local.bundle_check import bundle_problems
+    from cdc_utils.local.tables import json_text
+    given, problems, checked = read_pairs('--var', variables), [], folders or find_bundles(Path())
+    for each in checked: problems += bundle_problems(each, [target] if target else [], given)
+    for problem in problems: typer.echo(json_text(vars(problem)) if layout is Lines.json else str(problem))
+    if problems: raise typer.Exit(1)
+    if layout is Lines.table: typer.echo(f'no problem in {", ".join(map(str, checked))}')
+
+# %% ../nbs/13_cli.ipynb #cli-bundle-08
+@bundles.command('run', epilog=examples('cdc bundle run dlt_wheel_job  # every task of the job, in order', 'cdc bundle run dlt_wheel_job --target dev --param rows=500 --var default_schema=tryout',
+    'cdc bundle run dlt_wheel_pipeline --full-refresh-all'))
+@guarded
+def bundle_run(
+    key:Annotated[str, typer.Argument(metavar='KEY', help='Key of a job or a pipeline in the bundle.')],
+    folder:BundleOption=None, target:TargetOption=None, variables:VariableOption=[],
+    parameters:Annotated[list[str], typer.Option('--param', metavar='NAME=VALUE', help='Parameter of the job; can be repeated.')]=[],
+    full_refresh:Annotated[list[str], typer.Option('--full-refresh', metavar='T,…', help='Of a pipeline: empty these tables and process all their input again.')]=[],
+    full_refresh_all:Annotated[bool, typer.Option('--full-refresh-all', help='Of a pipeline: the same for all tables.')]=False,
+    refresh:Annotated[list[str], typer.Option('--refresh', metavar='T,…', help='Of a pipeline: update only these tables.')]=[],
+    layout:LinesOption=Lines.table, quiet:QuietOption=False, storage:StorageOption=STORAGE, debug:DebugOption=False):
+    "Run a job or a pipeline of a bundle on this machine, as its YAML says: variables, target, parameters, order, retries, timeouts, the wheel that it builds."
+    from cdc_utils.local.bundle_runs import RunRequest, find_resource
+    from cdc_utils.local.bundles import load_bundle
+    from cdc_utils.local.programs import UpdateOptions
+    from cdc_utils.local.storage import Storage
+    bundle = load_bundle(bundle_with(key, folder, Path()), target, read_pairs('--var', variables))
+    options, given = UpdateOptions(None, full_refresh_all, read_names(refresh), read_names(full_refresh)), read_pairs('--param', parameters)
+    kind = find_resource(bundle, key)
+    if kind == 'pipelines' and given: raise UsageError(f'{key} is a pipeline and takes no --param', hint='its configuration is in the bundle')
+    if kind == 'jobs' and options != UpdateOptions(): raise UsageError(f'{key} is a job; --refresh and --full-refresh are for pipelines')
+    request = RunRequest(bundle, key, Storage(storage).create(), given, options)
+    (_run_job if kind == 'jobs' else _run_pipeline)(request, progress_style(layout, quiet))
+
+# %% ../nbs/13_cli.ipynb #cli-bundle-09
+def _run_job(
+    request,   # `RunRequest`
+    style:str  # Style of `JobProgress`
+)->None:
+    "Run a job, and print how its tasks ended."
+    from dataclasses import replace
+    from cdc_utils.local.bundle_runs import run_bundle_job
+    from cdc_utils.local.job_report import JobProgress, tasks_table
+    from cdc_utils.local.report import make_console, result_table
+    console = make_console()
+    with interruptible() as stop, JobProgress(console, style, len(request.bundle.resources('jobs')[request.key].get('tasks') or ())) as progress:
+        done = run_bundle_job(replace(request, on_line=progress.line, on_event=progress.event, on_change=progress.change), stop)
+    if style == 'auto':
+        for result in done.updates.values(): console.print(result_table(result.flows))
+        console.print(tasks_table(done.tasks))
+        typer.echo(f'Job {request.key} is {done.result}.')
+    if done.result == 'CANCELED':
+        typer.echo(INTERRUPTED, err=True)
+        raise typer.Exit(130)
+    if done.result in ('SUCCESS', 'SUCCESS_WITH_FAILURES'): return
+    for run in done.tasks:
+        if run.message: typer.echo(f'error: {run.task_key}: {run.message}', err=True)
+    raise typer.Exit(1)
+
+# %% ../nbs/13_cli.ipynb #cli-bundle-10
+def _run_pipeline(
+    request,   # `RunRequest`
+    style:str  # Style of `Progress`
+)->None:
+    "Run one update of a pipeline, and print what it did."
+    from dataclasses import replace
+    from cdc_utils.local.bundle_runs import UpdateFailed, build_artifacts, run_pipeline
+    from cdc_utils.local.job_report import JobProgress
+    from cdc_utils.local.report import make_console
+    console = make_console()
+    with interruptible() as stop, JobProgress(console, style) as progress:
+        build_artifacts(request.bundle, lambda line: progress.line('', line))
+        try: result = run_pipeline(replace(request, on_line=progress.line, on_event=progress.event), request.key, request.options, stop)
+        except UpdateFailed as failed:
+            if not failed.result.flows and not stop.is_set(): raise
+            result = replace(failed.result, state='CANCELED' if stop.is_set() else 'FAILED', error=failed.result.error or str(failed))
+    finish(result, console, style)
+
+# %% ../nbs/13_cli.ipynb #cli-bundle-11
+@contextmanager
+def interruptible():
+    "An event that Ctrl-C or a polite end of this process sets; a second Ctrl-C interrupts the command itself."
+    stop, kinds = threading.Event(), (signal.SIGINT, signal.SIGTERM)
+    def interrupt(number, frame):
+        if stop.is_set() and number == signal.SIGINT: raise KeyboardInterrupt
+        stop.set()
+    before = {kind: signal.signal(kind, interrupt) for kind in kinds} if threading.current_thread() is threading.main_thread() else {}
+    try: yield stop
+    finally:
+        for kind, handler in before.items(): signal.signal(kind, handler)
+
+# %% ../nbs/13_cli.ipynb #cli-remote-01
+remote = typer.Typer(no_args_is_help=True, help='Run and watch what is deployed in a workspace. Credentials come from DATABRICKS_HOST and DATABRICKS_TOKEN, or a profile.')
+wheels = typer.Typer(no_args_is_help=True, help='The wheels in a volume.')
+app.add_typer(remote, name='remote')
+remote.add_typer(wheels, name='wheels')
+ProfileOption = Annotated[str|None, typer.Option('--profile', help="Profile in the SDK's configuration file.")]
+EveryOption = Annotated[float, typer.Option('--every', min=0.1, help='Seconds between two looks.')]
+
+# %% ../nbs/13_cli.ipynb #cli-remote-02
+@remote.command('update', epilog=examples('cdc remote update dlt_wheel_pipeline  # starts an update and follows it', 'cdc remote update dlt_wheel_pipeline --full-refresh customers,customers_history',
+    'cdc remote update dlt_wheel_pipeline --format json  # its events, one a line'))
+@guarded
+def remote_update(
+    pipeline:Annotated[str, typer.Argument(metavar='PIPELINE', help='Name or id.')],
+    full_refresh:Annotated[list[str], typer.Option('--full-refresh', metavar='T,…', help='Empty these tables and process all their input again.')]=[],
+    full_refresh_all:Annotated[bool, typer.Option('--full-refresh-all', help='The same for all tables.')]=False,
+    refresh:Annotated[list[str], typer.Option('--refresh', metavar='T,…', help='Update only these tables.')]=[],
+    every:EveryOption=5.0, profile:ProfileOption=None, layout:LinesOption=Lines.table, quiet:QuietOption=False, debug:DebugOption=False):
+    "Start an update of a deployed pipeline, follow it, and print what it did. Exit status 1 where it fails."
+    from cdc_utils import workspace
+    from cdc_utils.local.report import Progress, make_console
+    client, console, style = workspace.connect(profile=profile), make_console(), progress_style(layout, quiet)
+    found = workspace.pipeline_id(client, pipeline)
+    update = workspace.start_update(client, found, full_refresh_all, read_names(refresh), read_names(full_refresh))
+    with Progress(console, style) as progress: result = workspace.follow_update(client, found, update, lambda event: progress(as_stored(event)), every)
+    finish(result, console, style)
+
+# %% ../nbs/13_cli.ipynb #cli-remote-03
+def as_stored(
+    event:dict # A parsed event
+)->dict:       # Its objects as JSON text, as the event log's table has them
+    "An event as `Progress` takes it."
+    from cdc_utils.local.tables import json_text
+    return {**event, **{key: json_text(event[key]) if event.get(key) else None for key in ('origin', 'details', 'error')}}
+
+# %% ../nbs/13_cli.ipynb #cli-remote-05
+@remote.command('job', epilog=examples('cdc remote job dlt_wheel_job', 'cdc remote job dlt_wheel_job --param rows=500'))
+@guarded
+def remote_job(
+    job:Annotated[str, typer.Argument(metavar='JOB', help='Name or id.')],
+    parameters:Annotated[list[str], typer.Option('--param', metavar='NAME=VALUE', help='Parameter of the job; can be repeated.')]=[],
+    every:EveryOption=5.0, profile:ProfileOption=None, layout:LinesOption=Lines.table, quiet:QuietOption=False, debug:DebugOption=False):
+    "Run a deployed job, wait for it, and print how its tasks ended. Exit status 1 where it fails."
+    from cdc_utils import workspace
+    from cdc_utils.local.job_report import JobProgress, tasks_table
+    from cdc_utils.local.report import make_console
+    client, console, style = workspace.connect(profile=profile), make_console(), progress_style(layout, quiet)
+    given, found = read_pairs('--param', parameters), workspace.job_id(client, job)
+    tasks = len(client.jobs.get(found).settings.tasks or ())
+    with JobProgress(console, style, tasks) as progress: result, runs = workspace.run_job(client, found, given, progress.change, every)
+    if style == 'auto':
+        console.print(tasks_table(runs))
+        typer.echo(f'Job {job} is {result}.')
+    if result in ('SUCCESS', 'SUCCESS_WITH_FAILURES'): return
+    for run in runs:
+        if run.message: typer.echo(f'error: {run.task_key}: {run.message}', err=True)
+    raise typer.Exit(1)
+
+# %% ../nbs/13_cli.ipynb #cli-remote-06
+FolderArgument = Annotated[str, typer.Argument(metavar='FOLDER', help='Folder in a volume, e.g. /Volumes/dev/shop/wheels.')]
+
+@wheels.command('put', epilog=examples('cdc remote wheels put dist/cdc_utils-0.1.0+4c36-py3-none-any.whl /Volumes/dev/customers/dlt_wheel_volume'))
+@guarded
+def wheels_put(
+    wheel:Annotated[Path, typer.Argument(metavar='WHEEL', help='The file.')], folder:FolderArgument, profile:ProfileOption=None, debug:DebugOption=False):
+    "Put a wheel into a volume, and read it back."
+    from cdc_utils import workspace
+    typer.echo(workspace.put_wheel(workspace.connect(profile=profile), wheel, folder))
+
+@wheels.command('list', epilog=examples('cdc remote wheels list /Volumes/dev/customers/dlt_wheel_volume'))
+@guarded
+def wheels_list(folder:FolderArgument, profile:ProfileOption=None, debug:DebugOption=False):
+    "List the wheels of a folder, the newest first."
+    from cdc_utils import workspace
+    from cdc_utils.local.report import make_console, number, plain_table
+    found = workspace.wheels_in(workspace.connect(profile=profile), folder)
+    make_console().print(plain_table('', ('Wheel', '>Bytes'), [(each.name, number(each.file_size)) for each in found]))
+
+# %% ../nbs/13_cli.ipynb #cli-remote-07
+@wheels.command('prune', epilog=examples('cdc remote wheels prune /Volumes/dev/customers/dlt_wheel_volume --keep 5 --dry-run', 'cdc remote wheels prune /Volumes/dev/customers/dlt_wheel_volume --keep 5'))
+@guarded
+def wheels_prune(
+    folder:FolderArgument, keep:Annotated[int, typer.Option('--keep', min=1, help='How many of the newest stay.')]=5,
+    dry_run:DryRunOption=False, profile:ProfileOption=None, debug:DebugOption=False):
+    "Delete old wheels; those that a pipeline or a job names stay."
+    from cdc_utils import workspace
+    gone = workspace.prune_wheels(workspace.connect(profile=profile), folder, keep, dry_run)
+    for path in gone: typer.echo(f'{"would delete" if dry_run else "deleted"} {path}')
+    if not gone: typer.echo('nothing to delete')
 
 # %% ../nbs/13_cli.ipynb #cli-workspace-01
 @contextmanager

@@ -198,11 +198,12 @@ def flow(**changes):
 
 def test_run_passes_its_options_on(update, tmp_path):
     done = typed("run", "a.py", "b/", "--storage", str(tmp_path), "--catalog", "dev", "--schema", "s", "--conf", "x=1", "--conf", "cdc.schema=t",
-                 "--full-refresh", "a,b", "--full-refresh", "c", "--refresh", "d", "--master", "local[1]", "--root-path", "b", "--dry-run")
+                 "--full-refresh", "a,b", "--full-refresh", "c", "--refresh", "d", "--master", "local[1]", "--root-path", "b", "--dry-run",
+                 "--wheel", "a-1.whl", "--wheel", "b-1.whl", "--name", "orders", "--update-id", "u1")
     assert done.exit_code == 0, done.stderr
     assert vars(update.request) == {"sources": ("a.py", "b/"), "storage": tmp_path, "catalog": "dev", "schema": "s",
         "configuration": {"cdc.catalog": "dev", "cdc.schema": "t", "x": "1"}, "full_refresh": ("a", "b", "c"), "full_refresh_all": False,
-        "refresh": ("d",), "dry_run": True, "master": "local[1]", "root_path": Path("b")}
+        "refresh": ("d",), "dry_run": True, "master": "local[1]", "root_path": Path("b"), "wheels": (Path("a-1.whl"), Path("b-1.whl")), "pipeline_name": "orders", "update_id": "u1"}
     typed("run", "a.py", "--full-refresh-all")
     assert update.request.full_refresh_all and update.request.storage == Path(".cdc") and update.request.root_path is None
 

@@ -1,37 +1,44 @@
-"The demo passes its options to the notebooks and the pipeline, and shows what came out only where all went well."
-import sys
-import types
+"The demo is the bundle's job, with its options as parameters and variables; what came out is shown only where all went well."
 from io import StringIO
 from types import SimpleNamespace
 
 import pytest
 
 from cdc_utils.local import demo
+from cdc_utils.local.bundle_runs import JobRun
+from cdc_utils.local.errors import PipelineError
 from cdc_utils.local.report import make_console
+from cdc_utils.results import FlowResult, TaskRun, UpdateResult
 
 
 @pytest.mark.parametrize("before, state", [({}, "COMPLETED"), ({"a table": 3}, "COMPLETED"), ({}, "FAILED")])
-def test_steps_then_the_pipeline_then_what_came_out(tmp_path, monkeypatch, before, state):
-    steps, requests, shown = [], [], []
-    module = types.ModuleType("cdc_utils.local.update")
-    module.UpdateRequest = lambda **options: SimpleNamespace(**options)
-    def update(request, progress):
-        requests.append(vars(request))
-        return SimpleNamespace(state=state, flows=())
-    module.run_update = update
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+def test_the_job_then_what_came_out(tmp_path, monkeypatch, before, state):
+    loaded, requests, shown = [], [], []
+    bundle = SimpleNamespace(resources=lambda kind: {"dlt_wheel_job": {"tasks": [{}, {}, {}]}})
+    result = UpdateResult("u1", state, (FlowResult("customers", "c.s.customers", state, 7),))
+    def load(*given):
+        loaded.append(given)
+        return bundle
+    def run(request):
+        requests.append(request)
+        tasks = (TaskRun("run_dlt_pipeline", "TERMINATED", "SUCCESS" if state == "COMPLETED" else "FAILED", 1, 1.0, 2.0, "" if state == "COMPLETED" else "no column idd"),)
+        for task in tasks: request.on_change(task)
+        return JobRun("dlt_wheel_job", tasks[0].result, tasks, {"run_dlt_pipeline": result}, 1.0)
     monkeypatch.setattr(demo, "find_project", lambda start: tmp_path / "clone")
     monkeypatch.setattr(demo, "row_counts", lambda storage: before)
-    monkeypatch.setattr(demo, "run_step", lambda project, step, storage, parameters, console: steps.append((step, parameters)))
+    monkeypatch.setattr(demo, "load_bundle", load)
+    monkeypatch.setattr(demo, "run_bundle_job", run)
     monkeypatch.setattr(demo, "print_results", lambda *given: shown.append(given[1:5]))
     file = StringIO()
-    result = demo.run_demo(tmp_path, tmp_path / "storage", 7, 3, "c", "s", make_console(file))
-    parameters = {"catalog": "c", "schema": "s", "mock": "true", "rows": 7, "seed": 3}
-    assert steps == [("data_creation", parameters), ("exploration", parameters)]
-    assert requests == [{"sources": (str(tmp_path / "clone/transformations"),), "storage": (tmp_path / "storage").resolve(), "catalog": "c", "schema": "s",
-        "configuration": {"cdc.catalog": "c", "cdc.schema": "s"}, "root_path": tmp_path / "clone"}]
-    told = " ".join(file.getvalue().split())
-    if state == "FAILED": assert shown == [] and "What came out" not in told
+    def shows(): return demo.run_demo(tmp_path, tmp_path / "storage", 7, 3, "c", "s", make_console(file))
+    if state == "FAILED":
+        with pytest.raises(PipelineError, match="no column idd"): shows()
+        assert shown == [] and "What came out" not in file.getvalue()
+        assert "FAILED" in file.getvalue(), "the tasks are told"
     else:
-        assert shown == [(before, result, "c", "s")] and "7 changes, from feed to gold" in told
+        assert shows() is result and shown == [(before, result, "c", "s")]
+        told = " ".join(file.getvalue().split())
+        assert "7 changes, from feed to gold" in told
         assert ("one more day" in told, "the next day: only its changes are processed" in told) == (bool(before), not before)
+    assert loaded == [(tmp_path / "clone/bundles/app", "dev", {"default_catalog": "c", "default_schema": "s"})]
+    assert (requests[0].key, requests[0].parameters, requests[0].storage.root) == ("dlt_wheel_job", {"mock": "true", "rows": "7", "seed": "3"}, tmp_path / "storage")

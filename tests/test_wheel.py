@@ -1,4 +1,5 @@
-"The wheel holds every sub-package, and imports in an environment that has nothing else"
+"The deployed wheel holds what a pipeline or a job imports, says so in its version, and imports in an environment that has nothing else; the whole one holds all"
+import ast
 import importlib.util
 import os
 import subprocess
@@ -10,25 +11,37 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WITHOUT_SPARK = ["spec", "customers", "settings", "feed", "pipeline"]
-WITH_SPARK = ["scd1", "scd2", "bronze", "quality", "silver", "gold"]
+DEPLOYED = ["__init__", "bronze", "checks", "customers", "feed", "gold", "job", "pipeline", "quality", "scd1", "scd2", "settings", "silver", "snapshots", "spec"]
+WITHOUT_SPARK = ["spec", "customers", "settings", "feed", "pipeline", "job"]
+WITH_SPARK = ["scd1", "scd2", "bronze", "quality", "silver", "gold", "checks"]
+BROUGHT = {"pyspark", "faker"}  # by Databricks, and by the job's environment
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_", "PYTHON"))}
 
 
-def build(folder):
-    spec = importlib.util.spec_from_file_location("wheel_tool", ROOT / "tools/wheel.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.build(folder)
+def wheel_tool(monkeypatch=None):
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        spec = importlib.util.spec_from_file_location("wheel_tool", ROOT / "tools/wheel.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    finally: sys.path.remove(str(ROOT / "tools"))
+
+
+TOOL = wheel_tool()
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory): return build(tmp_path_factory.mktemp("dist"))
+def wheel(tmp_path_factory): return TOOL.build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory): return TOOL.build(tmp_path_factory.mktemp("whole"), TOOL.lay_out_whole)
 
 
 @pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory):
-    "Python of an environment that holds the wheel and nothing else"
+    "Python of an environment that holds the deployed wheel and nothing else"
     folder = tmp_path_factory.mktemp("empty") / "venv"
     venv.create(folder, with_pip=True)
     python = folder / "bin/python"
@@ -41,28 +54,62 @@ def run(python, code, folder):
     return subprocess.run([python, "-c", code], cwd=folder, env=CLEAN, capture_output=True, text=True)
 
 
-def test_holds_every_module(wheel):
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")}
-    assert names == {str(path.relative_to(ROOT)) for path in ROOT.glob("cdc_utils/**/*.py")}
-    folders = {str(Path(name).parent) for name in names}
-    assert {"cdc_utils", "cdc_utils/local"} <= folders
-    assert all(f"{folder}/__init__.py" in names for folder in folders), "a sub-package without __init__.py is left out: run `make export`"
+def modules(wheel): return sorted(name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py"))
 
 
-def test_holds_nothing_else(wheel):
-    others = [name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith(".py") and ".dist-info/" not in name]
-    assert others == []
+def test_holds_what_is_deployed_and_nothing_else(wheel):
+    assert modules(wheel) == [f"cdc_utils/{name}.py" for name in DEPLOYED]
+    assert [name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith(".py") and ".dist-info/" not in name] == []
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_a_deployed_module_imports_what_is_deployed(name):
+    "Outside of a function; inside one, `checks` starts a session where there is none, which on Databricks there always is"
+    allowed = BROUGHT | set(sys.stdlib_module_names)
+    for node in ast.walk(ast.parse((ROOT / f"cdc_utils/{name}.py").read_text())):
+        if isinstance(node, ast.Import): assert {alias.name.split(".")[0] for alias in node.names} <= allowed
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            assert node.module.split(".")[0] in allowed or (name, node.module) == ("checks", "cdc_utils.local.session"), f"{name} imports {node.module}"
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert {node.module or alias.name for alias in node.names} <= set(DEPLOYED), f"{name}, line {node.lineno}"
+
+
+def test_the_runner_changes_no_deployed_wheel(tmp_path, monkeypatch):
+    "A change of what is deployed gives another name; one of the runner, of its tests, of a README does not"
+    package = tmp_path / "cdc_utils"
+    for path in (ROOT / "cdc_utils").rglob("*.py"):
+        copy = package / path.relative_to(ROOT / "cdc_utils")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text())
+    monkeypatch.setattr(TOOL, "PACKAGE", package)
+    before = TOOL.deployed_name()
+    for name in ("local/update.py", "cli.py", "results.py", "workspace.py", "_modidx.py"): (package / name).write_text("changed = True\n")
+    assert TOOL.deployed_name() == before
+    (package / "gold.py").write_text((package / "gold.py").read_text() + "# changed\n")
+    assert TOOL.deployed_name() != before
+
+
+def test_the_version_names_the_content(wheel):
+    assert wheel.name == TOOL.deployed_name()
+    version = wheel.name.split("-")[1]
+    assert zipfile.ZipFile(wheel).read("cdc_utils/__init__.py").decode() == f'__version__ = "{version}"\n'
+
+
+def test_the_bundle_names_it():
+    assert f"default: {TOOL.deployed_name()}\n" in (ROOT / "bundles/app/wheel.yml").read_text(), "run `make export`"
 
 
 def test_same_sources_same_bytes(wheel, tmp_path):
-    assert build(tmp_path).read_bytes() == wheel.read_bytes()
+    assert TOOL.build(tmp_path).read_bytes() == wheel.read_bytes()
 
 
-def test_the_declared_command_is_in_the_wheel(wheel):
-    archive = zipfile.ZipFile(wheel)
+def test_the_whole_wheel_holds_every_module_and_the_command(whole):
+    assert modules(whole) == sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("cdc_utils/**/*.py"))
+    folders = {str(Path(name).parent) for name in modules(whole)}
+    assert all(f"{folder}/__init__.py" in modules(whole) for folder in folders), "a sub-package without __init__.py is left out: run `make export`"
+    archive = zipfile.ZipFile(whole)
     entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
     assert "cdc = cdc_utils.cli:main" in archive.read(entry).decode()
-    assert "cdc_utils/cli.py" in archive.namelist()
 
 
 @pytest.mark.parametrize("module", ["", *(f".{name}" for name in WITHOUT_SPARK)])

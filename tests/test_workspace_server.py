@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from urllib.parse import urlparse
 
 import pytest
@@ -24,11 +24,13 @@ from databricks.sdk.errors import AlreadyExists, BadRequest, DatabricksError, In
 from databricks.sdk.errors import Unauthenticated
 from databricks.sdk.service import catalog, compute, iam, jobs, pipelines, workspace
 
+from cdc_utils.local import workspace_runs
 from cdc_utils.local.errors import PipelineError, UsageError
+from cdc_utils.local.programs import UpdateOptions
 from cdc_utils.local.server import CATALOG, JOBS, OTHERS, PIPELINES, VOLUME_FILES, WORKSPACE, served
 from cdc_utils.local.storage import Storage, TableName, read_json
 from cdc_utils.local.workspace_files import Places
-from cdc_utils.local.workspace_runs import Execution, local_execution
+from cdc_utils.local.workspace_runs import Execution
 
 ROOT = Path(__file__).parents[1]
 USER, TOKEN = "ann@example.org", "a-token-for-tests-only"
@@ -525,19 +527,16 @@ def test_two_servers_do_not_share_a_storage(running, storage, work):
 # What carries out the work
 
 def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
-    "What the local execution asks of the modules that know tasks and processes."
-    asked = []
-    def told(name, answer=None): return lambda *args: asked.append((name, *args)) or answer
-    jobs_module, programs = ModuleType("job_runs"), ModuleType("programs")
-    jobs_module.run_job = told("run_job", "ran")
-    for name in ("task_program", "update_program", "run_program"): setattr(programs, name, told(name, name))
-    monkeypatch.setitem(sys.modules, "cdc_utils.local.job_runs", jobs_module)
-    monkeypatch.setitem(sys.modules, "cdc_utils.local.programs", programs)
-    places, update = Places(storage), {"update_id": "u", "full_refresh": True, "refresh_selection": ["a"], "full_refresh_selection": ["b"]}
-    execution = local_execution(places)
-    assert (execution.run_job(1, 2, 3, 4), execution.task("task", {}, "stop", "tell"), execution.update("spec", update, "stop", "tell")) == ("ran", "run_program", "run_program")
-    assert asked == [("run_job", 1, 2, 3, 4), ("task_program", "task", {}, places), ("run_program", "task_program", "stop", None, "tell"),
-        ("update_program", "spec", "u", True, ["a"], ["b"], places), ("run_program", "update_program", "stop", None, "tell")]
+    "What the local execution asks of the module that knows processes."
+    monkeypatch.setattr(workspace_runs, "run_program", lambda program, stop, on_line, on_error_line=None: (program, stop, on_line, on_error_line))
+    monkeypatch.setattr(workspace_runs, "update_program", lambda pipeline, options, places: (pipeline, options, places))
+    monkeypatch.setattr(workspace_runs, "task_program", lambda plan: (plan.task, plan.wheels, plan.places))
+    places = Places(storage)
+    execution = workspace_runs.local_execution(places)
+    update = {"update_id": "u", "full_refresh": True, "refresh_selection": ["a"], "full_refresh_selection": ["b"]}
+    assert execution.update("spec", update, "stop", "tell") == (("spec", UpdateOptions("u", True, ("a",), ("b",)), places), "stop", None, "tell")
+    task = {"task_key": "look", "environment_key": "default"}
+    assert execution.task(task, {"default": {"dependencies": []}}, "stop", "tell") == ((task, [], places), "stop", "tell", "tell")
 
 
 def test_a_run_that_takes_too_long_is_stopped(w, work):

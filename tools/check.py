@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv/bin"
-WORKERS = "2"
+WORKERS, REPORTS = "2", "build/reports"  # JUnit's XML, for CI
 ENV = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
 CLOSING = (" passed", " failed", " error", " skipped", "no tests ran")
 
@@ -21,11 +21,11 @@ def command(name, *args):
     return [str(BIN / name), *map(str, args)]
 
 
-EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py")]
+EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py"), command("python", "tools/wheel.py", "--name")]
 TEST = {
     "notebooks run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS),
-    "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", "nbs"),
-    "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", "tests"),
+    "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/notebooks.xml", "nbs"),
+    "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/tests.xml", "tests"),
 }
 DOCS = [command("python", "docs/stage.py", "build/docs-src"),
     command("sphinx-build", "-W", "--keep-going", "-q", "-c", "docs", "-d", "build/doctrees", "build/docs-src", "build/html")]
@@ -86,7 +86,7 @@ def test(report):
 def check(report):
     report.step("notebooks are clean (nbdev-clean)", lambda: unchanged(["nbs/**/*.ipynb"], [command("nbdev-clean")],
         "was not clean; it is now: look at it with git diff and commit it"))
-    report.step("what is generated is fresh (make export)", lambda: unchanged(["cdc_utils/**/*", "README.md", "settings.ini"], EXPORT,
+    report.step("what is generated is fresh (make export)", lambda: unchanged(["cdc_utils/**/*", "README.md", "settings.ini", "bundles/app/wheel.yml"], EXPORT,
         "was not what the notebooks and pyproject.toml say; it is now: look at it with git diff and commit it"))
     test(report)
 

@@ -394,10 +394,10 @@ def check_layout(
 )->None:
     "Refuse to partition or cluster by a column that is not there, or to partition by all."
     known = {name.lower() for name in columns}
-    for field in ('partition_cols', 'cluster_by'):
-        for name in getattr(dataset, field):
+    for option in ('partition_cols', 'cluster_by'):
+        for name in getattr(dataset, option):
             if name.split('.')[0].strip('`').lower() not in known:
-                raise PipelineError(f'{dataset.name}: `{field}` names {name}, which its query does not have', dataset.location, f'it has {", ".join(columns)}')
+                raise PipelineError(f'{dataset.name}: `{option}` names {name}, which its query does not have', dataset.location, f'it has {", ".join(columns)}')
     if dataset.partition_cols and known <= {name.lower() for name in dataset.partition_cols}:
         raise PipelineError(f'{dataset.name}: `partition_cols` names every column', dataset.location, 'leave one that is stored')
 

@@ -379,7 +379,7 @@ def play(
         trial.updates += 1
         trial.tell(f'update {trial.updates}: {len(batch)} events, batch {number} of {len(batches)}')
         result = run_update(request)
-        if result.state != 'COMPLETED': raise PipelineError(f'the pipeline failed on a generated feed: {result.error}', hint=f'--feed DIR takes files of your own')
+        if result.state != 'COMPLETED': raise PipelineError(f'the pipeline failed on a generated feed: {result.error}', hint='--feed DIR takes files of your own')
     return storage
 
 # %% ../../nbs/local/prove.ipynb #prove-43

@@ -24,6 +24,8 @@ from typing import Any
 # %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-04
 from .errors import PipelineError
 from .event_log import EventLog, read_events
+from .job_runs import run_job
+from .programs import TaskPlan, UpdateOptions, run_program, task_dependencies, task_program, unpacked_wheels, update_program
 from .storage import Storage
 from .workspace_files import CallError, Places
 from .workspace_state import ENDED, LOST, State, get_job, get_pipeline, new_number, now
@@ -43,16 +45,14 @@ def local_execution(
     places:Places # Where the files of the workspace lie
 )->Execution:     # Work done by child processes of this machine
     "Run tasks and updates as the job and the pipeline say."
-    def run_job(tasks, run_task, on_change, stop):
-        from cdc_utils.local.job_runs import run_job
-        return run_job(tasks, run_task, on_change, stop)
     def task(task, environments, stop, on_line):
-        from cdc_utils.local.programs import run_program, task_program
-        return run_program(task_program(task, environments, places), stop, None, on_line)
+        named = [{'environment_key': key, 'spec': spec} for key, spec in environments.items()]
+        wheels = unpacked_wheels(task_dependencies(task, named), places)
+        plan = TaskPlan(task, wheels, {}, {}, places, places.storage.root/'notebooks'/'workspace') # parameters are in the task already
+        return run_program(task_program(plan), stop, on_line, on_line)
     def update(pipeline, update, stop, on_line):
-        from cdc_utils.local.programs import run_program, update_program
-        chosen = (update['full_refresh'], update['refresh_selection'], update['full_refresh_selection'])
-        return run_program(update_program(pipeline, update['update_id'], *chosen, places), stop, None, on_line)
+        options = UpdateOptions(update['update_id'], update['full_refresh'], tuple(update['refresh_selection'] or ()), tuple(update['full_refresh_selection'] or ()))
+        return run_program(update_program(pipeline, options, places), stop, None, on_line)
     return Execution(run_job, task, update)
 
 # %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-10
@@ -498,7 +498,7 @@ def _pipeline_task(
     "Update a pipeline, and wait for the end; `PipelineError` if it did not complete."
     update = runs.start_update(asked['pipeline_id'], asked, 'JOB_TASK')
     ended = runs.wait('updates', update['update_id'], stop)
-    if ended.get('state') == 'COMPLETED' or stop.is_set(): return update['update_id']
+    if ended.get('state') == 'COMPLETED': return update['update_id']
     raise PipelineError(f'update {update["update_id"]} of pipeline {asked["pipeline_id"]} is {ended.get("state", "deleted")}: {ended.get("message", "")}')
 
 # %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-54
