@@ -10,8 +10,7 @@ __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'Qui
            'examples', 'open_storage', 'show', 'Level', 'events', 'feed', 'progress_style', 'finish',
            'update_configuration', 'run', 'graph_lines', 'print_graph', 'demo', 'print_findings', 'prove', 'replay',
            'repair', 'find_bundles', 'bundle_with', 'read_pairs', 'bundle_check', 'bundle_run', 'interruptible',
-           'remote_update', 'as_stored', 'remote_job', 'wheels_put', 'wheels_list', 'wheels_prune', 'until_signal',
-           'workspace', 'main']
+           'remote_update', 'as_stored', 'remote_job', 'wheels_put', 'wheels_list', 'wheels_prune', 'workspace', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
@@ -778,16 +777,6 @@ def wheels_prune(
     for path in gone: typer.echo(f'{"would delete" if dry_run else "deleted"} {path}')
     if not gone: typer.echo('nothing to delete')
 
-# %% ../nbs/13_cli.ipynb #cli-workspace-01
-@contextmanager
-def until_signal():
-    "Give a function that waits for Ctrl-C or SIGTERM; signals are as before when the block ends."
-    ended = threading.Event()
-    before = {each: signal.signal(each, lambda *_: ended.set()) for each in (signal.SIGINT, signal.SIGTERM)}
-    try: yield ended.wait
-    finally:
-        for each, handler in before.items(): signal.signal(each, handler)
-
 # %% ../nbs/13_cli.ipynb #cli-workspace-03
 @app.command(epilog=examples('cdc workspace', 'cdc workspace --port 0 --storage /tmp/ws --user ann@example.org', 'CDC_WORKSPACE_TOKEN=… cdc workspace  # your own token, at least 16 characters'))
 @guarded
@@ -804,13 +793,13 @@ def workspace(
     place, name = Storage(storage).create(), user_name(user)
     logging.basicConfig(format='%(asctime)s %(levelname)s %(message)s', level=logging.WARNING)
     logging.getLogger('cdc_utils.workspace').setLevel(logging.WARNING if quiet else logging.INFO)
-    with served(place, name, partial(start_token, place, token), port, refuse_job_environments=refuse_job_environments) as running, until_signal() as wait:
+    with served(place, name, partial(start_token, place, token), port, refuse_job_environments=refuse_job_environments) as running, interruptible() as stop:
         typer.echo(f'The workspace of {place.root} answers {name} at {running.host}; Ctrl-C ends it. For the databricks command and the SDK:')
         typer.echo(f'  export DATABRICKS_HOST={running.host}')
         typer.echo(f'  export DATABRICKS_TOKEN={running.token_shown}')
         typer.echo('  export DATABRICKS_BUNDLE_ENGINE=direct DATABRICKS_CONFIG_FILE=/dev/null')
         sys.stdout.flush()
-        wait()
+        stop.wait()
         typer.echo('The workspace ends; what it holds stays in the storage folder.')
 
 # %% ../nbs/13_cli.ipynb #13-cli-70
