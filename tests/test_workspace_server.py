@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -664,31 +665,47 @@ def test_the_command_takes_a_token_and_refuses_what_is_taken(storage, tmp_path):
 # The databricks command
 
 DATABRICKS = shutil.which("databricks")
+HOST_OF_LINKS = re.compile(r"http://127\.0\.0\.1:\d+/")
 needs_databricks = pytest.mark.skipif(DATABRICKS is None, reason="the `databricks` command is not on the PATH; it is in no package registry")
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    "A copy of the clone with its wheel: a deployment writes beside the bundles"
+    folder = tmp_path_factory.mktemp("project") / "clone"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".venv", ".cache", "build", "dist", "__pycache__", ".hypothesis", ".cdc", ".databricks"))
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "tools/wheel.py", "dist"], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def databricks(running, home, folder, *argv):
+    "What the command prints; its own settings and cache lie in a folder of the test"
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("DATABRICKS_", "BUNDLE_"))}
+    env |= {"DATABRICKS_HOST": running.host, "DATABRICKS_TOKEN": TOKEN, "DATABRICKS_BUNDLE_ENGINE": "direct", "DATABRICKS_CONFIG_FILE": os.devnull, "HOME": str(home)}
+    done = subprocess.run([DATABRICKS, *argv], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"{argv}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 @needs_databricks
-@pytest.mark.parametrize("target", ["dev", "test", "prod"])
-def test_the_bundles_are_deployed_and_destroyed(running, tmp_path, target):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DATABRICKS_")}
-    env = clean | {"DATABRICKS_HOST": running.host, "DATABRICKS_TOKEN": TOKEN, "DATABRICKS_BUNDLE_ENGINE": "direct", "DATABRICKS_CONFIG_FILE": os.devnull, "HOME": str(tmp_path), "DATABRICKS_CLI_DISABLE_TELEMETRY": "1"}
-    def cli(bundle, *argv):
-        done = subprocess.run([DATABRICKS, *argv], cwd=ROOT / "bundles" / bundle, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-    chosen = ("-t", target)
+@pytest.mark.parametrize("target", ["dev", "staging", "prod"])
+def test_the_bundles_are_deployed_and_destroyed(running, w, project, tmp_path, target):
+    def cli(bundle, *argv): return databricks(running, tmp_path, project / "bundles" / bundle, "bundle", *argv, "-t", target)
+    def schemas(): return [each for named in w.catalogs.list() for each in w.schemas.list(named.name)]
     for bundle in ("foundation", "app"):
-        cli(bundle, "bundle", "validate", "--strict", *chosen)
-        cli(bundle, "bundle", "deploy", *chosen)
-        assert "0 to add, 0 to change, 0 to delete" in cli(bundle, "bundle", "plan", *chosen)
-        cli(bundle, "bundle", "summary", *chosen)
-    w = client(running)
-    (schema,) = w.schemas.list(target)
-    assert len(list(w.volumes.list(target, schema.name))) == 2 and len(list(w.jobs.list())) == len(list(w.pipelines.list_pipelines())) == 1
-    for bundle in ("app", "foundation"): cli(bundle, "bundle", "destroy", "--auto-approve", *chosen)
-    assert not [*w.schemas.list(target), *w.jobs.list(), *w.pipelines.list_pipelines()]
-    shutil.rmtree(ROOT / "bundles/app/.databricks", ignore_errors=True)
-    shutil.rmtree(ROOT / "bundles/foundation/.databricks", ignore_errors=True)
+        cli(bundle, "validate", "--strict")
+        assert " 0 to add" not in cli(bundle, "plan")
+        cli(bundle, "deploy")
+        assert "0 to add, 0 to change, 0 to delete" in cli(bundle, "plan")
+        assert HOST_OF_LINKS.search(cli(bundle, "summary")) or bundle == "foundation"
+    (schema,) = schemas()
+    assert len(list(w.volumes.list(schema.catalog_name, schema.name))) == 2 and len(list(w.jobs.list())) == len(list(w.pipelines.list_pipelines())) == 1
+    (job,) = w.jobs.list(expand_tasks=True)
+    for task in job.settings.tasks:
+        if task.notebook_task: assert w.workspace.get_status(task.notebook_task.notebook_path).object_type.value == "NOTEBOOK"
+    for bundle in ("app", "foundation"): cli(bundle, "destroy", "--auto-approve")
+    assert not [*schemas(), *w.jobs.list(), *w.pipelines.list_pipelines()]
 
 
 @needs_databricks
@@ -697,8 +714,7 @@ def test_the_command_copies_files(running, w, tmp_path):
     (tmp_path / "day/deep").mkdir(parents=True)
     (tmp_path / "day/1.json").write_text("one")
     (tmp_path / "day/deep/2.json").write_text("two")
-    env = {**os.environ, "DATABRICKS_HOST": running.host, "DATABRICKS_TOKEN": TOKEN, "DATABRICKS_CONFIG_FILE": os.devnull, "HOME": str(tmp_path)}
-    def cli(*argv): return subprocess.run([DATABRICKS, "fs", *argv], env=env, capture_output=True, text=True, check=True).stdout
+    def cli(*argv): return databricks(running, tmp_path, tmp_path, "fs", *argv)
     cli("cp", "-r", str(tmp_path / "day"), f"{place}/day")
     assert sorted(cli("ls", f"{place}/day").split()) == ["1.json", "deep"] and cli("cat", f"{place}/day/deep/2.json") == "two"
     cli("cp", "-r", f"{place}/day", str(tmp_path / "back"))
