@@ -4,11 +4,13 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,9 +25,12 @@ from databricks.sdk.errors import AlreadyExists, BadRequest, DatabricksError, In
 from databricks.sdk.errors import Unauthenticated
 from databricks.sdk.service import catalog, compute, iam, jobs, pipelines, workspace
 
+from cdc_utils.local import workspace_runs
 from cdc_utils.local.errors import PipelineError, UsageError
-from cdc_utils.local.server import served
-from cdc_utils.local.storage import Storage, read_json
+from cdc_utils.local.programs import UpdateOptions
+from cdc_utils.local.server import CATALOG, JOBS, OTHERS, PIPELINES, VOLUME_FILES, WORKSPACE, served
+from cdc_utils.local.storage import Storage, TableName, read_json
+from cdc_utils.local.workspace_files import Places
 from cdc_utils.local.workspace_runs import Execution
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +91,9 @@ def open_workspace(storage, work, **options): return served(storage, USER, lambd
 
 @pytest.fixture
 def running(storage, work):
-    with open_workspace(storage, work) as running: yield running
+    with open_workspace(storage, work) as running:
+        yield running
+        work.may_end.set()
 
 
 def client(running, token=TOKEN, **options):
@@ -186,6 +193,53 @@ def test_schemas_volumes_and_grants(w, storage):
         with pytest.raises(NotFound, match="does not exist"): call(name)
 
 
+def test_a_link_is_not_listed(w, storage):
+    place = make_volume(w)
+    (storage.root / "Volumes/main/shop/raw/out").symlink_to(storage.root.parent)
+    w.files.upload(f"{place}/1.json", io.BytesIO(b"x"))
+    assert [each.name for each in w.files.list_directory_contents(place)] == ["1.json"]
+
+
+def test_a_dropped_volume_comes_back_empty(w, storage):
+    w.files.upload(f"{make_volume(w)}/day/1.json", io.BytesIO(b"x"))
+    w.volumes.delete("main.shop.raw")
+    w.volumes.create("main", "shop", "raw", catalog.VolumeType.MANAGED)
+    assert not list(w.files.list_directory_contents("/Volumes/main/shop/raw"))
+    assert [path.read_bytes() for path in (storage.root / "workspace/trash").rglob("1.json")] == [b"x"]
+
+
+def test_a_dropped_schema_takes_tables_and_checkpoints_along(w, storage):
+    make_volume(w)
+    name = TableName("main", "shop", "orders")
+    (storage.table_path(name) / "_delta_log").mkdir(parents=True)
+    (storage.table_path(name) / "_delta_log/00000000000000000000.json").touch()
+    storage.flow_path(name, "orders").mkdir(parents=True)
+    with pytest.raises(DatabricksError, match="main.shop.orders"): w.schemas.delete("main.shop")
+    w.schemas.delete("main.shop", force=True)
+    assert not storage.tables() and not storage.flow_path(name, "orders").exists()
+
+
+def test_times_are_milliseconds(w):
+    before = time.time()
+    made = w.schemas.create(name="shop", catalog_name="main").created_at / 1000
+    assert before - 0.01 <= made <= time.time() + 0.01
+
+
+def test_false_is_false(running, w):
+    make_volume(w)
+    assert ask(running, "DELETE", "/api/2.1/unity-catalog/schemas/main.shop?force=false")[1]["error_code"] == "SCHEMA_NOT_EMPTY"
+    assert ask(running, "DELETE", "/api/2.1/unity-catalog/schemas/main.shop?force=true")[0] == 200
+
+
+def test_the_newest_update_is_told_first(w, running):
+    pipeline = w.pipelines.create(name="etl").pipeline_id
+    ids = []
+    for _ in range(3):
+        ids.append(w.pipelines.start_update(pipeline).update_id)
+        running.workspace.runs.wait("updates", ids[-1])
+    assert [each.update_id for each in w.pipelines.get(pipeline).latest_updates] == [each.update_id for each in w.pipelines.list_updates(pipeline).updates] == ids[::-1]
+
+
 def test_pipelines(w, work):
     made = w.pipelines.create(name="etl", catalog="main", schema="shop", serverless=True, libraries=[pipelines.PipelineLibrary(glob=pipelines.PathPattern(include="/Workspace/x/**"))])
     with pytest.raises(ResourceConflict, match="already used by another pipeline"): w.pipelines.create(name="etl")
@@ -209,7 +263,7 @@ def test_a_failed_update_has_an_error_event(w, work, running):
     running.workspace.runs.wait("updates", update)
     assert w.pipelines.get_update(made, update).update.state.value == "FAILED"
     events = list(w.pipelines.list_pipeline_events(made, filter=f"update_id = '{update}' AND level = 'ERROR'", max_results=1))
-    assert [(each.event_type, each.error.exceptions[0].message) for each in events] == [("update_progress", "no such table")]
+    assert [(each.event_type, each.error.exceptions[0].message, each.origin.pipeline_id) for each in events] == [("update_progress", "no such table", made)]
     with pytest.raises(InvalidParameterValue, match="filter"): list(w.pipelines.list_pipeline_events(made, filter="message LIKE 'x'"))
 
 
@@ -376,7 +430,7 @@ def test_an_unknown_call_is_named(running, caplog):
         assert (status, answer["error_code"]) == (404, "ENDPOINT_NOT_FOUND") and f"'{method} {path}'" in answer["message"] and f"{method} {path}" in caplog.text
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"\xff", b"[" * 100_000, b'{"name": {}}', b'{"catalog_name": [], "name": null}'])
+@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"\xff", b"[" * 100_000, b'{"name": NaN}', b'{"name": 1e999}', b'{"name": "\\ud800"}', b'{"name": {}}', b'{"catalog_name": [], "name": null}'])
 def test_a_body_that_is_none_is_the_clients_mistake(running, body):
     assert ask(running, "POST", "/api/2.1/unity-catalog/schemas", body)[1]["error_code"] in ("MALFORMED_REQUEST", "INVALID_PARAMETER_VALUE")
 
@@ -403,6 +457,42 @@ def test_an_upload_that_breaks_off_leaves_nothing(running, w, storage):
     connection.close()
     w.files.upload(f"{place}/whole", io.BytesIO(b"x"))
     assert files_in(storage.root / "Volumes") == ["main/shop/raw/whole"]
+
+
+CALLS = [name for table in (WORKSPACE, VOLUME_FILES, CATALOG, PIPELINES, JOBS, OTHERS) for name in table]
+ODD = [7, "x", [], [7], {}, {"x": []}, True, None, "\ud800", 10**30, -1, "../x"]
+NAMES = ["path", "format", "language", "overwrite", "content", "recursive", "catalog_name", "schema_name", "name", "volume_type", "comment", "changes", "access_control_list", "filter", "order_by", "max_results", "page_token",
+    "limit", "tasks", "environments", "new_settings", "fields_to_remove", "job_id", "run_id", "job_parameters", "notebook_params", "only", "pipeline_params", "idempotency_token", "full_refresh", "refresh_selection", "protoLogs",
+    "timeout_seconds", "max_concurrent_runs", "parameters", "queue", "principal", "timestamp"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_value_is_a_fault_of_the_server(running, w, call, caplog):
+    "Whatever is sent where, it is an answer or the client's mistake."
+    make_volume(w)
+    job, pipeline = w.jobs.create(name="daily").job_id, w.pipelines.create(name="etl").pipeline_id
+    method, path = call.split(" ", 1)
+    known = {"{path:path}": "/Volumes/main/shop/raw/x", "{minor:int}": "2", "{pipeline}": pipeline, "{kind}": "schema", "{name}": "main.shop", "{full}": "main.shop", "{update}": "x", "{number}": str(job)}
+    for part, value in known.items(): path = path.replace(part, value)
+    for odd in ODD:
+        for body in (dict.fromkeys(NAMES, odd), dict.fromkeys(NAMES, odd) | {"job_id": job, "path": HOME + "/x", "name": "main", "catalog_name": "main", "schema_name": "shop"}):
+            status, answer = ask(running, method, path, body)
+            assert status < 500 or answer["error_code"] == "NOT_IMPLEMENTED", (body, answer, caplog.text)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_no_job_that_was_taken_is_a_fault_when_it_runs(running, w, odd, caplog):
+    task = {"task_key": "look", "notebook_task": {"notebook_path": "/x"}}
+    for more in ({"queue": odd}, {"environments": [{"environment_key": odd}]}, {"environments": odd}, {"parameters": odd}, {"parameters": [{"name": odd, "default": odd}]}, {"tasks": [task | {"notebook_task": odd}]},
+            {"tasks": [task | {"notebook_task": {"base_parameters": odd}}]}, {"tasks": [task | {"depends_on": odd}]}, {"timeout_seconds": odd}, {"name": odd}, {"tasks": [task | {"pipeline_task": {"pipeline_id": odd}}]}):
+        status, answer = ask(running, "POST", "/api/2.2/jobs/create", {"tasks": [task], "max_concurrent_runs": 2} | more)
+        assert status in (200, 400), (more, answer)
+        if status == 200:
+            status, answer = ask(running, "POST", "/api/2.2/jobs/run-now", {"job_id": answer["job_id"]})
+            assert status in (200, 400), (more, answer)
+            if status == 200: running.workspace.runs.wait("runs", answer["run_id"])
+            assert ask(running, "GET", "/api/2.2/jobs/runs/list?expand_tasks=true")[0] == ask(running, "GET", "/api/2.2/jobs/list")[0] == 200
+        assert "ended by a fault" not in caplog.text, (more, caplog.text)
 
 
 # Several at once
@@ -435,6 +525,27 @@ def test_two_servers_do_not_share_a_storage(running, storage, work):
     assert client(running).current_user.me().user_name == USER
 
 
+# What carries out the work
+
+def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
+    "What the local execution asks of the module that knows processes."
+    monkeypatch.setattr(workspace_runs, "run_program", lambda program, stop, on_line, on_error_line=None: (program, stop, on_line, on_error_line))
+    monkeypatch.setattr(workspace_runs, "update_program", lambda pipeline, options, places: (pipeline, options, places))
+    monkeypatch.setattr(workspace_runs, "task_program", lambda plan: (plan.task, plan.wheels, plan.places))
+    places = Places(storage)
+    execution = workspace_runs.local_execution(places)
+    update = {"update_id": "u", "full_refresh": True, "refresh_selection": ["a"], "full_refresh_selection": ["b"]}
+    assert execution.update("spec", update, "stop", "tell") == (("spec", UpdateOptions("u", True, ("a",), ("b",)), places), "stop", None, "tell")
+    task = {"task_key": "look", "environment_key": "default"}
+    assert execution.task(task, {"default": {"dependencies": []}}, "stop", "tell") == ((task, [], places), "stop", "tell", "tell")
+
+
+def test_a_run_that_takes_too_long_is_stopped(w, work):
+    work.may_end.clear()
+    started = w.jobs.run_now(daily(w, timeout_seconds=1))
+    assert started.result(timeout=SOON).state.result_state.value == "TIMEDOUT"
+
+
 # Restarts
 
 def test_a_restart_keeps_everything(storage, work):
@@ -459,6 +570,22 @@ def test_a_stop_cancels_what_runs(storage, work):
         assert work.began.acquire(timeout=60)
     with open_workspace(storage, work) as running:
         assert client(running).jobs.get_run(started.run_id).state.result_state.value == "CANCELED"
+
+
+def test_a_stop_ends_everything(storage, work):
+    "A run, its update, and another update that waits."
+    work.may_end.clear()
+    with open_workspace(storage, work) as running:
+        w, state = client(running), running.workspace.state
+        w.jobs.run_now(daily(w))
+        assert work.began.acquire(timeout=60)
+        w.pipelines.start_update(w.pipelines.create(name="other").pipeline_id)
+        closing = threading.Thread(target=running.workspace.runs.close, daemon=True)
+        closing.start()
+        closing.join(timeout=20)
+        ended = not closing.is_alive()
+        work.may_end.set()
+    assert ended and [state.all("runs")[0]["result"]] + sorted(each["state"] for each in state.all("updates")) == ["CANCELED"] * 3
 
 
 SERVER = f"""
@@ -538,31 +665,47 @@ def test_the_command_takes_a_token_and_refuses_what_is_taken(storage, tmp_path):
 # The databricks command
 
 DATABRICKS = shutil.which("databricks")
+HOST_OF_LINKS = re.compile(r"http://127\.0\.0\.1:\d+/")
 needs_databricks = pytest.mark.skipif(DATABRICKS is None, reason="the `databricks` command is not on the PATH; it is in no package registry")
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    "A copy of the clone with its wheel: a deployment writes beside the bundles"
+    folder = tmp_path_factory.mktemp("project") / "clone"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".venv", ".cache", "build", "dist", "__pycache__", ".hypothesis", ".cdc", ".databricks"))
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "tools/wheel.py", "dist"], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def databricks(running, home, folder, *argv):
+    "What the command prints; its own settings and cache lie in a folder of the test"
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("DATABRICKS_", "BUNDLE_"))}
+    env |= {"DATABRICKS_HOST": running.host, "DATABRICKS_TOKEN": TOKEN, "DATABRICKS_BUNDLE_ENGINE": "direct", "DATABRICKS_CONFIG_FILE": os.devnull, "HOME": str(home)}
+    done = subprocess.run([DATABRICKS, *argv], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"{argv}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 @needs_databricks
-@pytest.mark.parametrize("target", ["dev", "test", "prod"])
-def test_the_bundles_are_deployed_and_destroyed(running, tmp_path, target):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DATABRICKS_")}
-    env = clean | {"DATABRICKS_HOST": running.host, "DATABRICKS_TOKEN": TOKEN, "DATABRICKS_BUNDLE_ENGINE": "direct", "DATABRICKS_CONFIG_FILE": os.devnull, "HOME": str(tmp_path), "DATABRICKS_CLI_DISABLE_TELEMETRY": "1"}
-    def cli(bundle, *argv):
-        done = subprocess.run([DATABRICKS, *argv], cwd=ROOT / "bundles" / bundle, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-    chosen = ("-t", target)
+@pytest.mark.parametrize("target", ["dev", "staging", "prod"])
+def test_the_bundles_are_deployed_and_destroyed(running, w, project, tmp_path, target):
+    def cli(bundle, *argv): return databricks(running, tmp_path, project / "bundles" / bundle, "bundle", *argv, "-t", target)
+    def schemas(): return [each for named in w.catalogs.list() for each in w.schemas.list(named.name)]
     for bundle in ("foundation", "app"):
-        cli(bundle, "bundle", "validate", "--strict", *chosen)
-        cli(bundle, "bundle", "deploy", *chosen)
-        assert "0 to add, 0 to change, 0 to delete" in cli(bundle, "bundle", "plan", *chosen)
-        cli(bundle, "bundle", "summary", *chosen)
-    w = client(running)
-    (schema,) = w.schemas.list(target)
-    assert len(list(w.volumes.list(target, schema.name))) == 2 and len(list(w.jobs.list())) == len(list(w.pipelines.list_pipelines())) == 1
-    for bundle in ("app", "foundation"): cli(bundle, "bundle", "destroy", "--auto-approve", *chosen)
-    assert not [*w.schemas.list(target), *w.jobs.list(), *w.pipelines.list_pipelines()]
-    shutil.rmtree(ROOT / "bundles/app/.databricks", ignore_errors=True)
-    shutil.rmtree(ROOT / "bundles/foundation/.databricks", ignore_errors=True)
+        cli(bundle, "validate", "--strict")
+        assert " 0 to add" not in cli(bundle, "plan")
+        cli(bundle, "deploy")
+        assert "0 to add, 0 to change, 0 to delete" in cli(bundle, "plan")
+        assert HOST_OF_LINKS.search(cli(bundle, "summary")) or bundle == "foundation"
+    (schema,) = schemas()
+    assert len(list(w.volumes.list(schema.catalog_name, schema.name))) == 2 and len(list(w.jobs.list())) == len(list(w.pipelines.list_pipelines())) == 1
+    (job,) = w.jobs.list(expand_tasks=True)
+    for task in job.settings.tasks:
+        if task.notebook_task: assert w.workspace.get_status(task.notebook_task.notebook_path).object_type.value == "NOTEBOOK"
+    for bundle in ("app", "foundation"): cli(bundle, "destroy", "--auto-approve")
+    assert not [*schemas(), *w.jobs.list(), *w.pipelines.list_pipelines()]
 
 
 @needs_databricks
@@ -571,8 +714,7 @@ def test_the_command_copies_files(running, w, tmp_path):
     (tmp_path / "day/deep").mkdir(parents=True)
     (tmp_path / "day/1.json").write_text("one")
     (tmp_path / "day/deep/2.json").write_text("two")
-    env = {**os.environ, "DATABRICKS_HOST": running.host, "DATABRICKS_TOKEN": TOKEN, "DATABRICKS_CONFIG_FILE": os.devnull, "HOME": str(tmp_path)}
-    def cli(*argv): return subprocess.run([DATABRICKS, "fs", *argv], env=env, capture_output=True, text=True, check=True).stdout
+    def cli(*argv): return databricks(running, tmp_path, tmp_path, "fs", *argv)
     cli("cp", "-r", str(tmp_path / "day"), f"{place}/day")
     assert sorted(cli("ls", f"{place}/day").split()) == ["1.json", "deep"] and cli("cat", f"{place}/day/deep/2.json") == "two"
     cli("cp", "-r", f"{place}/day", str(tmp_path / "back"))

@@ -9,7 +9,6 @@ __all__ = ['log', 'WORKSPACE', 'VOLUME_FILES', 'UC', 'CATALOG', 'PIPELINES', 'JO
 
 # %% ../../nbs/local/server.ipynb #server-03
 import base64
-import binascii
 import getpass
 import hashlib
 import hmac
@@ -33,7 +32,7 @@ from .storage import Storage
 from .workspace_files import CallError, MARKS, SUFFIXES, Places, Upload, check_path, check_volume, delete_object, describe
 from .workspace_files import list_folder, list_volume, make_folder, object_id, save
 from .workspace_runs import Execution, Runs, list_events, local_execution, pipeline_view, run_output, run_view
-from .workspace_state import ENDED, State, change, create_schema, create_volume, delete_job, delete_pipeline, delete_schema, delete_volume
+from .workspace_state import ENDED, State, change, check_items, create_schema, create_volume, delete_job, delete_pipeline, delete_schema, delete_volume
 from .workspace_state import get_job, get_pipeline, get_schema, get_volume, keep_job, keep_pipeline, read_grants, read_permissions, settle
 from .workspace_state import update_grants, update_job, write_permissions
 
@@ -94,9 +93,12 @@ class Call:
         text = self.text(name, default)
         if not text.isdecimal() or not text.isascii(): raise CallError('INVALID_PARAMETER_VALUE', f'{name} is {text!r}; it must be a number')
         return int(text)
+    def items(self, name:str)->list[dict]:
+        "A list of objects; empty where it is missing, `CallError` for anything else."
+        return check_items(name, self.body.get(name) or [])
     def page(self, name:str, items:list, size:str='max_results', default:int=100)->dict:
         "The part of a list that was asked for, and how to ask for the next."
-        begin, many = int(self.text('page_token', '') or self.number('offset', 0)), min(max(self.number(size, default) or default, 1), 1000)
+        begin, many = self.number('page_token', 0) or self.number('offset', 0), min(max(self.number(size, default) or default, 1), 1000)
         more = {'next_page_token': str(begin + many)} if len(items) > begin + many else {}
         return {name: items[begin:begin + many]} | more
 
@@ -134,7 +136,7 @@ def _decode(
 )->bytes:
     "Read content that came in base 64."
     try: return base64.b64decode(call.text('content', ''), validate=True)
-    except binascii.Error as error: raise CallError('INVALID_PARAMETER_VALUE', f'content is not base 64: {error}') from None
+    except ValueError as error: raise CallError('INVALID_PARAMETER_VALUE', f'content is not base 64: {error}') from None
 
 def _delete(
     call:Call # `path`, `recursive`
@@ -237,7 +239,7 @@ def _permissions(
     state, kind, number = call.workspace.state, call.text('kind'), call.text('number')
     if kind == 'jobs': get_job(state, number)
     if kind == 'pipelines': get_pipeline(state, number)
-    return read_permissions(state, kind, number) if add is None else write_permissions(state, kind, number, call.body.get('access_control_list') or [], add)
+    return read_permissions(state, kind, number) if add is None else write_permissions(state, kind, number, call.items('access_control_list'), add)
 
 # %% ../../nbs/local/server.ipynb #server-27
 UC = '/api/2.1/unity-catalog'
@@ -256,7 +258,7 @@ CATALOG = {
     f'PATCH {UC}/volumes/{{full}}': lambda call: change(call.workspace.state, 'volumes', get_volume(call.workspace.state, call.text('full')), call.body),
     f'DELETE {UC}/volumes/{{name}}': lambda call: delete_volume(call.workspace.state, call.text('name')),
     f'GET {UC}/permissions/{{kind}}/{{name}}': lambda call: read_grants(call.workspace.state, _securable(call)),
-    f'PATCH {UC}/permissions/{{kind}}/{{name}}': lambda call: update_grants(call.workspace.state, _securable(call), call.body.get('changes') or []),
+    f'PATCH {UC}/permissions/{{kind}}/{{name}}': lambda call: update_grants(call.workspace.state, _securable(call), call.items('changes')),
     'GET /api/2.0/permissions/{kind}/{number}': lambda call: _permissions(call, None),
     'PUT /api/2.0/permissions/{kind}/{number}': lambda call: _permissions(call, False),
     'PATCH /api/2.0/permissions/{kind}/{number}': lambda call: _permissions(call, True),
@@ -292,7 +294,7 @@ def _updates(
     "Updates of a pipeline, the newest first."
     pipeline = get_pipeline(call.workspace.state, call.text('pipeline'))['pipeline_id']
     found = [each for each in call.workspace.state.all('updates') if each['pipeline_id'] == pipeline]
-    return call.page('updates', sorted(found, key=lambda each: -each['creation_time']), default=25)
+    return call.page('updates', sorted(found, key=lambda each: -each['number']), default=25)
 
 # %% ../../nbs/local/server.ipynb #server-32
 def _delete_pipeline(
@@ -385,10 +387,11 @@ def _delete_run(
 
 # %% ../../nbs/local/server.ipynb #server-38
 def _settings(
-    call:Call, # `new_settings`
+    call:Call,        # `new_settings`
+    default:dict=None # What a call that sends none means
 )->dict:
     "Settings that a call sends."
-    settings = call.body.get('new_settings')
+    settings = call.body.get('new_settings', default)
     if not isinstance(settings, dict): raise CallError('INVALID_PARAMETER_VALUE', f'new_settings is {settings!r}; it must be the settings of a job')
     return settings
 
@@ -404,7 +407,7 @@ JOBS_API = '/api/2.{minor:int}/jobs'
 JOBS = {
     f'POST {JOBS_API}/create': lambda call: {'job_id': keep_job(call.workspace.state, call.body, refuse_environments=call.workspace.refuse_job_environments)['job_id']},
     f'POST {JOBS_API}/reset': lambda call: keep_job(call.workspace.state, _settings(call), call.number('job_id'), call.workspace.refuse_job_environments) and {},
-    f'POST {JOBS_API}/update': lambda call: update_job(call.workspace.state, call.number('job_id'), call.body.get('new_settings') or {}, call.body.get('fields_to_remove') or (),
+    f'POST {JOBS_API}/update': lambda call: update_job(call.workspace.state, call.number('job_id'), _settings(call, {}), call.body.get('fields_to_remove') or (),
         call.workspace.refuse_job_environments) and {},
     f'GET {JOBS_API}/get': lambda call: get_job(call.workspace.state, call.number('job_id')),
     f'GET {JOBS_API}/list': _jobs,
@@ -430,10 +433,17 @@ def _me(
         'emails': [{'type': 'work', 'value': name, 'primary': True}], 'groups': groups}
     return JSONResponse(me, headers={'X-Databricks-Org-Id': str(workspace.number)})
 
+def _telemetry(
+    call:Call # `protoLogs`
+)->dict:
+    "Say that what the CLI tells of itself has arrived; nothing is kept."
+    logs = call.body.get('protoLogs')
+    return {'errors': [], 'numProtoSuccess': len(logs) if isinstance(logs, list) else 0}
+
 OTHERS = {
     'GET /api/2.0/preview/scim/v2/Me': _me,
     'GET /.well-known/databricks-config': lambda call: {'oidc_endpoint': f'{call.workspace.host}/oidc', 'workspace_id': str(call.workspace.number)},
-    'POST /telemetry-ext': lambda call: {'errors': [], 'numProtoSuccess': len(call.body.get('protoLogs') or ())},
+    'POST /telemetry-ext': _telemetry,
 }
 
 # %% ../../nbs/local/server.ipynb #server-43
@@ -453,7 +463,9 @@ def _json(
     content:bytes # A body
 )->dict:
     "Read a body; `CallError` for one that is no JSON object."
-    try: body = json.loads(content or b'{}')
+    try:
+        body = json.loads(content or b'{}')
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode() # half a character or an endless number could not be answered
     except (ValueError, RecursionError) as error: raise CallError('MALFORMED_REQUEST', f'the body is not JSON: {error}') from None
     if not isinstance(body, dict): raise CallError('MALFORMED_REQUEST', f'the body is a {type(body).__name__}; a call has a JSON object')
     return body

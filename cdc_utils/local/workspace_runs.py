@@ -132,13 +132,14 @@ class Runs:
     def start(self, key:str, work:Callable, *args)->None:
         "Do work in a thread of its own, with a stop signal."
         stop = threading.Event()
-        thread = threading.Thread(target=self._work, args=(work, *args, stop), name=f'workspace-{key}', daemon=True)
+        thread = threading.Thread(target=self._work, args=(key, work, *args, stop), name=f'workspace-{key}', daemon=True)
         with self.changed:
             self.stops[key], self.threads = stop, [each for each in self.threads if each.is_alive()] + [thread]
             thread.start()
-    def _work(self, work, *args):
+    def _work(self, key, work, *args):
         try: work(*args)
-        except Exception: log.exception('a run or update of the workspace ended by a fault of cdc_utils')
+        except Exception: log.exception('run or update %s ended by a fault of cdc_utils', key)
+        with self.changed: self.stops.pop(key, None)
 
 # %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-20
 def stop(self:Runs,
@@ -189,6 +190,16 @@ def _turn(
             runs.changed.notify_all()
 
 # %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-24
+def _names(
+    asked:dict, # What the API takes
+    name:str    # A part of it
+)->list[str]:
+    "Names of tables or tasks; `CallError` for anything else."
+    found = asked.get(name) or []
+    if isinstance(found, list) and all(isinstance(each, str) for each in found): return found
+    raise CallError('INVALID_PARAMETER_VALUE', f'{name} is {found!r}; it must be a list of names')
+
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-25
 def start_update(self:Runs,
     pipeline_id:str,      # The pipeline
     asked:dict,           # `full_refresh`, `refresh_selection`, `full_refresh_selection`
@@ -199,16 +210,17 @@ def start_update(self:Runs,
         pipeline = get_pipeline(self.state, pipeline_id)
         active = [each['update_id'] for each in self.state.all('updates') if each['pipeline_id'] == pipeline_id and each['state'] not in ENDED]
         if active: raise CallError('RESOURCE_CONFLICT', f"An active update {active[0]} already exists for pipeline '{pipeline_id}'.")
+        chosen = {name: _names(asked, name) for name in ('refresh_selection', 'full_refresh_selection')}
         if asked.get('validate_only'): raise CallError('NOT_IMPLEMENTED', 'validate_only is not known here; `cdc run --dry-run` checks a pipeline')
-        update = {'update_id': str(uuid.uuid4()), 'pipeline_id': pipeline_id, 'cause': cause, 'creation_time': now(), 'state': 'WAITING_FOR_RESOURCES',
-            'full_refresh': bool(asked.get('full_refresh')), 'refresh_selection': list(asked.get('refresh_selection') or ()), 'full_refresh_selection': list(asked.get('full_refresh_selection') or ())}
+        update = {'update_id': str(uuid.uuid4()), 'pipeline_id': pipeline_id, 'cause': cause, 'creation_time': now(), 'number': new_number(), 'state': 'WAITING_FOR_RESOURCES',
+            'full_refresh': bool(asked.get('full_refresh')), **chosen}
         self.queue.append(update['update_id'])
         self.state.keep('updates', update['update_id'], update)
         self.start(update['update_id'], self._update, pipeline, update)
     return update
 Runs.start_update = start_update
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-25
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-26
 def _update(self:Runs, pipeline:dict, update:dict, stop:threading.Event)->None:
     "Do one update when its turn has come."
     key, lines = update['update_id'], []
@@ -225,7 +237,7 @@ def _update(self:Runs, pipeline:dict, update:dict, stop:threading.Event)->None:
         ended('CANCELED' if stop.is_set() else 'COMPLETED')
 Runs._update = _update
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-27
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-28
 def _tell_failure(
     storage:Storage, # With the event log
     pipeline:dict,   # The pipeline
@@ -237,20 +249,20 @@ def _tell_failure(
     with EventLog(storage.event_log_path, pipeline['name'], update_id) as events:
         events.record('update_progress', f'Update {update_id[:8]} is FAILED.', 'ERROR', details={'update_progress': {'state': 'FAILED'}}, error=error)
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-28
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-29
 def pipeline_view(
     state:State,  # Where it is remembered
     pipeline:dict # Its note
 )->dict:          # As `GET pipelines/{id}` answers
     "A pipeline with its latest updates, the newest first."
-    updates = sorted((each for each in state.all('updates') if each['pipeline_id'] == pipeline['pipeline_id']), key=lambda each: -each['creation_time'])
+    updates = sorted((each for each in state.all('updates') if each['pipeline_id'] == pipeline['pipeline_id']), key=lambda each: -each['number'])
     active = next((each['state'] for each in updates if each['state'] not in ENDED), None)
     latest = [{'update_id': each['update_id'], 'state': each['state'], 'creation_time': datetime.fromtimestamp(each['creation_time'] / 1000, timezone.utc).isoformat(timespec='milliseconds')}
         for each in updates[:5]]
     shown = pipeline | {'state': {None: 'IDLE', 'WAITING_FOR_RESOURCES': 'STARTING', 'STOPPING': 'STOPPING'}.get(active, 'RUNNING'), 'effective_publishing_mode': 'DEFAULT_PUBLISHING_MODE'}
     return shown | ({'latest_updates': latest} if latest else {})
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-29
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-30
 def stop_pipeline(self:Runs,
     pipeline_id:str # The pipeline
 )->list[str]:       # Updates that will end
@@ -264,11 +276,20 @@ def stop_pipeline(self:Runs,
     return [update['update_id'] for update in active]
 Runs.stop_pipeline = stop_pipeline
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-34
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-35
 FILTER = re.compile(r"\s*(update_id|level|event_type|timestamp|id)\s*(=|>=|<=|>|<|in)\s*(?:'([^']*)'|\(((?:\s*'[^']*'\s*,?)+)\))\s*", re.I) # One condition
 COMPARE = {'=': lambda a, b: a == b, '>': lambda a, b: a > b, '<': lambda a, b: a < b, '>=': lambda a, b: a >= b, '<=': lambda a, b: a <= b, 'in': lambda a, b: a in b}
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-35
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-36
+def _moment(
+    text:str # A time in ISO form
+)->datetime:
+    "Read a time, in UTC where it names no zone; `CallError` for one that is none."
+    try: found = datetime.fromisoformat(text)
+    except (TypeError, ValueError): raise CallError('INVALID_PARAMETER_VALUE', f'{text!r} in a filter is no time; write e.g. 2026-01-31T12:00:00.000Z') from None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-37
 def read_filter(
     text:str # e.g. `update_id = '7' AND level in ('ERROR', 'WARN')`
 )->list[tuple]: # Field, comparison, value
@@ -280,11 +301,11 @@ def read_filter(
         field, sign, value, values = condition.groups()
         value = re.findall(r"'([^']*)'", values) if values else value
         if (sign.lower() == 'in') != isinstance(value, list): raise CallError('INVALID_PARAMETER_VALUE', f'filter {part!r} compares with {sign}')
-        if field.lower() == 'timestamp': value = datetime.fromisoformat(value)
+        if field.lower() == 'timestamp': value = _moment(value)
         found.append((field.lower(), COMPARE[sign.lower()], value))
     return found
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-36
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-38
 def event_view(
     event:dict,      # An event of the log
     pipeline_id:str  # The pipeline
@@ -295,7 +316,7 @@ def event_view(
     stamp = event['timestamp'].astimezone(timezone.utc).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
     return {name: event[name] for name in ('id', 'message', 'level', 'maturity_level', 'event_type')} | parsed | {'timestamp': stamp}
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-37
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-39
 def list_events(
     state:State,           # Where updates are remembered
     pipeline_id:str,       # The pipeline
@@ -314,11 +335,12 @@ def list_events(
     pairs = [(known(event, view), view) for event in events for view in [event_view(event, pipeline_id)]]
     found = [view for event, view in pairs if event['update_id'] in mine and all(holds(event[field], value) for field, holds, value in conditions)]
     found.sort(key=number, reverse=not rising)
+    if page_token and not page_token.isdecimal(): raise CallError('INVALID_PARAMETER_VALUE', f'page_token {page_token!r} is none that this workspace gave')
     if page_token: found = [view for view in found if (number(view) > int(page_token)) == rising and number(view) != int(page_token)]
     page = found[:min(max_results, 250)]
     return {'events': page} | ({'next_page_token': str(number(page[-1]))} if len(found) > len(page) else {})
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-41
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-43
 def start_run(self:Runs,
     job_id:int, # The job
     asked:dict  # `job_parameters`, `notebook_params`, `only`, `pipeline_params`, `idempotency_token`
@@ -339,7 +361,7 @@ def start_run(self:Runs,
     return run
 Runs.start_run = start_run
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-42
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-44
 def _active(
     state:State, # Where runs are remembered
     run:dict     # A run
@@ -347,21 +369,32 @@ def _active(
     "How many earlier runs of its job have not ended."
     return sum(each['job_id'] == run['job_id'] and each['run_id'] < run['run_id'] and each['state'] not in ENDED for each in state.all('runs'))
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-43
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-45
+def _texts(
+    asked:dict, # What the API takes
+    name:str    # A part of it
+)->dict[str,str]:
+    "Parameters by name; `CallError` for anything else."
+    found = asked.get(name) or {}
+    if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()): return found
+    raise CallError('INVALID_PARAMETER_VALUE', f'{name} is {found!r}; it must be names with texts')
+
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-46
 def _new_run(
     runs:Runs,  # With the notes
     job:dict,   # The job
     asked:dict  # As for `start_run`
 )->dict:        # The note of a run that begins
     "Decide what a run does: its parameters and its tasks."
-    settings, run_id, only = job['settings'], new_number(), asked.get('only')
+    settings, only = job['settings'], _names(asked, 'only')
+    run_id = new_number(1 + len(settings.get('tasks') or ()))
     declared = {each['name']: each.get('default', '') for each in settings.get('parameters') or ()}
-    values = declared | (asked.get('job_parameters') or {}) | (asked.get('notebook_params') or {})
+    values = declared | _texts(asked, 'job_parameters') | _texts(asked, 'notebook_params')
     references = {'job.id': str(job['job_id']), 'job.run_id': str(run_id), 'job.name': settings['name'], 'job.start_time.iso_date': datetime.now(timezone.utc).date().isoformat()}
     def definition(task):
         task = with_parameters(task, values, references)
         if only: task['depends_on'] = [each for each in task.get('depends_on') or () if each['task_key'] in only]
-        if 'pipeline_task' in task: task['pipeline_task'] = task['pipeline_task'] | (asked.get('pipeline_params') or {})
+        if 'pipeline_task' in task and asked.get('pipeline_params'): task['pipeline_task'] = task['pipeline_task'] | {'full_refresh': bool(asked['pipeline_params'].get('full_refresh'))}
         return task
     tasks = [definition(task) for task in settings.get('tasks') or () if not only or task['task_key'] in only]
     return {'run_id': run_id, 'job_id': job['job_id'], 'run_name': settings['name'], 'number_in_job': run_id, 'creator_user_name': runs.state.user, 'start_time': now(), 'state': 'PENDING',
@@ -369,22 +402,21 @@ def _new_run(
         'job_parameters': [{'name': name, 'default': declared.get(name, ''), 'value': value} for name, value in values.items()],
         'tasks': [{'task_key': task['task_key'], 'run_id': run_id + number, 'state': 'PENDING', 'definition': task} for number, task in enumerate(tasks, 1)]}
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-44
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-47
 def _run(self:Runs, run:dict, settings:dict, stop:threading.Event)->None:
     "Do one run when its turn has come."
     key, late = run['run_id'], threading.Event()
-    with self.changed:
-        while _active(self.state, run) >= run['max_concurrent_runs'] and not stop.is_set(): self.changed.wait()
-        self.change('runs', key, state='RUNNING', message='')
     def expire():
         late.set()
         self.stop(key)
-    timer = threading.Timer(settings['timeout_seconds'] or 10**6, expire)
+    with self.changed:
+        while _active(self.state, run) >= run['max_concurrent_runs'] and not stop.is_set(): self.changed.wait()
+        if stop.is_set(): return self.change('runs', key, end_time=now(), **outcome([], True))
+        self.change('runs', key, state='RUNNING', message='')
+    timer = threading.Timer(settings['timeout_seconds'], expire)
     timer.daemon = True
-    timer.start()
-    environments = {each['environment_key']: each.get('spec', {}) for each in settings.get('environments') or ()}
-    def attempt(task, number, stopped): return _attempt(self, run, environments, task, stopped)
-    try: self.execution.run_job([task['definition'] for task in run['tasks']], attempt, lambda task: _task_changed(self, key, task), stop)
+    if settings['timeout_seconds']: timer.start()
+    try: _run_tasks(self, run, settings, stop)
     except Exception as error:
         log.exception('run %s ended by a fault of cdc_utils', key)
         return self.change('runs', key, state='INTERNAL_ERROR', result='FAILED', message=f'{type(error).__name__}: {error}', end_time=now())
@@ -392,7 +424,18 @@ def _run(self:Runs, run:dict, settings:dict, stop:threading.Event)->None:
     self.change('runs', key, end_time=now(), **outcome(self.state.find('runs', key)['tasks'], stop.is_set(), late.is_set()))
 Runs._run = _run
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-45
+def _run_tasks(
+    runs:Runs,           # With the notes
+    run:dict,            # The run
+    settings:dict,       # Settings of its job
+    stop:threading.Event # Ends it
+)->None:
+    "Have the tasks of a run done, and write how far each is."
+    environments = {each['environment_key']: each.get('spec', {}) for each in settings.get('environments') or ()}
+    def attempt(task, number, stopped): return _attempt(runs, run, environments, task, stopped)
+    runs.execution.run_job([task['definition'] for task in run['tasks']], attempt, lambda task: _task_changed(runs, run['run_id'], task), stop)
+
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-48
 def outcome(
     tasks:list[dict],  # Notes of the tasks of a run
     stopped:bool=False,# Whether the run was stopped
@@ -409,7 +452,7 @@ def outcome(
         return {'state': 'INTERNAL_ERROR', 'result': 'FAILED', 'message': why}
     return {'state': 'TERMINATED', 'result': 'SUCCESS_WITH_FAILURES' if failed else 'SUCCESS', 'message': ''}
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-48
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-51
 SECONDS = 1000 # Milliseconds
 
 def _task_changed(
@@ -424,7 +467,7 @@ def _task_changed(
         tasks = runs.state.find('runs', run_id)['tasks']
         runs.change('runs', run_id, tasks=[each | said if each['task_key'] == task.task_key else each for each in tasks])
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-49
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-52
 LONGEST = 5_000_000 # Characters of output that are kept, the last ones
 
 def _attempt(
@@ -446,7 +489,7 @@ def _attempt(
     keep(result=output)
     return output
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-50
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-53
 def _pipeline_task(
     runs:Runs,           # With the queue
     asked:dict,          # `pipeline_id`, `full_refresh` and the like
@@ -455,10 +498,10 @@ def _pipeline_task(
     "Update a pipeline, and wait for the end; `PipelineError` if it did not complete."
     update = runs.start_update(asked['pipeline_id'], asked, 'JOB_TASK')
     ended = runs.wait('updates', update['update_id'], stop)
-    if ended.get('state') == 'COMPLETED' or stop.is_set(): return update['update_id']
+    if ended.get('state') == 'COMPLETED': return update['update_id']
     raise PipelineError(f'update {update["update_id"]} of pipeline {asked["pipeline_id"]} is {ended.get("state", "deleted")}: {ended.get("message", "")}')
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-51
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-54
 def run_output(
     state:State, # Where outputs are remembered
     run_id:int   # Id of a task's run, or of a run with one task
@@ -474,7 +517,7 @@ def run_output(
     if 'notebook_task' in task['definition']: return shown | {'notebook_output': {'result': kept.get('result') or '', 'truncated': False}}
     return shown | ({} if 'pipeline_task' in task['definition'] else {'logs': kept.get('logs') or kept.get('result') or '', 'logs_truncated': len(kept.get('logs', '')) >= LONGEST})
 
-# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-52
+# %% ../../nbs/local/workspace_runs.ipynb #workspace-runs-55
 def cancel_run(self:Runs,
     run_id:int # The run
 )->None:

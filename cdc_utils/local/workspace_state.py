@@ -6,11 +6,10 @@
 __all__ = ['KINDS', 'LISTED', 'ASIDE', 'ENDED', 'LOST', 'State', 'now', 'new_number', 'get', 'check_name', 'create_schema',
            'get_schema', 'get_volume', 'create_volume', 'change', 'delete_volume', 'delete_schema', 'update_grants',
            'read_grants', 'read_permissions', 'write_permissions', 'keep_pipeline', 'get_pipeline', 'delete_pipeline',
-           'check_job', 'keep_job', 'get_job', 'update_job', 'delete_job', 'settle']
+           'check_items', 'check_job', 'keep_job', 'get_job', 'update_job', 'delete_job', 'settle']
 
 # %% ../../nbs/local/workspace_state.ipynb #workspace-state-03
 import re
-import secrets
 import shutil
 import threading
 import time
@@ -58,9 +57,16 @@ def now()->int: # Milliseconds since 1970
     "The time, as the API writes it."
     return time.time_ns() // 1_000_000
 
-def new_number()->int: # Below 2**52, which JSON carries exactly
-    "A number for a job or a run; a later one is larger."
-    return (now() << 10) + secrets.randbelow(1 << 10)
+_newest, _numbering = [0], threading.Lock()
+
+def new_number(
+    many:int=1 # How many are wanted
+)->int:        # The first of them; below 2**52, which JSON carries exactly
+    "A number for a job or a run; a later one is larger, also within a millisecond and after a restart."
+    with _numbering:
+        first = max(now() << 10, _newest[0] + 1)
+        _newest[0] = first + many - 1
+    return first
 
 # %% ../../nbs/local/workspace_state.ipynb #workspace-state-12
 def get(self:State,
@@ -138,7 +144,7 @@ def change(
     kind:str,            # `schemas` or `volumes`
     known:dict,          # What is remembered
     asked:dict,          # What to change
-    may:Iterable[str]=('comment', 'owner', 'properties') # What can be changed
+    may:Iterable[str]=('comment', 'owner', 'properties', 'enable_predictive_optimization') # What can be changed
 )->dict:                 # As it is now
     "Change a schema or volume; `CallError` for a part that cannot be changed here."
     other = sorted(set(asked) - set(may) - {'name', 'full_name', 'catalog_name', 'schema_name'})
@@ -266,7 +272,7 @@ def keep_pipeline(
     pipeline:str=None  # Id of one that is edited; a new one is made by default
 )->dict:               # The pipeline
     "Create or edit a pipeline; `CallError` for a name that is taken."
-    if not asked.get('name'): raise CallError('INVALID_PARAMETER_VALUE', 'a pipeline needs a name')
+    if not asked.get('name') or not isinstance(asked['name'], str): raise CallError('INVALID_PARAMETER_VALUE', f'a pipeline needs a name, not {asked.get("name")!r}')
     with state.lock:
         known = get_pipeline(state, pipeline) if pipeline else {'pipeline_id': str(uuid.uuid4()), 'creator_user_name': state.user, 'run_as_user_name': state.user}
         same = [each['pipeline_id'] for each in state.all('pipelines') if each['name'] == asked['name'] and each['pipeline_id'] != known['pipeline_id']]
@@ -308,15 +314,47 @@ def _job_defaults(
     return added | asked | ({'tasks': tasks} if tasks else {})
 
 # %% ../../nbs/local/workspace_state.ipynb #workspace-state-43
+def check_items(
+    name:str, # What it is called
+    value:Any # What came
+)->list[dict]:
+    "A list of objects; `CallError` for anything else."
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value): return value
+    raise CallError('INVALID_PARAMETER_VALUE', f'{name} is {value!r}; it must be a list of objects')
+
+def _check_numbers(
+    settings:dict # Settings of a job
+)->None:
+    "`CallError` for a number that is none."
+    for name in ('timeout_seconds', 'max_concurrent_runs'):
+        if type(settings.get(name, 0)) is not int or not 0 <= settings.get(name, 0) < 2**31: raise CallError('INVALID_PARAMETER_VALUE', f'{name} is {settings[name]!r}; it must be a number')
+
+# %% ../../nbs/local/workspace_state.ipynb #workspace-state-44
+def _check_texts(
+    settings:dict # Settings of a job
+)->None:
+    "`CallError` for a name or a parameter that is no text."
+    tasks = settings.get('tasks') or []
+    named = [('name', settings.get('name', '')), *[('environment_key', each.get('environment_key')) for each in settings.get('environments') or ()],
+        *[(f'{part} of a parameter', each.get(part, '')) for each in settings.get('parameters') or () for part in ('name', 'default')],
+        *[('pipeline_id', task['pipeline_task'].get('pipeline_id')) for task in tasks if 'pipeline_task' in task]]
+    for kind, part in (('notebook_task', 'base_parameters'), ('python_wheel_task', 'named_parameters')):
+        found = [task[kind].get(part) or {} for task in tasks if kind in task]
+        check_items(part, found)
+        named += [(part, value) for each in found for value in each.values()]
+    for name, value in named:
+        if not isinstance(value, str): raise CallError('INVALID_PARAMETER_VALUE', f'{name} is {value!r}; it must be a text')
+
+# %% ../../nbs/local/workspace_state.ipynb #workspace-state-45
 def _check_tasks(
     tasks:list[dict] # Tasks of a job
 )->None:
     "`CallError` for tasks that cannot be put in an order."
     def wrong(message): raise CallError('INVALID_PARAMETER_VALUE', message)
-    keys = [task.get('task_key') or wrong(f'a task has no task_key: {task}') for task in tasks]
+    keys = [task['task_key'] if isinstance(task.get('task_key'), str) else wrong(f'a task has no task_key: {task}') for task in tasks]
     for key in keys:
         if keys.count(key) > 1: wrong(f'task_key {key!r} is given twice')
-    needs = {task['task_key']: {each.get('task_key') for each in task.get('depends_on') or ()} for task in tasks}
+    needs = {task['task_key']: {str(each.get('task_key')) for each in task.get('depends_on') or ()} for task in tasks}
     for key, wanted in needs.items():
         if wanted - set(keys): wrong(f'task {key!r} depends on {sorted(wanted - set(keys))}, which the job has not: its tasks are {keys}')
     while needs:
@@ -324,13 +362,18 @@ def _check_tasks(
         if not ready: wrong(f'the tasks {sorted(needs)} wait for each other')
         needs = {key: wanted for key, wanted in needs.items() if key not in ready}
 
-# %% ../../nbs/local/workspace_state.ipynb #workspace-state-44
+# %% ../../nbs/local/workspace_state.ipynb #workspace-state-46
 def check_job(
     settings:dict,                  # Settings of a job
     refuse_environments:bool=False  # Refuse a notebook task that names an environment
 )->None:
     "`CallError` for a job that Databricks would refuse."
+    for name in ('tasks', 'environments', 'parameters'): check_items(name, settings.get(name) or [])
     tasks = settings.get('tasks') or []
+    for task in tasks: check_items('depends_on', task.get('depends_on') or [])
+    for task in (settings, *tasks): check_items('queue or a task', [value for name, value in task.items() if name == 'queue' or name.endswith('_task')])
+    _check_numbers(settings)
+    _check_texts(settings)
     _check_tasks(tasks)
     known = [each.get('environment_key') for each in settings.get('environments') or ()]
     for task in tasks:
@@ -340,7 +383,7 @@ def check_job(
         if refuse_environments and key is not None and 'notebook_task' in task:
             raise CallError('INVALID_PARAMETER_VALUE', f"The task {task['task_key']!r} is a notebook task, and environment_key is not supported for it; use the notebook's environment")
 
-# %% ../../nbs/local/workspace_state.ipynb #workspace-state-45
+# %% ../../nbs/local/workspace_state.ipynb #workspace-state-47
 def _store_job(
     state:State,  # Where it is remembered
     job:dict,     # The job
@@ -349,7 +392,7 @@ def _store_job(
     "Write a job with the settings that Databricks adds."
     return state.keep('jobs', job['job_id'], job | {'settings': _job_defaults(settings)})
 
-# %% ../../nbs/local/workspace_state.ipynb #workspace-state-46
+# %% ../../nbs/local/workspace_state.ipynb #workspace-state-48
 def keep_job(
     state:State,                   # Where it is remembered
     settings:dict,                 # Its settings
@@ -364,7 +407,7 @@ def keep_job(
         kept = {'run_as': before['run_as']} if 'run_as' in before else {} # a reset without it does not take it away
         return _store_job(state, known, kept | settings)
 
-# %% ../../nbs/local/workspace_state.ipynb #workspace-state-47
+# %% ../../nbs/local/workspace_state.ipynb #workspace-state-49
 def get_job(
     state:State, # Where it is remembered
     job_id:int   # Its id
@@ -389,7 +432,7 @@ def update_job(
         check_job(settings, refuse_environments)
         return _store_job(state, job, settings)
 
-# %% ../../nbs/local/workspace_state.ipynb #workspace-state-48
+# %% ../../nbs/local/workspace_state.ipynb #workspace-state-50
 def delete_job(
     state:State, # Where it is remembered
     job_id:int   # Its id
@@ -400,11 +443,11 @@ def delete_job(
         state.drop('jobs', job_id)
         state.drop('permissions', f'jobs/{job_id}')
 
-# %% ../../nbs/local/workspace_state.ipynb #workspace-state-52
+# %% ../../nbs/local/workspace_state.ipynb #workspace-state-54
 ENDED = ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR', 'COMPLETED', 'FAILED', 'CANCELED') # States of runs and updates that stay
 LOST = 'the local workspace ended while this was running; start it again' # What is said of those that did not reach one
 
-# %% ../../nbs/local/workspace_state.ipynb #workspace-state-53
+# %% ../../nbs/local/workspace_state.ipynb #workspace-state-55
 def settle(
     state:State # Notes of an earlier server
 )->int:         # How many runs and updates it left
