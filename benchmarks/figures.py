@@ -50,7 +50,7 @@ class Figure:
         value = self.value(measure)
         judged = self.reach is not None and (self.events is None or self.events in JUDGED)
         at_most, at_least = (self.reach.at_most, self.reach.at_least) if judged else (None, None)
-        met = (at_most is None or value <= at_most) and (at_least is None or value >= at_least) if judged else None
+        met = (at_most is None or value <= at_most) and (at_least is None or value >= at_least) if judged and (at_most, at_least) != (None, None) else None
         return told | {"measure": measure, "value": round(value, 3), "at_most": at_most, "at_least": at_least, "met": met}
 
 

@@ -166,6 +166,7 @@ def test_a_reach_is_met_or_not_by_medians():
     assert (figure.as_json()["value"], figure.as_json()["met"]) == (5.5, False)
     figure.events = 20_000
     assert figure.as_json()["met"] is None, "a quick run is judged by no reach"
+    assert Figure("x", "X", "MiB", 500_000, {"ours": [9]}, Reach("ours")).as_json()["met"] is None, "a figure without a limit is not judged"
 
 
 HUNGRY = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; x = bytearray(150 * 2**20); time.sleep(.5)'])"

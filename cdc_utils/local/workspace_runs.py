@@ -460,9 +460,9 @@ def _task_changed(
     run_id:int, # The run
     task:Any    # A `TaskRun`
 )->None:
-    "Write how far a task is."
+    "Write how far a task is; the API counts attempts from 0."
     def stamp(seconds): return int(seconds * SECONDS) if seconds else 0
-    said = {'state': task.state, 'result': task.result, 'attempt': task.attempt, 'message': task.message, 'start_time': stamp(task.started), 'end_time': stamp(task.ended)}
+    said = {'state': task.state, 'result': task.result, 'attempt': max(task.attempt - 1, 0), 'message': task.message, 'start_time': stamp(task.started), 'end_time': stamp(task.ended)}
     with runs.changed:
         tasks = runs.state.find('runs', run_id)['tasks']
         runs.change('runs', run_id, tasks=[each | said if each['task_key'] == task.task_key else each for each in tasks])
