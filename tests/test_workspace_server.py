@@ -290,8 +290,9 @@ def daily(w, **more):
     return w.jobs.create(**{"name": "daily", "tasks": tasks, "environments": [environment], "parameters": [jobs.JobParameterDefinition("day", "today")], **more}).job_id
 
 
-def test_a_run_of_a_job(w, work):
+def test_a_run_of_a_job(w, work, running):
     run = w.jobs.run_now(daily(w), job_parameters={"day": "friday"}).result(timeout=SOON)
+    assert run.run_page_url.startswith(f"{running.host}/")
     assert (run.state.life_cycle_state.value, run.state.result_state.value, run.status.state.value, run.status.termination_details.code.value) == ("TERMINATED", "SUCCESS", "TERMINATED", "SUCCESS")
     assert [(task.task_key, task.state.result_state.value) for task in run.tasks] == [("look", "SUCCESS"), ("load", "SUCCESS")]
     assert w.jobs.get_run_output(run.tasks[0].run_id).notebook_output.result == "{'of': 'friday', 'day': 'friday'}"
