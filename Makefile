@@ -36,6 +36,9 @@ bench: setup-spark ## measure everything beside its rivals, into benchmarks/resu
 e2e: setup-spark ## deploy to a workspace on this machine, run the job there, change a notebook, deploy again, destroy; ARGS=--help says more
 	@$(BIN)/python tools/e2e.py $(ARGS)
 
+ci-local: setup-spark ## run the jobs of .gitlab-ci.yml on this machine, against a workspace on this machine; ARGS=--help says more
+	@$(BIN)/python tools/ci_local.py $(ARGS)
+
 lab: setup-spark ## open the notebooks in JupyterLab; saving a notebook cleans it
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(ARGS) nbs
 
