@@ -410,7 +410,7 @@ def demo(
     "Feed, exploration, pipeline, results: the whole way on this machine. Run again, it adds a day and processes only that."
     from cdc_utils.local.demo import run_demo
     from cdc_utils.local.report import make_console
-    result = run_demo(Path.cwd(), storage, rows, seed, catalog, schema, make_console())
+    with interruptible() as stop: result = run_demo(Path.cwd(), storage, rows, seed, catalog, schema, make_console(), stop)
     finish(result, make_console(), 'quiet')
 
 # %% ../nbs/13_cli.ipynb #13-cli-prove-2

@@ -11,17 +11,18 @@ from cdc_utils.local.report import make_console
 from cdc_utils.results import FlowResult, TaskRun, UpdateResult
 
 
-@pytest.mark.parametrize("before, state", [({}, "COMPLETED"), ({"a table": 3}, "COMPLETED"), ({}, "FAILED")])
+@pytest.mark.parametrize("before, state", [({}, "COMPLETED"), ({"a table": 3}, "COMPLETED"), ({}, "FAILED"), ({}, "CANCELED")])
 def test_the_job_then_what_came_out(tmp_path, monkeypatch, before, state):
-    loaded, requests, shown = [], [], []
+    loaded, requests, shown, stop = [], [], [], object()
     bundle = SimpleNamespace(resources=lambda kind: {"dlt_wheel_job": {"tasks": [{}, {}, {}]}})
     result = UpdateResult("u1", state, (FlowResult("customers", "c.s.customers", state, 7),))
     def load(*given):
         loaded.append(given)
         return bundle
-    def run(request):
+    def run(request, stopping):
+        assert stopping is stop
         requests.append(request)
-        tasks = (TaskRun("run_dlt_pipeline", "TERMINATED", "SUCCESS" if state == "COMPLETED" else "FAILED", 1, 1.0, 2.0, "" if state == "COMPLETED" else "no column idd"),)
+        tasks = (TaskRun("run_dlt_pipeline", "TERMINATED", "SUCCESS" if state == "COMPLETED" else state, 1, 1.0, 2.0, "" if state == "COMPLETED" else "no column idd"),)
         for task in tasks: request.on_change(task)
         return JobRun("dlt_wheel_job", tasks[0].result, tasks, {"run_dlt_pipeline": result}, 1.0)
     monkeypatch.setattr(demo, "find_project", lambda start: tmp_path / "clone")
@@ -30,11 +31,14 @@ def test_the_job_then_what_came_out(tmp_path, monkeypatch, before, state):
     monkeypatch.setattr(demo, "run_bundle_job", run)
     monkeypatch.setattr(demo, "print_results", lambda *given: shown.append(given[1:5]))
     file = StringIO()
-    def shows(): return demo.run_demo(tmp_path, tmp_path / "storage", 7, 3, "c", "s", make_console(file))
+    def shows(): return demo.run_demo(tmp_path, tmp_path / "storage", 7, 3, "c", "s", make_console(file), stop)
     if state == "FAILED":
         with pytest.raises(PipelineError, match="no column idd"): shows()
         assert shown == [] and "What came out" not in file.getvalue()
         assert "FAILED" in file.getvalue(), "the tasks are told"
+    elif state == "CANCELED":
+        with pytest.raises(KeyboardInterrupt): shows()
+        assert shown == [] and "What came out" not in file.getvalue()
     else:
         assert shows() is result and shown == [(before, result, "c", "s")]
         told = " ".join(file.getvalue().split())

@@ -1,10 +1,12 @@
 "Updates that are wrong, interrupted or repeated: the right words, nothing written, nothing lost."
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from deltalake import DeltaTable
 from cdc_utils.local.errors import PipelineError, UsageError
 from cdc_utils.local.storage import Storage, TableName, locked
 from cdc_utils.local.tables import read_table
-from cdc_utils.local.update import UpdateRequest, run_update
+from cdc_utils.local.update import UpdateRequest, deployed, run_update
 
 LANDED = """
 from pyspark import pipelines as dp
@@ -399,3 +401,14 @@ def test_an_interrupted_update_is_continued_by_the_next(pipeline, sign):
     assert pipeline.run().state == 'COMPLETED'
     assert len(pipeline.rows('landed')) == len(events)
     assert pipeline.rows('moves') == sorted(((key, city, at, at + 1 if at < 5 else None) for key, city, at, _ in events), key=str)
+
+
+@pytest.mark.parametrize('dry_run', [False, True])
+def test_the_wheels_of_an_update_are_unpacked_in_its_storage_unless_it_writes_nothing(pipeline, tmp_path, dry_run):
+    wheel = tmp_path/'shop-1-py3-none-any.whl'
+    with zipfile.ZipFile(wheel, 'w') as archive: archive.writestr('rates_of_the_shop.py', 'VAT = 0.19')
+    with deployed(pipeline.request(wheels=(wheel,), dry_run=dry_run)):
+        assert importlib.import_module('rates_of_the_shop').VAT == 0.19
+        del sys.modules['rates_of_the_shop']
+    with pytest.raises(ModuleNotFoundError): importlib.import_module('rates_of_the_shop')
+    assert (pipeline.storage.root/'wheels').is_dir() != dry_run

@@ -8,6 +8,7 @@ __all__ = ['SCALARS', 'FILES', 'CHECKS', 'Problem', 'resource_types', 'plain_typ
            'permission_errors', 'target_problems', 'as_problem', 'bundle_problems', 'line_of']
 
 # %% ../../nbs/local/bundle_check.ipynb #bundle-check-03
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -118,7 +119,9 @@ def cron_error(
     if len(parts) not in (6, 7): return f'{expression!r} has {len(parts)} fields; Quartz wants second minute hour day month weekday, and may have a year'
     if [parts[3], parts[5]].count('?') != 1: return f'{expression!r}: one of day and weekday must be ?, and only one'
     if len(parts) == 7 and not all(each == '*' or each.isdigit() and len(each) == 4 for field in parts[6].split(',') for each in field.split('/')[0].split('-')): return f'{expression!r}: {parts[6]!r} is no year'
-    plain = [('*' if part == '?' else '1' if part.rstrip('0123456789') in ('LW', 'W', 'L') or part.endswith('W') else part) for part in parts[:6]]
+    day = re.sub(r'^(?:(\d+)W|LW|L-\d+)$', lambda found: found[1] or 'L', parts[3]) # near the 15th, the last weekday, three days before the last: croniter has no words for them
+    weekday = re.sub(r'(?<![\w#/])0', '8', re.sub(r'(?<=\w)L$', '', {'L': '7'}.get(parts[5], parts[5]))) # the last Friday; 0 is no day
+    plain = ['*' if part == '?' else part for part in (*parts[:3], day, parts[4], weekday)]
     return None if croniter.is_valid(' '.join(plain), second_at_beginning=True) else f'{expression!r} is no time at which anything could run'
 
 # %% ../../nbs/local/bundle_check.ipynb #bundle-check-18

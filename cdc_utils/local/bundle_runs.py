@@ -159,13 +159,15 @@ def run_pipeline(
 )->UpdateResult:
     "Run one update of a pipeline of the bundle; raises `UpdateFailed` where it fails."
     events = []
+    def told(line):
+        if request.on_line and not line.startswith('error: '): request.on_line(task_key, line)
     def take(line):
-        event = {**json.loads(line)}
+        try: event = json.loads(line)
+        except ValueError: event = None
+        if not isinstance(event, dict) or 'event_type' not in event: return told(line) # a source file printed it
         event['timestamp'] = datetime.fromisoformat(event['timestamp'])
         events.append(event)
         if request.on_event: request.on_event(task_key, event)
-    def told(line):
-        if request.on_line and not line.startswith('error: '): request.on_line(task_key, line)
     program = update_program(resource(request.bundle, 'pipelines', key), options, Places(request.storage, request.bundle.folder))
     try: run_program(program, stop, take, told)
     except PipelineError as error: raise UpdateFailed(str(error), update_result(events)) from None
@@ -200,12 +202,13 @@ def run_bundle_job(
     stop=None           # `Event`: ends the job
 )->JobRun:
     "Run a job of a bundle; raises `UsageError` before its first task where it cannot be run."
-    job, began, updates = resource(request.bundle, 'jobs', request.key), time.monotonic(), {}
+    job, began, updates = request.bundle.resources('jobs')[request.key], time.monotonic(), {}
     parameters, tasks = job_parameters(job, request.parameters), job.get('tasks') or []
     check_tasks(tasks)
     for task in tasks:
         if 'pipeline_task' in task: pipeline_key(request.bundle, task)
     build_artifacts(request.bundle, request.on_line and partial(request.on_line, ''))
+    job = resource(request.bundle, 'jobs', request.key) # now there are wheels that a pattern can match
     ending = Deadline(stop or threading.Event(), job.get('timeout_seconds'))
-    runs = run_job(tasks, partial(run_task, request, job, parameters, updates), request.on_change or (lambda run: None), ending)
+    runs = run_job(job['tasks'], partial(run_task, request, job, parameters, updates), request.on_change or (lambda run: None), ending)
     return JobRun(request.key, job_result(tasks, runs), tuple(runs), updates, time.monotonic() - began)

@@ -121,17 +121,19 @@ def run_demo(
     seed:int,      # Seed of the feed
     catalog:str,   # Catalog of the tables
     schema:str,    # Schema of the tables
-    console        # Where to show it
+    console,       # Where to show it
+    stop=None      # `Event`: ends the job
 ):                 # `UpdateResult` of the pipeline
-    "Run the job of this project on this machine, and show what it made; raises `PipelineError` where a task fails."
+    "Run the job of this project on this machine, and show what it made; raises `PipelineError` where a task fails, `KeyboardInterrupt` where it was stopped."
     project, place, began = find_project(start), Storage(storage).create(), time.monotonic()
     before = row_counts(place)
     bundle = load_bundle(project/BUNDLE, 'dev', {'default_catalog': catalog, 'default_schema': schema})
     parameters = {'mock': 'true', 'rows': str(rows), 'seed': str(seed)}
     with JobProgress(console, tasks=len(bundle.resources('jobs')[JOB]['tasks'])) as progress:
-        done = run_bundle_job(RunRequest(bundle, JOB, place, parameters, on_line=progress.line, on_event=progress.event, on_change=progress.change))
+        done = run_bundle_job(RunRequest(bundle, JOB, place, parameters, on_line=progress.line, on_event=progress.event, on_change=progress.change), stop)
     result = next(iter(done.updates.values()), None)
     if result and result.flows: console.print(result_table(result.flows))
+    if done.result == 'CANCELED': raise KeyboardInterrupt
     if done.result != 'SUCCESS':
         console.print(tasks_table(done.tasks))
         raise PipelineError(next(run.message for run in done.tasks if run.message))

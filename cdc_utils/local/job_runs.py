@@ -102,6 +102,7 @@ def attempt_task(
 )->None:
     "Make one attempt; raises what `run_task` raises, and `AttemptEnded` where it was stopped."
     deadline = Deadline(stop, task.get('timeout_seconds'))
+    if stop.is_set(): raise AttemptEnded(Deadline(stop).reason(), f'task {task["task_key"]}: the job was stopped') # while it waited to try again
     run.state, run.attempt = 'RUNNING', run.attempt + 1
     on_change(run)
     def ended():

@@ -156,7 +156,7 @@ def bridge_code(
 )->str:             # Code for the kernel
     "The code that runs before the first cell."
     sources = [cell.source for cell in notebook.cells if cell.cell_type == 'code']
-    names = names_used(sources) & {'spark', 'dbutils'} | ({'spark'} if any(source.startswith(('%sql', '%%sql')) for source in sources) else set())
+    names = names_used(sources) & {'spark', 'dbutils'} | ({'spark'} if any(re.search(r'%sql\b', source) for source in sources) else set())
     given = json.dumps(json.dumps({'names': sorted(names), **asdict(run)}))
     return f'from json import loads as _loads; from cdc_utils.local.notebooks import prepare as _prepare; _prepare(**_loads({given})); del _loads, _prepare'
 

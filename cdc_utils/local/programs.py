@@ -61,10 +61,14 @@ def follow(
     on_line:Callable  # Called with each, or None
 )->None:
     "Read a stream to its end, whatever becomes of those who are told."
+    failed = None
     with stream:
         for line in stream:
             kept.append(line.rstrip('\n'))
-            if on_line: on_line(line.rstrip('\n'))
+            try:
+                if on_line and not failed: on_line(line.rstrip('\n'))
+            except Exception as error: failed = error # a process whose output nobody takes would stand still
+    if failed: raise failed
 
 # %% ../../nbs/local/programs.ipynb #programs-11
 def run_program(

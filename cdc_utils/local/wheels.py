@@ -59,6 +59,7 @@ def unpack(
         try: work.rename(place)
         except OSError:
             if not place.is_dir(): raise # else somebody unpacked the same one meanwhile
+    except zipfile.BadZipFile as wrong: raise UsageError(f'{wheel} is broken: {wrong}', hint='build it again') from None
     finally: shutil.rmtree(work, ignore_errors=True)
     return place
 
@@ -129,8 +130,9 @@ def own_package_from(
             del sys.modules[name]
     forget()
     sys.meta_path.insert(0, finder)
-    cdc_utils.__version__ = runpy.run_path(str(folder/PACKAGE/'__init__.py')).get('__version__', version)
-    try: yield
+    try:
+        cdc_utils.__version__ = runpy.run_path(str(folder/PACKAGE/'__init__.py')).get('__version__', version)
+        yield
     finally:
         forget()
         sys.meta_path.remove(finder)

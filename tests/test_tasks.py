@@ -1,0 +1,86 @@
+"What a chapter cannot show without processes, kernels or Spark: how tasks are ended, read and fed, and Databricks' magics in a notebook."
+import signal
+import threading
+import time
+from collections import deque
+from types import SimpleNamespace
+
+import pytest
+
+from cdc_utils.local import notebooks, programs
+from cdc_utils.local.errors import PipelineError
+from cdc_utils.local.programs import PYTHON, Program, run_program
+
+GOODBYE = """
+import signal, sys, time
+def goodbye(number, frame):
+    print('goodbye', flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, goodbye)
+print('ready', flush=True)
+time.sleep(60)
+"""
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+
+
+def stopped(source):
+    "Run a program, stop it when it is ready; what it printed, and its seconds"
+    stop, lines, began = threading.Event(), [], time.monotonic()
+
+    def on_line(line):
+        lines.append(line)
+        stop.set()
+    with pytest.raises(PipelineError, match="it was stopped"): run_program(Program((*PYTHON, "-c", source)), stop, on_line)
+    return lines, time.monotonic() - began
+
+
+def test_a_program_that_is_stopped_may_say_goodbye():
+    lines, seconds = stopped(GOODBYE)
+    assert lines == ["ready", "goodbye"] and seconds < 30
+
+
+def test_a_program_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr(programs, "GRACE", 0.5)
+    lines, seconds = stopped(STUBBORN)
+    assert lines == ["ready"] and seconds < 30
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_program_ends_though_nobody_takes_what_it_prints():
+    def on_line(line): raise ValueError(line)
+    source = "for number in range(50_000): print(number)\nprint('done')"
+    assert run_program(Program((*PYTHON, "-c", source)), on_line=on_line).splitlines()[-1] == "done"
+
+
+def test_only_the_newest_lines_are_kept():
+    kept = run_program(Program((*PYTHON, "-c", f"for number in range({programs.TAIL + 5}): print(number)"))).splitlines()
+    assert (len(kept), kept[0], kept[-1]) == (programs.TAIL, "5", str(programs.TAIL + 4))
+
+
+def test_why_a_program_failed():
+    assert programs.last_words(1, deque(), deque(["error: a", "b", "error: c", "d"])) == "c\nd"
+    assert programs.last_words(-signal.SIGKILL, deque(["out"]), deque()) == "ended by SIGKILL\nout"
+    assert programs.last_words(3, deque(["out"]), deque()) == "exit status 3\nout"
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    "A shell with the magics, and a session that answers with what it was asked"
+    from IPython.core.interactiveshell import InteractiveShell
+    from pyspark.sql import SparkSession
+    monkeypatch.setattr(SparkSession, "active", lambda: SimpleNamespace(sql=lambda text: SimpleNamespace(toPandas=lambda: text)))
+    shell = InteractiveShell()
+    notebooks.register_magics(shell)
+    return shell
+
+
+def test_sql_magics_answer_with_their_last_statement(shell):
+    assert shell.run_line_magic("sql", "SELECT 1") == "SELECT 1"
+    assert shell.run_cell_magic("sql", "", "USE shop;\nSELECT 2;\n") == "SELECT 2"
+    assert shell.run_cell_magic("sql", "", "-- nothing") is None
+
+
+def test_other_magics_are_left_out(shell, capsys):
+    for name in ("pip", "conda"): shell.run_line_magic(name, "install faker")
+    assert capsys.readouterr().out.count("install faker; what the notebook needs has to be installed here already") == 2
+    assert shell.run_cell_magic("md", "", "# Title") is None
