@@ -34,6 +34,7 @@ class Work:
     def __init__(self, storage): self.storage, self.rows, self.tried = storage, 5, 0
 
     def update(self, pipeline, update, stop, on_line):
+        self.asked = update["full_refresh"], update["refresh_selection"], update["full_refresh_selection"]
         with EventLog(self.storage.event_log_path, pipeline["name"], update["update_id"]) as log:
             rules = [{"name": "valid_id", "dataset": "orders", "passed_records": self.rows, "failed_records": 2}]
             details = {"flow_progress": {"status": "COMPLETED", "metrics": {"num_output_rows": self.rows}, "data_quality": {"dropped_records": 2, "expectations": rules}}}
@@ -66,6 +67,7 @@ def place(tmp_path):
         for name, tasks in {"daily": [{"task_key": "late", "notebook_task": notebook, "max_retries": 5}], "broken": [{"task_key": "bad", "notebook_task": notebook},
                 {"task_key": "after", "depends_on": [{"task_key": "bad"}], "notebook_task": notebook}]}.items():
             do("POST", "/api/2.2/jobs/create", body={"name": name, "tasks": tasks})
+        running.work = work
         yield running, client
 
 
@@ -92,6 +94,7 @@ def test_wheels_arrive_whole_and_old_ones_go(place, tmp_path):
     assert changed.exit_code == 1 and "is there with another content" in changed.stderr and "Traceback" not in changed.stderr
     assert cdc(running, "wheels", "prune", FOLDER, "--keep", 1, "--dry-run").stdout.count("would delete") == 2, "the pipeline names the oldest"
     cdc(running, "wheels", "prune", FOLDER, "--keep", 1)
+    assert "shop-4-py3-none-any.whl 5" in " ".join(cdc(running, "wheels", "list", FOLDER).stdout.split())
     assert sorted(each.name for each in workspace.wheels_in(client, FOLDER)) == ["shop-1-py3-none-any.whl", "shop-4-py3-none-any.whl"]
 
 
@@ -112,6 +115,14 @@ def test_an_update_is_followed_to_its_numbers(place):
     result = workspace.follow_update(client, pipeline, workspace.start_update(client, pipeline, refresh=["orders"]), every=0.1)
     assert (result.state, result.flows[0].num_output_rows, result.flows[0].dropped_records) == ("COMPLETED", 5, 2)
     assert [(rule.name, rule.failed_records) for rule in result.flows[0].expectations] == [("valid_id", 2)]
+
+
+def test_an_update_is_asked_for_what_was_chosen(place):
+    running, client = place
+    pipeline = workspace.pipeline_id(client, "orders")
+    for asked in ({"full_refresh": True}, {"refresh": ["orders"], "full_refresh_tables": ["items"]}):
+        workspace.follow_update(client, pipeline, workspace.start_update(client, pipeline, **asked), every=0.1)
+        assert running.work.asked == (asked.get("full_refresh", False), asked.get("refresh") or [], asked.get("full_refresh_tables") or [])
 
 
 def test_a_job_is_followed_over_its_retries(place):
