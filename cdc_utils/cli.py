@@ -566,9 +566,11 @@ def bundle_with(
     from cdc_utils.local.bundles import read_files
     folders = [folder] if folder else find_bundles(start)
     if len(folders) == 1: return folders[0]
-    having = [each for each in folders if any(key in (resources or {}) for resources in (read_files(each).values.get('resources') or {}).values())]
+    known = {each: [name for kind in ('jobs', 'pipelines') for name in (read_files(each).values.get('resources') or {}).get(kind) or ()] for each in folders}
+    having = [each for each in folders if key in known[each]]
     if len(having) == 1: return having[0]
-    raise UsageError(f'{len(having)} bundles here have {key!r}: {", ".join(map(str, having or folders))}', hint='--bundle DIR names one')
+    if having: raise UsageError(f'{len(having)} bundles here have {key!r}: {", ".join(map(str, having))}', hint='--bundle DIR names one')
+    raise UsageError(f'no bundle here has a job or a pipeline {key!r}', hint=f'there are {", ".join(name for names in known.values() for name in names) or "none"}')
 
 # %% ../nbs/13_cli.ipynb #cli-bundle-04
 bundles = typer.Typer(no_args_is_help=True, help='Check a bundle, and run its jobs and pipelines on this machine.')

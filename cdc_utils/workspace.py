@@ -56,7 +56,9 @@ def connect(
         from databricks.sdk import WorkspaceClient
         from databricks.sdk.config import Config
         try: return WorkspaceClient(config=Config(host=host, profile=profile, retry_timeout_seconds=seconds, http_timeout_seconds=seconds))
-        except ValueError as error: raise WorkspaceError(f'no credentials for a workspace: {error}'.splitlines()[0]) from None
+        except ValueError as error:
+            why = str(error).split('. Config:')[0].splitlines()[0]
+            raise WorkspaceError(f'no credentials for a workspace: {why}; set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile') from None
 
 # %% ../nbs/15_workspace.ipynb #workspace-12
 def download(
