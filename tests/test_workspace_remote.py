@@ -93,6 +93,7 @@ def test_wheels_arrive_whole_and_old_ones_go(place, tmp_path):
     changed = cdc(running, "wheels", "put", wheel(tmp_path, "3", b"other"), FOLDER)
     assert changed.exit_code == 1 and "is there with another content" in changed.stderr and "Traceback" not in changed.stderr
     assert cdc(running, "wheels", "prune", FOLDER, "--keep", 1, "--dry-run").stdout.count("would delete") == 2, "the pipeline names the oldest"
+    assert len(workspace.wheels_in(client, FOLDER)) == 4
     cdc(running, "wheels", "prune", FOLDER, "--keep", 1)
     assert "shop-4-py3-none-any.whl 5" in " ".join(cdc(running, "wheels", "list", FOLDER).stdout.split())
     assert sorted(each.name for each in workspace.wheels_in(client, FOLDER)) == ["shop-1-py3-none-any.whl", "shop-4-py3-none-any.whl"]

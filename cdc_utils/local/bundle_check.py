@@ -176,8 +176,9 @@ def path_errors(
     bundle:Bundle # For one target
 )->Iterator[tuple[tuple,str]]:
     "Files, folders and patterns that name nothing."
+    elsewhere = {('resources', 'jobs', key) for key, job in bundle.resources('jobs').items() if job.get('git_source')} # their files are in a repository
     for at, value in walk(bundle.said.values.get('resources') or {}, ('resources',)):
-        if not isinstance(value, str) or value.startswith(('/', '${', 'dbfs:')): continue
+        if not isinstance(value, str) or value.startswith(('/', '${', 'dbfs:')) or at[:3] in elsewhere: continue
         what = FILES.get(at[-2:])
         if what and not any(bundle.path_at(*at).with_name(bundle.path_at(*at).name + suffix).is_file() for suffix in ('', '.ipynb', '.py', '.sql')): yield at, f'there is no {what} {value}'
         if at[-2:] == ('glob', 'include') and not found(bundle.path_at(*at)): yield at, f'{value} matches no source file; a pipeline without any makes no tables'

@@ -22,7 +22,7 @@ from functools import partial
 from .bundles import Bundle, BundleError
 from .errors import PipelineError, UsageError
 from .job_runs import Deadline, TaskRun, check_tasks, job_result, run_job
-from .programs import Places, TaskPlan, UpdateOptions, references, run_program, task_dependencies, task_program, unpacked_wheels, update_program
+from .programs import Places, TaskPlan, UpdateOptions, check_kind, references, run_program, task_dependencies, task_program, unpacked_wheels, update_program
 from .storage import Storage
 from .wheels import is_wheel
 from ..results import UpdateResult, update_result
@@ -206,7 +206,9 @@ def run_bundle_job(
     parameters, tasks = job_parameters(job, request.parameters), job.get('tasks') or []
     check_tasks(tasks)
     for task in tasks:
+        check_kind(task)
         if 'pipeline_task' in task: pipeline_key(request.bundle, task)
+    if job.get('git_source'): raise UsageError(f'job {request.key} takes its files from a repository (git_source)', hint='name files of the bundle, to run them here')
     build_artifacts(request.bundle, request.on_line and partial(request.on_line, ''))
     job = resource(request.bundle, 'jobs', request.key) # now there are wheels that a pattern can match
     ending = Deadline(stop or threading.Event(), job.get('timeout_seconds'))

@@ -163,7 +163,7 @@ def choose_target(
     target:str|None   # Its name; the default one where it is None
 )->str:
     "The name of the target; `UsageError` for one that is not there."
-    targets = whole.values.get('targets') or {}
+    targets = whole.values.get('targets') or {'default': {}} # as Databricks' command has it
     if target is not None:
         if target in targets: return target
         raise UsageError(f'no target {target!r} in this bundle', hint=f'it has {", ".join(targets)}')

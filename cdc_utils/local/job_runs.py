@@ -55,6 +55,8 @@ def check_tasks(
     tasks:list[dict] # Tasks, in the shape of the Jobs API
 )->None:
     "`UsageError` for a job without tasks, a key given twice, a dependency that is not there, a circle, an unknown condition."
+    for place, task in enumerate(tasks, 1):
+        if not isinstance(task.get('task_key'), str): raise UsageError(f'task {place} of the job has no task_key', hint='name it')
     keys = [task['task_key'] for task in tasks]
     if not keys: raise UsageError('the job has no tasks')
     for key in keys:

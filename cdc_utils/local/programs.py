@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PYTHON', 'GRACE', 'TAIL', 'ENTRY_POINT', 'KINDS', 'Program', 'end_group', 'follow', 'run_program', 'feed',
            'last_words', 'Places', 'unpacked_wheels', 'task_dependencies', 'filled', 'task_parameters', 'references',
-           'TaskPlan', 'notebook_program', 'python_program', 'wheel_program', 'task_program', 'sources_of',
-           'UpdateOptions', 'update_program']
+           'TaskPlan', 'with_suffix', 'notebook_program', 'python_program', 'wheel_program', 'check_kind',
+           'task_program', 'sources_of', 'UpdateOptions', 'update_program']
 
 # %% ../../nbs/local/programs.ipynb #programs-03
 import json
@@ -193,13 +193,19 @@ class TaskPlan:
     def environ(self)->dict[str,str]: return {'CDC_STORAGE': str(self.places.storage.root), 'PYTHONPATH': os.pathsep.join(map(str, self.wheels))}
     def arguments(self, given)->list[str]: return [filled(each, self.known) for each in given or ()]
 
+# %% ../../nbs/local/programs.ipynb #programs-30a
+def with_suffix(
+    path:Path # A notebook, as a job or a pipeline names it: often without its suffix
+)->Path:      # The file, if there is one
+    "Find a notebook's file; its own name may have dots."
+    return next((each for each in (path, *[path.with_name(path.name + suffix) for suffix in ('.ipynb', '.py', '.sql')]) if each.is_file()), path)
+
 # %% ../../nbs/local/programs.ipynb #programs-31
 def notebook_program(
     plan:TaskPlan # With a `notebook_task`
 )->Program:
     "A kernel for a notebook."
-    path = plan.places.local(plan.task['notebook_task']['notebook_path'])
-    if not path.suffix: path = next((each for each in (path.with_suffix('.ipynb'), path.with_suffix('.py')) if each.is_file()), path)
+    path = with_suffix(plan.places.local(plan.task['notebook_task']['notebook_path']))
     if not path.is_file(): raise UsageError(f'task {plan.task["task_key"]}: there is no notebook {plan.task["notebook_task"]["notebook_path"]}')
     copy = plan.copies/f'{plan.task["task_key"]}.ipynb'
     run = NotebookRun(str(path), str(copy), str(path.parent), str(plan.places.storage.root), task_parameters(plan.task, plan.parameters, plan.known), tuple(map(str, plan.wheels)))
@@ -239,14 +245,20 @@ def wheel_program(
 # %% ../../nbs/local/programs.ipynb #programs-34
 KINDS = {'notebook_task': notebook_program, 'spark_python_task': python_program, 'python_wheel_task': wheel_program}
 
+def check_kind(
+    task:dict # A task, in the shape of the Jobs API
+)->None:
+    "`UsageError` for a kind of task that the local runner does not have."
+    if any(kind in task for kind in (*KINDS, 'pipeline_task')): return
+    kind = next((name for name in task if name.endswith('_task')), 'no kind of task')
+    raise UsageError(f'task {task.get("task_key")}: {kind} is not supported by the local runner', hint=f'it runs {", ".join(KINDS)} and pipeline_task')
+
 def task_program(
     plan:TaskPlan # A task that is no pipeline's
 )->Program:
-    "The program of a task; `UsageError` for a kind that the local runner does not have."
-    for kind, program in KINDS.items():
-        if kind in plan.task: return program(plan)
-    kind = next((name for name in plan.task if name.endswith('_task')), 'no kind of task')
-    raise UsageError(f'task {plan.task["task_key"]}: {kind} is not supported by the local runner', hint=f'it runs {", ".join(KINDS)} and pipeline_task')
+    "The program of a task; raises what `check_kind` raises."
+    check_kind(plan.task)
+    return next(program for kind, program in KINDS.items() if kind in plan.task)(plan)
 
 # %% ../../nbs/local/programs.ipynb #programs-38
 def sources_of(
@@ -260,8 +272,7 @@ def sources_of(
         if kind not in ('glob', 'file', 'notebook'):
             raise UsageError(f'pipeline {pipeline.get("name")}: a library of kind {kind} is not supported by the local runner', hint='it has glob, file and notebook')
         path = places.local(found['include' if kind == 'glob' else 'path'])
-        if not path.suffix and kind == 'notebook': path = next((each for each in map(path.with_suffix, ('.ipynb', '.py', '.sql')) if each.is_file()), path)
-        sources.append(str(path))
+        sources.append(str(with_suffix(path) if kind == 'notebook' else path))
     if not sources: raise UsageError(f'pipeline {pipeline.get("name")} has no libraries', hint='name its source files: libraries: [{glob: {include: transformations/**}}]')
     return sources
 
