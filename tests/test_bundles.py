@@ -126,6 +126,15 @@ def test_every_parameter_of_the_job_is_read_by_a_notebook(target):
     assert [given[name] for name in ("catalog", "schema", "raw_volume")] == list(pipeline(target)["configuration"].values())
 
 
+@each_target
+def test_somebody_hears_of_a_job_that_fails_or_takes_long(target):
+    made = job(target)
+    assert [rule["metric"] for rule in made["health"]["rules"]] == ["RUN_DURATION_SECONDS"] and made["health"]["rules"][0]["value"] < made["timeout_seconds"]
+    mail = load("app", target).said.values["resources"]["jobs"]["dlt_wheel_job"]["email_notifications"]
+    assert mail["on_failure"] == mail["on_duration_warning_threshold_exceeded"] and "@" in mail["on_failure"][0]
+    assert pipeline(target)["notifications"][0]["email_recipients"] == mail["on_failure"]
+
+
 def test_the_tasks_run_in_order():
     tasks = job("dev")["tasks"]
     assert [(task["task_key"], [need["task_key"] for need in task.get("depends_on", [])]) for task in tasks] == [
