@@ -11,13 +11,13 @@ from rich.table import Table
 
 import machine
 import plot
-from figures import MEASURED, Bench, growth
+from figures import JUDGED, MEASURED, Bench, from_json, growth
 from processes import ROOT
 
 RESULTS, WORK = ROOT / "benchmarks/results.json", ROOT / "build/bench"
 SIZES = {"quick": {20_000: 1}, "default": {500_000: 5}, "large": {500_000: 5, 5_000_000: 1}}
 EPILOG = "\n\n".join(["[bold]Examples[/bold]", '[cyan]make bench[/cyan]  500,000 events', '[cyan]make bench ARGS=--quick[/cyan]  does it all work?',
-    '[cyan]make bench ARGS=--large[/cyan]  5,000,000 events too', '[cyan]make bench ARGS="first-update show"[/cyan]  these only, into build/bench/results.json'])
+    '[cyan]make bench ARGS=--large[/cyan]  5,000,000 events too', '[cyan]make bench ARGS=--add-large[/cyan]  these alone, beside the figures that are there', '[cyan]make bench ARGS="first-update show"[/cyan]  these only, into build/bench/results.json'])
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
@@ -34,6 +34,11 @@ def table(figures):
     return shown
 
 
+def earlier(results):
+    "What an earlier run of 500,000 events measured; it is kept beside new figures of 5,000,000."
+    return [from_json(each) for each in json.loads(results.read_text())["figures"] if each["events"] != JUDGED[1] and not each["name"].startswith("growth")]
+
+
 def whole_json(kind, selected, figures):
     "What results.json holds."
     return {"run": {"kind": kind, "selected": selected, "date": date.today().isoformat()}, "machine": machine.facts(), "figures": figures}
@@ -44,14 +49,17 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Figures to take, all by default: {', '.join(MEASURED)}.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="20,000 events and few runs: a smoke test, its figures mean nothing.")] = False,
     large: Annotated[bool, typer.Option("--large", help="5,000,000 events as well.")] = False,
+    add_large: Annotated[bool, typer.Option("--add-large", help="5,000,000 events alone; the other figures stay as benchmarks/results.json has them.")] = False,
     output: Annotated[Path | None, typer.Option(help="Where the figures go; benchmarks/results.json where all were taken.")] = None):
     "Measure this project beside its rivals on this machine. Leave the machine alone meanwhile. Inputs are kept in build/bench."
-    if quick and large: raise typer.BadParameter("give --quick or --large, not both")
+    if quick + large + add_large > 1: raise typer.BadParameter("give one of --quick, --large and --add-large")
+    if add_large and names: raise typer.BadParameter("--add-large takes the figures that grow with the events, and no others")
     if unknown := set(names or ()) - set(MEASURED): raise typer.BadParameter(f"there is no figure {sorted(unknown)[0]!r}; there are {', '.join(MEASURED)}")
-    kind, console = "quick" if quick else "large" if large else "default", Console(highlight=False, log_path=False, width=max(Console().width, 120))
+    kind, console = "quick" if quick else "large" if large or add_large else "default", Console(highlight=False, log_path=False, width=max(Console().width, 120))
     WORK.mkdir(parents=True, exist_ok=True)
-    bench = Bench(WORK, SIZES[kind], 2 if quick else 5, 2_000 if quick else 100_000, console.log)
-    figures = [figure for name, take in MEASURED.items() if name in (names or MEASURED) for figure in take(bench)]
+    sizes, taken = ({JUDGED[1]: 1}, ["first-update", "new-events"]) if add_large else (SIZES[kind], names or list(MEASURED))
+    bench = Bench(WORK, sizes, 2 if quick else 5, 2_000 if quick else 100_000, console.log)
+    figures = (earlier(RESULTS) if add_large else []) + [figure for name, take in MEASURED.items() if name in taken for figure in take(bench)]
     figures = [figure.as_json() for figure in (*figures, *growth(figures))]
     output = output or (WORK / "results.json" if names else RESULTS)
     output.write_text(json.dumps(whole_json(kind, names or [], figures), indent=1, ensure_ascii=False) + "\n")

@@ -113,6 +113,12 @@ class Bench:
         return done
 
 
+def from_json(told):
+    "A figure that an earlier run wrote down."
+    runs = {name: each["runs"] for name, each in told["contestants"].items()}
+    return Figure(told["name"], told["title"], told["unit"], told["events"], runs, Reach(told["measure"], told["at_most"], told["at_least"]))
+
+
 def first_update(bench):
     "First update of the six tables; beside it the floor, and DuckDB computing the same tables whole."
     for events, runs in bench.sizes.items():

@@ -26,7 +26,7 @@ from cdc_utils.feed import write_feed
 from cdc_utils.local.session import local_spark
 from cdc_utils.local.storage import Storage, TableName
 from cdc_utils.local.tables import read_table
-from figures import MIB, Figure, Reach, growth
+from figures import MIB, Figure, Reach, from_json, growth
 from oracle import replay
 
 TABLES = ("customers", "customers_history")
@@ -167,6 +167,13 @@ def test_a_reach_is_met_or_not_by_medians():
     figure.events = 20_000
     assert figure.as_json()["met"] is None, "a quick run is judged by no reach"
     assert Figure("x", "X", "MiB", 500_000, {"ours": [9]}, Reach("ours")).as_json()["met"] is None, "a figure without a limit is not judged"
+
+
+def test_an_earlier_run_is_read_as_it_was_written():
+    for told in json.loads((ROOT / "benchmarks/results.json").read_text())["figures"]:
+        again = from_json(told).as_json()
+        assert {key: again[key] for key in ("name", "events", "measure", "met", "at_most", "at_least")} == {key: told[key] for key in ("name", "events", "measure", "met", "at_most", "at_least")}
+        assert abs(again["value"] - told["value"]) <= 0.02 * abs(told["value"])
 
 
 HUNGRY = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; x = bytearray(150 * 2**20); time.sleep(.5)'])"
