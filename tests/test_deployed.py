@@ -76,6 +76,18 @@ def test_a_run_takes_the_wheel_that_was_deployed(place):
         assert sorted(map(str, read_rows(storage, TableName("dev", "shop", "names")).values)) == sorted(["(None,)", f"('of {version}',)"])
 
 
+def test_a_notebook_without_an_environment_brings_the_wheel_itself(place):
+    "As in a workspace that refuses environments of notebook tasks: the job's parameter names the wheel"
+    storage, client, folder = place
+    first = "try: import cdc_utils\nexcept ModuleNotFoundError:\n    get_ipython().run_line_magic('pip', f\"install --quiet {dbutils.widgets.get('wheel')} faker\")\n"
+    upload(client, f"{HOME}/jobs/brings.py", NOTEBOOK.replace("import cdc_utils\n", f"{first}\n# COMMAND ----------\nimport cdc_utils\n", 1))
+    parameters = [{"name": "day", "default": "1"}, {"name": "wheel", "default": workspace.put_wheel(client, wheel(folder, "9.3"), WHEELS)}]
+    task = {"task_key": "hello", "notebook_task": {"notebook_path": f"{HOME}/jobs/brings"}}
+    job = client.api_client.do("POST", "/api/2.2/jobs/create", body={"name": "brings", "parameters": parameters, "tasks": [task]})["job_id"]
+    result, runs = workspace.run_job(client, job, every=0.5)
+    assert (result, runs[0].output.strip()) == ("SUCCESS", "9.3 of 9.3 1"), runs[0].message
+
+
 def test_the_update_tells_its_rules(place):
     storage, client, folder = place
     update = client.pipelines.list_updates(workspace.pipeline_id(client, "names")).updates[0].update_id

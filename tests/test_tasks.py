@@ -10,6 +10,7 @@ import pytest
 from cdc_utils.local import notebooks, programs
 from cdc_utils.local.errors import PipelineError
 from cdc_utils.local.programs import PYTHON, Program, run_program
+from cdc_utils.local.storage import Storage
 
 GOODBYE = """
 import signal, sys, time
@@ -64,14 +65,16 @@ def test_why_a_program_failed():
 
 
 @pytest.fixture
-def shell(monkeypatch):
+def shell(monkeypatch, tmp_path):
     "A shell with the magics, and a session that answers with what it was asked"
     from IPython.core.interactiveshell import InteractiveShell
     from pyspark.sql import SparkSession
     monkeypatch.setattr(SparkSession, "active", lambda: SimpleNamespace(sql=lambda text: SimpleNamespace(toPandas=lambda: text)))
     shell = InteractiveShell()
-    notebooks.register_magics(shell)
-    return shell
+    installed = notebooks.Installed(Storage(tmp_path), [])
+    notebooks.register_magics(shell, installed)
+    yield shell
+    installed._held.close()  # where a kernel would end
 
 
 def test_sql_magics_answer_with_their_last_statement(shell):
@@ -80,7 +83,9 @@ def test_sql_magics_answer_with_their_last_statement(shell):
     assert shell.run_cell_magic("sql", "", "-- nothing") is None
 
 
-def test_other_magics_are_left_out(shell, capsys):
-    for name in ("pip", "conda"): shell.run_line_magic(name, "install faker")
-    assert capsys.readouterr().out.count("install faker; what the notebook needs has to be installed here already") == 2
+def test_pip_looks_and_installs_nothing(shell, capsys):
+    for name in ("pip", "conda"): shell.run_line_magic(name, "install --upgrade pyspark no-such-library")
+    assert capsys.readouterr().out.count("no-such-library is not installed") == 2
+    for line in ("freeze", "install -r requirements.txt"): shell.run_line_magic("pip", line)
+    assert capsys.readouterr().out == "skipped: %pip freeze\nskipped: %pip install -r requirements.txt\n"
     assert shell.run_cell_magic("md", "", "# Title") is None

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PACKAGE', 'RUNNER', 'check_wheel', 'unpack', 'is_wheel', 'refuse_missing', 'is_deployed', 'WheelFinder',
-           'own_package_from', 'wheels_first']
+           'own_package_from', 'wheels_first', 'own_package_hidden']
 
 # %% ../../nbs/local/wheels.ipynb #wheels-03
 import importlib
@@ -155,3 +155,11 @@ def wheels_first(
         else:
             with own_package_from(own[0]): yield
     finally: sys.path[:] = path
+
+# %% ../../nbs/local/wheels.ipynb #wheels-hidden-0
+@contextmanager
+def own_package_hidden():
+    "Let this package be missing, as it is on Databricks for whoever brings no wheel of it. What is loaded already goes on working."
+    sys.modules[PACKAGE] = None # Python's way to say that there is none
+    try: yield
+    finally: sys.modules[PACKAGE] = cdc_utils
