@@ -152,7 +152,7 @@ def apply_events(
     "Bring the backing table up to date with a batch, in one commit."
     from deltalake import DeltaTable as Files
     table, truncates = Files(str(path)), target.spec.apply_as_truncates is not None
-    if not table.file_uris(): # the first batch has nothing to merge with
+    if not truncates and not table.file_uris(): # the first batch has nothing to merge with, and is looked at once
         return computed(events, target).write.format('delta').mode('append').option('mergeSchema', 'true').save(str(path))
     held = events.persist() # from here on it is looked at more than once
     try:
