@@ -14,7 +14,7 @@ SPARK_FREE = {'spec', 'customers', 'settings', 'pipeline', 'feed'}
 
 # Module: the modules of this package it may import. Whoever is not listed may import anything but `local`.
 ALLOWED = {'spec': set(), 'bronze': set(), 'quality': set(), 'silver': {'quality'}, 'scd1': {'spec'}, 'scd2': {'spec', 'scd1'},
-           'gold': set(), 'customers': {'spec'}, 'settings': set(), 'feed': set(), 'results': set(), 'workspace': {'spec', 'results'},
+           'gold': set(), 'customers': {'spec'}, 'settings': set(), 'feed': set(), 'results': set(), 'pictures': {'results'}, 'workspace': {'spec', 'results'},
            'pipeline': {'spec', 'bronze', 'quality', 'silver', 'scd1', 'scd2', 'gold'}}
 MAY_IMPORT_LOCAL = {'cli', 'checks'} # checks: only where there is no session, which on Databricks there always is
 
