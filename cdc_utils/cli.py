@@ -8,13 +8,15 @@ __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'Qui
            'VariableOption', 'remote', 'wheels', 'ProfileOption', 'EveryOption', 'FolderArgument', 'Format', 'Lines',
            'read_conf', 'read_names', 'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program',
            'examples', 'open_storage', 'show', 'Level', 'events', 'feed', 'progress_style', 'finish',
-           'update_configuration', 'run', 'graph_lines', 'print_graph', 'demo', 'print_findings', 'prove', 'replay',
-           'repair', 'find_bundles', 'bundle_with', 'read_pairs', 'bundle_check', 'bundle_run', 'interruptible',
-           'remote_update', 'as_stored', 'remote_job', 'wheels_put', 'wheels_list', 'wheels_prune', 'workspace', 'main']
+           'update_configuration', 'picture_path', 'save_picture', 'run', 'graph_lines', 'print_graph', 'demo',
+           'print_findings', 'prove', 'replay', 'repair', 'find_bundles', 'bundle_with', 'read_pairs', 'bundle_check',
+           'bundle_run', 'interruptible', 'remote_update', 'as_stored', 'remote_job', 'wheels_put', 'wheels_list',
+           'wheels_prune', 'workspace', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -341,9 +343,32 @@ def update_configuration(
 # %% ../nbs/13_cli.ipynb #13-cli-57
 TablesOption = Annotated[list[str], typer.Option(metavar='T,…', help='Tables, separated by commas.')]
 
+# %% ../nbs/13_cli.ipynb #13-cli-57a
+def picture_path(
+    path:Path|None # `--graph`, as typed
+)->Path|None:      # The same
+    "See before anything runs that a picture can be written; `UsageError` for a file that is no SVG, or has no folder."
+    if path is None: return None
+    if path.suffix.lower() != '.svg': raise UsageError(f'--graph {path}: only SVG is drawn', hint=f'name it {path.with_suffix(".svg")}')
+    if os.path.isdir(path): raise UsageError(f'--graph {path} is a folder', hint='name a file in it')
+    if not os.path.isdir(path.parent): raise UsageError(f'--graph {path}: there is no folder {path.parent}', hint='make it first')
+    return path
+
+# %% ../nbs/13_cli.ipynb #13-cli-57c
+def save_picture(
+    path:Path,   # File to write
+    graph,       # A `Graph`
+    reads:dict   # Flow or view to what it reads
+)->None:
+    "Draw a pipeline into a file; `UsageError` where it can't be written."
+    from cdc_utils.pictures import flow_graph
+    try: flow_graph(graph, reads).save(path)
+    except OSError as error: raise UsageError(f'--graph {path}: it cannot be written ({error.strerror})') from None
+
 # %% ../nbs/13_cli.ipynb #13-cli-58
 @app.command(epilog=examples('cdc run transformations  # one update of the pipeline in this folder', 'cdc run etl.py rules.sql --conf cdc.catalog=main',
-    'cdc run transformations --dry-run  # the graph and its errors, nothing is written', 'cdc run transformations --full-refresh customers,customers_history'))
+    'cdc run transformations --dry-run  # the graph and its errors, nothing is written',
+    'cdc run transformations --dry-run --graph flow.svg  # the same as a picture', 'cdc run transformations --full-refresh customers,customers_history'))
 @guarded
 def run(
     paths:Annotated[list[str], typer.Argument(metavar='PATH…', help='Source files (.py, .ipynb, .sql), folders or ** patterns.')],
@@ -353,6 +378,7 @@ def run(
     full_refresh_all:Annotated[bool, typer.Option('--full-refresh-all', help='The same for all tables.')]=False,
     refresh:Annotated[list[str], typer.Option('--refresh', metavar='T,…', help='Update only these tables.')]=[],
     dry_run:Annotated[bool, typer.Option('--dry-run', help='Check and print the graph; write nothing.')]=False,
+    picture:Annotated[Path|None, typer.Option('--graph', metavar='FILE.svg', help='Draw datasets and flows into this file.')]=None,
     master:Annotated[str|None, typer.Option('--master', help='Spark master; local[*] by default.')]=None,
     root_path:Annotated[Path|None, typer.Option('--root-path', metavar='DIR', help='Folder that joins sys.path; the parent of the sources by default.')]=None,
     wheels:Annotated[list[Path], typer.Option('--wheel', metavar='FILE', help='A wheel that the sources import from, before anything that is installed here; can be repeated.')]=[],
@@ -360,7 +386,7 @@ def run(
     update_id:Annotated[str|None, typer.Option('--update-id', hidden=True)]=None,
     layout:LinesOption=Lines.table, quiet:QuietOption=False, debug:DebugOption=False):
     "Run one update of the pipeline that these Lakeflow source files declare, unmodified, with Spark and Delta Lake on this machine."
-    configuration = update_configuration(conf, catalog, schema)
+    configuration, picture = update_configuration(conf, catalog, schema), picture_path(picture)
     from cdc_utils.local.report import Progress, make_console
     from cdc_utils.local.update import UpdateRequest, run_update
     request = UpdateRequest(sources=tuple(paths), storage=storage, catalog=catalog, schema=schema, configuration=configuration,
@@ -368,6 +394,7 @@ def run(
     console, style = make_console(), progress_style(layout, quiet)
     with Progress(console, style) as progress: result = run_update(request, progress)
     if dry_run and style != 'quiet' and result.graph is not None: print_graph(result.graph, result.reads, console, layout)
+    if picture and result.graph is not None: save_picture(picture, result.graph, result.reads)
     finish(result, console, style)
 
 # %% ../nbs/13_cli.ipynb #13-cli-60

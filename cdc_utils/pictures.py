@@ -27,8 +27,8 @@ try:
     from matplotlib.patches import BoxStyle, FancyArrowPatch, FancyBboxPatch, Patch, Polygon, Rectangle
     from matplotlib.path import Path as Line
     from matplotlib.textpath import text_to_path
-except ImportError as error:
-    raise ImportError("cdc_utils.pictures needs matplotlib: pip install 'cdc-utils[local]'") from error
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("cdc_utils.pictures needs matplotlib: pip install 'cdc-utils[local]'", name=error.name) from error
 
 # %% ../nbs/17_pictures.ipynb #pictures-04a
 from .results import ExpectationCount

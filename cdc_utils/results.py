@@ -46,7 +46,7 @@ class UpdateResult:
     flows:tuple[FlowResult,...]=() # In the order they ended
     error:str|None=None            # The first failure
     graph:Any=None                 # The pipeline, where it ran in this process
-    reads:dict=field(default_factory=dict) # Flow name -> tables and views it reads
+    reads:dict=field(default_factory=dict) # Flow or view -> tables and views it reads
     warnings:tuple[str,...]=()     # What the local runner left out, each once
 
 # %% ../nbs/11a_results.ipynb #results-10

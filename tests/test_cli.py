@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from cdc_utils import cli
 from cdc_utils.local.errors import Location, PipelineError, UsageError
 from cdc_utils.local.event_log import EventLog
+from cdc_utils.local.graph import Graph, LakeflowModule
 from cdc_utils.local.storage import Storage, TableName
 
 MOMENT = datetime(2024, 5, 1, 10, 30, tzinfo=timezone.utc)
@@ -206,6 +207,28 @@ def test_run_passes_its_options_on(update, tmp_path):
         "refresh": ("d",), "dry_run": True, "master": "local[1]", "root_path": Path("b"), "wheels": (Path("a-1.whl"), Path("b-1.whl")), "pipeline_name": "orders", "update_id": "u1"}
     typed("run", "a.py", "--full-refresh-all")
     assert update.request.full_refresh_all and update.request.storage == Path(".cdc") and update.request.root_path is None
+
+
+def test_run_draws_its_graph(update, tmp_path):
+    update.ending.graph = Graph("main", "shop")
+    dp = LakeflowModule("pyspark.pipelines", update.ending.graph)
+    dp.create_streaming_table("orders")
+    dp.append_flow(target="orders", name="orders")(lambda: None)
+    update.ending.reads = {"orders": [TableName("main", "shop", "landed")]}
+    done = typed("run", "a.py", "--dry-run", "--graph", str(tmp_path / "flow.svg"), "--quiet")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "<title>Flow graph: landed (not of this pipeline); orders (streaming table) reads landed.</title>" in (tmp_path / "flow.svg").read_text()
+    (tmp_path / "full.svg").symlink_to("/dev/full")
+    done = typed("run", "a.py", "--graph", str(tmp_path / "full.svg"))
+    assert done.exit_code == 2 and done.stderr == f"error: --graph {tmp_path / 'full.svg'}: it cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize("name, told", [("flow.png", "only SVG is drawn; name it"), ("missing/flow.svg", "there is no folder"), ("folder.svg", "is a folder; name a file in it")])
+def test_a_picture_that_cannot_be_written_runs_nothing(update, tmp_path, name, told):
+    (tmp_path / "folder.svg").mkdir()
+    done = typed("run", "a.py", "--graph", str(tmp_path / name))
+    assert done.exit_code == 2 and done.stderr.startswith(f"error: --graph {tmp_path / name}") and told in done.stderr
+    assert not hasattr(update, "request")
 
 
 def test_run_tells_lines_in_a_pipe(update):

@@ -16,6 +16,7 @@ from cdc_utils.local.errors import PipelineError, UsageError
 from cdc_utils.local.storage import Storage, TableName, locked
 from cdc_utils.local.tables import read_table
 from cdc_utils.local.update import UpdateRequest, deployed, run_update
+from cdc_utils.pictures import flow_graph
 
 LANDED = """
 from pyspark import pipelines as dp
@@ -193,6 +194,15 @@ def test_a_mistake_in_a_view_that_nobody_reads_is_one(pipeline):
     pipeline.write(wrong="import dlt\n@dlt.view\ndef seen(): return spark.range(1)\n@dlt.view\ndef unseen(): return spark.read.table('nobody')\n@dlt.table\ndef t(): return dlt.read('seen')\n")
     with pytest.raises(PipelineError, match='wrong.py:5: table nobody') as raised: pipeline.run(dry_run=True)
     assert 'mistakes' not in str(raised.value) # the other view and its reader are right
+
+
+def test_a_view_tells_what_it_reads(pipeline):
+    views = "import dlt\n@dlt.view\ndef inner(): return dlt.read('landed')\n@dlt.view\ndef outer(): return dlt.read('inner')\n@dlt.table\ndef t(): return dlt.read('outer')\n"
+    result = pipeline.write(landed=LANDED, views=views).land('1', (1, 'Bern', 1, 'U')).run(dry_run=True)
+    assert {name.split('.')[-1]: [table.table for table in read] for name, read in result.reads.items()} == \
+        {'landed': [], 't': ['inner', 'landed', 'outer'], 'outer': ['inner', 'landed'], 'inner': ['landed']}
+    drawn = flow_graph(result.graph, result.reads).alt
+    assert 't (materialized view) reads outer.' in drawn and 'outer (view) reads inner;' in drawn and 'inner (view) reads landed;' in drawn
 
 
 def test_a_view_is_stored_as_declared_and_written_when_its_input_changed(pipeline):

@@ -155,6 +155,7 @@ class Runtime:
         self.schemas:dict[TableName, StructType] = {}   # known schemas, while flows are analysed
         self.source_columns:dict[str, StructType] = {}  # flow name -> columns that its query brings
         self.analysed:dict[str, Evaluation] = {}        # flow name -> what it reads
+        self.viewed:dict[TableName, set] = {}           # view -> what it reads
         self.running:list[Flow] = []                    # flows being analysed, outermost first
         self.answers:dict[str, tuple] = {}              # flow name -> latest version, what its source of snapshots answered
         self.analysing, self.lock, self.views = True, threading.RLock(), 0
@@ -409,6 +410,7 @@ def check_view(
     "Evaluate a view without data, and its rules with it."
     evaluation = Evaluation(Flow(str(dataset.name), dataset.name, 'view'), views=[dataset.name])
     check_rules(dataset, evaluate(runtime, dataset.query, evaluation, dataset))
+    runtime.viewed[dataset.name] = evaluation.reads
 
 # %% ../../nbs/local/lakeflow.ipynb #lakeflow-36a
 def check_declared_schema(

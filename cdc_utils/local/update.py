@@ -739,7 +739,7 @@ def _run(
     analyse_all(runtime)
     chosen, emptied = chosen_tables(graph, request)
     upstream = upstream_flows(runtime)
-    reads = {name: sorted(runtime.analysed[name].reads) for name in graph.flows}
+    reads = {name: sorted(runtime.analysed[name].reads) for name in graph.flows} | {str(view): sorted(read) for view, read in runtime.viewed.items()}
     if request.dry_run: return UpdateResult(log.update_id, 'COMPLETED', graph=graph, reads=reads, warnings=tuple(graph.warnings))
     state('SETTING_UP_TABLES')
     run = set_up(runtime, log, chosen, emptied)
