@@ -1,4 +1,5 @@
 "Sphinx reads what docs/stage.py made of the notebooks. No page needs the network."
+import json
 import re
 import sys
 import tomllib
@@ -8,10 +9,13 @@ from fastcore.docments import docments
 from myst_parser.mocking import MockRSTParser
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+from settings_ini import package_version
+
 meta = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 project, author = "cdc_utils", meta["authors"][0]["name"]
 copyright = author
+version = release = package_version(ROOT)
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
 nb_execution_mode = "off"  # saved outputs are the truth: nbdev-test and nbval check them
@@ -26,9 +30,11 @@ add_module_names = False
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 72
 html_theme = "furo"
-html_title = project
+pygments_dark_style = "github-dark"  # the theme's own underlines every import
+html_title = f"{project} {release}"
 html_static_path = ["static"]
 html_css_files = ["custom.css"]
+html_favicon = "static/favicon.svg"
 html_copy_source = False
 
 
@@ -58,4 +64,29 @@ parse_padded = MockRSTParser.parse
 MockRSTParser.parse = lambda parser, text, document: parse_padded(parser, text.lstrip("\n"), document)
 
 
-def setup(app): app.connect("autodoc-process-docstring", add_docments)
+def link_sources(app, page, template, context, doctree):
+    "Edit and view links lead to the notebook in nbs/, not to what was staged"
+    source = json.loads((Path(app.srcdir) / "sources.json").read_text()).get(page)
+    for name, verb in (("edit", "edit"), ("view", "blob")):
+        context[f"theme_source_{name}_link"] = f"{meta['urls']['Repository']}/-/{verb}/main/{source}" if source else ""
+
+
+def sidebar_once(app, page, template, context, doctree):
+    "No source page is in the sidebar, so those of one depth have the same one: it is made once, not for each"
+    if not page.startswith("_modules/"): return
+    make, depth = context["toctree"], page.count("/")
+    def made(**options):
+        key = (depth, *sorted(options.items()))
+        if key not in SIDEBARS: SIDEBARS[key] = make(**options)
+        return SIDEBARS[key]
+    context["toctree"] = made
+
+
+SIDEBARS = {}
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", add_docments)
+    app.connect("html-page-context", link_sources)
+    app.connect("html-page-context", sidebar_once, priority=400)  # before furo asks for it
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

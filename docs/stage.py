@@ -9,26 +9,32 @@ import shutil
 import sys
 from pathlib import Path, PurePosixPath
 
+import reference
 import yaml
 from fastcore.nbio import mk_cell, write_nb
 from nbdev.config import get_config, nbpath2html
 from nbdev.doclinks import nbglob
 from nbdev.frontmatter import FrontmatterProc
 from nbdev.process import NBProcessor, Processor
-from nbdev.processors import (add_show_docs, clean_magics, filter_stream_, hide_, hide_line, mv_exports, populate_language, rm_export, rm_header_dash,
-    strip_ansi)
+from nbdev.processors import (
+    add_show_docs,
+    clean_magics,
+    filter_stream_,
+    hide_,
+    hide_line,
+    mv_exports,
+    populate_language,
+    rm_export,
+    rm_header_dash,
+    strip_ansi,
+)
 
 CONFIG = get_config()
 MODULES = importlib.import_module(f"{CONFIG.lib_path.name}._modidx").d["syms"]
 MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
 
 
-def source(module):
-    "The module's syntax tree"
-    return ast.parse(Path(CONFIG.config_path, *module.split(".")).with_suffix(".py").read_text())
-
-
-CLASSES = {f"{module}.{node.name}" for module in MODULES for node in source(module).body if isinstance(node, ast.ClassDef)}
+CLASSES = {f"{module}.{node.name}" for module in MODULES for node in reference.modules()[module].body if isinstance(node, ast.ClassDef)}
 FULL_NAME = {}  # short name -> full name, where only one module has it
 for full, module in MODULE_OF.items():
     short = full.removeprefix(f"{module}.")
@@ -51,18 +57,39 @@ def prose(text, module=None):
     "Markdown: `name` links to the object, @fig-x to the figure, Quarto's callouts and notebook links become Sphinx's"
     def link(found):
         name = found[1]
+        if name in COMMANDS: return reference.link(name)
         full = f"{module}.{name}" if f"{module}.{name}" in MODULE_OF else FULL_NAME.get(name) or (name if name in MODULE_OF else None)
         return f"{{py:obj}}`{name} <{full}>`" if full and not name.split(".")[-1].startswith("_") else found[0]
     lines, fenced = [], False
     for line in text.splitlines():
         if line.lstrip().startswith("```"): fenced = not fenced
         elif not fenced:
-            line = re.sub(r"(?<![`{}\w\[])`([A-Za-z_][\w.]*)(?:\(\))?`(?![`\]])", link, line)
+            line = re.sub(r"(?<![`{}\w\[])`([A-Za-z_][\w.]*|cdc [a-z ]+)(?:\(\))?`(?![`\]])", link, line)
             line = re.sub(r"(?<![\w`])@((?:fig|tbl)-[\w-]+)", r"{numref}`\1`", line)
             line = re.sub(r"^:::\s*\{\.callout-(\w+)[^}]*\}", r":::{\1}", line)
             line = re.sub(r"\]\((?!\w+:)([^)#]+)\.(?:ipynb|html)(#[^)]*)?\)", lambda found: f"]({page(found[1] + '.ipynb')}.ipynb{found[2] or ''})", line)
         lines.append(line)
     return "\n".join(lines)
+
+
+COMMANDS = reference.commands_of(reference.help_text())
+
+
+class show_constants(Processor):
+    "Exported constants get an entry, as functions do; nbdev would hide them with their cell"
+
+    def begin(self):
+        module, cells = module_of(self.nb.path_), []
+        known = reference.constants(module) if module else {}
+        for cell in self.nb.cells:
+            exported = cell.cell_type == "code" and {"export", "exports"} & cell.directives_.keys()
+            made = [name for node in ast.parse(cell.source).body for name in reference.assigned(node) if name in known] if exported else []
+            if made: cells.append(mk_cell("\n\n".join(self.entry(module, name, *known[name]) for name in made), "markdown"))
+            cells.append(cell)
+        self.nb.cells = cells
+
+    def entry(self, module, name, value, said):
+        return f"````{{py:data}} {module}.{name}\n:value: |-\n  {value}\n\n{prose(said, module)}\n````"
 
 
 class to_myst(Processor):
@@ -72,6 +99,7 @@ class to_myst(Processor):
         front = getattr(self.nb, "frontmatter_", {})
         self.nb.cells = [cell for cell in self.nb.cells if cell.cell_type != "raw"]
         self.module = module_of(self.nb.path_)
+        self.shown = {found[1] for cell in self.nb.cells if cell.cell_type == "code" for found in re.finditer(r"^show_doc\(([\w.]+)", cell.source, re.M)}
         if front.get("title"):
             description = f"\n\n*{front['description']}*" if front.get("description") else ""
             self.nb.cells.insert(0, mk_cell(f"# {front['title']}{description}", "markdown"))
@@ -87,7 +115,9 @@ class to_myst(Processor):
         full = f"{self.module}.{name}" if f"{self.module}.{name}" in MODULE_OF else FULL_NAME[name]
         kind = "autoclass" if full in CLASSES else "automethod" if "." in name else "autofunction"
         cell.cell_type, cell.metadata = "markdown", {}
-        cell.source = f'<a id="{name.lower()}"></a>\n\n```{{eval-rst}}\n.. {kind}:: {full}\n```'
+        members = sorted(each.split(".")[1] for each in self.shown if each.startswith(f"{name}."))  # those have entries of their own, further down
+        options = f"\n   :members:\n   :exclude-members: {', '.join(members)}" if kind == "autoclass" else ""
+        cell.source = f'<a id="{name.lower()}"></a>\n\n```{{eval-rst}}\n.. {kind}:: {full}{options}\n```'
         for key in ("outputs", "execution_count"): cell.pop(key, None)
 
     def code(self, cell):
@@ -106,28 +136,60 @@ class to_myst(Processor):
         cell.metadata = ({"tags": tags} if tags else {}) | ({"mystnb": notebook} if notebook else {})
 
 
-PROCESSORS = [FrontmatterProc, populate_language, add_show_docs, strip_ansi, hide_line, filter_stream_, rm_header_dash, rm_export, clean_magics, hide_,
+PROCESSORS = [FrontmatterProc, populate_language, add_show_docs, strip_ansi, hide_line, filter_stream_, rm_header_dash, show_constants, rm_export, clean_magics, hide_,
     mv_exports, to_myst]
 
 
-def toctree(section):
-    return "```{toctree}\n:hidden:\n:caption: " + section["section"] + "\n\n" + "\n".join(map(page, section["contents"])) + "\n```"
+# Pages that are no notebook: where they stand in the sidebar, who makes them, and what to edit
+PAGES = {"cdc": ("Reference", reference.command_page, "nbs/13_cli.ipynb"), "configuration": ("Reference", reference.configuration_page, "docs/configuration.yml"),
+    "names": ("Reference", lambda: reference.names_page(chapters()), "docs/reference.py"), "genindex": ("Reference", None, None),
+    "changelog": ("Reference", reference.changelog_page, "CHANGELOG.md")}
+
+
+def sections():
+    "The sidebar's sections: title -> its notebooks"
+    contents = yaml.safe_load((CONFIG.nbs_path / "sidebar.yml").read_text())["website"]["sidebar"]["contents"]
+    return {entry["section"]: entry["contents"] for entry in contents if isinstance(entry, dict)}
+
+
+def chapters():
+    "Section, title, page and module of each notebook that exports"
+    for section, contents in sections().items():
+        for name in contents:
+            path = CONFIG.nbs_path / name
+            if not (module := module_of(path)): continue
+            title = next(found[1] for cell in json.loads(path.read_text())["cells"] if (found := re.match("# (.+)", "".join(cell["source"]))))
+            yield section, title, page(name), module
+
+
+def toctree(title, pages): return "```{toctree}\n:hidden:\n:caption: " + title + "\n\n" + "\n".join(pages) + "\n```"
+
+
+def toctrees():
+    "The sidebar; raises KeyError where a page has no section to stand in"
+    listed = {title: [page(name) for name in contents] for title, contents in sections().items()}
+    for name, (section, *_) in PAGES.items(): listed[section].append(name)
+    return "\n\n".join(toctree(title, pages) for title, pages in listed.items())
 
 
 def main(folder):
-    folder = Path(folder)
+    folder, sources = Path(folder), {}
     shutil.rmtree(folder, ignore_errors=True)
-    sidebar = yaml.safe_load((CONFIG.nbs_path / "sidebar.yml").read_text())["website"]["sidebar"]["contents"]
-    contents = "\n\n".join(toctree(entry) for entry in sidebar if isinstance(entry, dict))
     for path in nbglob(CONFIG.nbs_path, as_path=True):
         relative = path.relative_to(CONFIG.nbs_path)
         notebook = NBProcessor(path, PROCESSORS, process=True).nb
-        if str(relative) == CONFIG.readme_nb: notebook.cells.append(mk_cell(contents, "markdown"))
+        if str(relative) == CONFIG.readme_nb: notebook.cells.append(mk_cell(toctrees(), "markdown"))
         for cell in notebook.cells:
             for key in [key for key in cell if key.endswith("_") or key == "has_sd"]: cell.pop(key)
         target = folder / f"{page(relative)}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         write_nb(notebook, target)
+        sources[page(relative)] = str(path.relative_to(CONFIG.config_path))
+    for name, (_, make, source) in PAGES.items():
+        if make is None: continue
+        (folder / f"{name}.md").write_text(prose(make()))
+        sources[name] = source
+    (folder / "sources.json").write_text(json.dumps(sources))  # page -> what to edit, for conf.py
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ TEST = {
     "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/tests.xml", "tests"),
 }
 DOCS = [command("python", "docs/stage.py", "build/docs-src"),
-    command("sphinx-build", "-W", "--keep-going", "-q", "-c", "docs", "-d", "build/doctrees", "build/docs-src", "build/html")]
+    command("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-c", "docs", "-d", "build/doctrees", "build/docs-src", "build/html")]
 
 
 class Report:

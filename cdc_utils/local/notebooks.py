@@ -125,9 +125,9 @@ def register_magics(
 # %% ../../nbs/local/notebooks.ipynb #notebooks-21
 def prepare(
     names:list[str], # Names that the notebook uses
-    **run            # A `NotebookRun`, as keywords
+    **run
 )->None:
-    "In the kernel, before the first cell: put the wheels first, and the names into the notebook."
+    "In the kernel, before the first cell: put the wheels first, and the names into the notebook. `run` is a `NotebookRun`, as keywords."
     from IPython import get_ipython
     run = NotebookRun(**run)
     given, shell = given_names(set(names), run), get_ipython()
