@@ -28,7 +28,6 @@ numfig = True
 default_role = "py:obj"  # `name` in a docstring links to the object
 add_module_names = False
 autodoc_member_order = "bysource"
-viewcode_follow_imported_members = False  # else the source of a constant is that of its type
 python_maximum_signature_line_length = 72
 html_theme = "furo"
 pygments_dark_style = "github-dark"  # the theme's own underlines every import

@@ -9,9 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
-
 import wheel
+from packaging.version import InvalidVersion, Version
 from settings_ini import package_version
 
 ROOT = Path(__file__).resolve().parents[1]
