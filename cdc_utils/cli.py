@@ -209,7 +209,7 @@ def _more(
     return f'{shown:,} of {count_rows(storage, name, where):,} rows; --limit N or --all shows more'
 
 # %% ../nbs/13_cli.ipynb #13-cli-38
-@app.command(epilog=examples('cdc show  # all tables and their rows', 'cdc show customers --limit 5', """cdc show customers_history --where "id = '42'" """,
+@app.command(epilog=examples('cdc show  # all tables and their rows', 'cdc show customers --limit 5', 'cdc show customers --columns id,email', """cdc show customers_history --where "id = '42'" """,
     'cdc show customers --all --format json  # one JSON object per row'))
 @guarded
 def show(
@@ -218,6 +218,7 @@ def show(
     limit:Annotated[int, typer.Option('--limit', '-n', min=0, help='At most this many rows.')]=20,
     everything:Annotated[bool, typer.Option('--all', help='All rows, whatever --limit says.')]=False,
     where:Annotated[str|None, typer.Option('--where', metavar='SQL', help="Only rows for which this holds, in DuckDB's SQL.")]=None,
+    columns:Annotated[list[str], typer.Option('--columns', metavar='C,…', help='Only these columns, in this order.')]=[],
     storage:StorageOption=STORAGE, catalog:CatalogOption=CATALOG, schema:SchemaOption=SCHEMA, debug:DebugOption=False):
     "Show the rows of a table, or all tables with their numbers of rows. Starts no Spark."
     opened = open_storage(storage)
@@ -225,7 +226,7 @@ def show(
     from cdc_utils.local.storage import TableName
     from cdc_utils.local.tables import read_rows
     name, limit = TableName.parse(table, catalog, schema), None if everything else limit
-    rows = read_rows(opened, name, where=where, limit=limit)
+    rows = read_rows(opened, name, read_names(columns) or None, where, limit)
     if layout is not Format.table: return _print_rows(rows, layout)
     from cdc_utils.local.report import make_console, rows_table
     console = make_console()
@@ -423,9 +424,12 @@ def print_graph(
     if layout is Lines.json:
         for line in lines: typer.echo(json_text(line))
         return
-    def flows(line): return '\n'.join(f'{flow["name"]} ({flow["kind"]}{" from " + ", ".join(flow["reads"]) if flow["reads"] else ""})' for flow in line['flows'])
-    console.print(plain_table('', ('Dataset', 'Kind', 'Flows', 'Expectations'),
-        [(line['dataset'], line['kind'], flows(line), ', '.join(line['expectations'])) for line in lines]))
+    def short(name): return name.removeprefix(f'{graph.catalog}.{graph.schema}.')
+    def flow_text(flow, dataset):
+        told = flow['kind'] + (f' from {", ".join(map(short, flow["reads"]))}' if flow['reads'] else '')
+        return told if flow['name'] == dataset else f'{short(flow["name"])} ({told})'
+    console.print(plain_table('', ('Dataset', 'Kind', 'Flows', 'Expectations'), [(short(line['dataset']), line['kind'],
+        '\n'.join(flow_text(flow, line['dataset']) for flow in line['flows']), ', '.join(line['expectations'])) for line in lines]))
 
 # %% ../nbs/13_cli.ipynb #13-cli-68
 @app.command(epilog=examples('cdc demo', 'cdc demo --rows 100000', 'cdc demo  # again: only the next day is processed'))
@@ -624,7 +628,7 @@ def read_pairs(
 @guarded
 def bundle_check(
     folders:Annotated[list[Path], typer.Argument(metavar='DIR…', help='Folders of bundles; those found here by default.')]=[],
-    target:TargetOption=None, variables:VariableOption=[], layout:LinesOption=Lines.table, debug:DebugOption=False):
+    target:Annotated[str|None, typer.Option('--target', '-t', help='Only this target; every one by default.')]=None, variables:VariableOption=[], layout:LinesOption=Lines.table, debug:DebugOption=False):
     "Find what Databricks would refuse, and what nobody can want, in every target, without a workspace. Exit status 1 where there is any."
     from cdc_utils.local.bundle_check import bundle_problems
     from cdc_utils.local.tables import json_text

@@ -43,7 +43,7 @@ class UpdateResult:
     "What one update did."
     update_id:str                  # As in the event log
     state:str                      # COMPLETED, FAILED or CANCELED
-    flows:tuple[FlowResult,...]=() # In the order they ended
+    flows:tuple[FlowResult,...]=() # What is read before what reads it; from an event log, in the order they began
     error:str|None=None            # The first failure
     graph:Any=None                 # The pipeline, where it ran in this process
     reads:dict=field(default_factory=dict) # Flow or view -> tables and views it reads

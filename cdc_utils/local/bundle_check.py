@@ -145,7 +145,7 @@ def schedule_errors(
 def job_errors(
     bundle:Bundle # For one target
 )->Iterator[tuple[tuple,str]]:
-    "Jobs without tasks, tasks that wait for nothing or for each other, environments that are not there."
+    "Jobs without tasks, tasks that wait for nothing or for each other, environments and clusters that are not there."
     for key, job in bundle.resources('jobs').items():
         at, tasks = ('resources', 'jobs', key), job.get('tasks') or []
         names = [task.get('task_key') for task in tasks]
@@ -154,10 +154,10 @@ def job_errors(
         except UsageError as wrong:
             place = next((place for place, task in enumerate(tasks) if any(need not in names for need in needs(task))), None)
             yield (at if place is None else (*at, 'tasks', place, 'depends_on')), str(wrong)
-        environments = {each.get('environment_key') for each in job.get('environments') or ()}
-        for place, task in enumerate(tasks):
-            if task.get('environment_key') and task['environment_key'] not in environments:
-                yield (*at, 'tasks', place, 'environment_key'), f'the job has no environment {task["environment_key"]!r}'
+        for shared, name in (('environments', 'environment_key'), ('job_clusters', 'job_cluster_key')):
+            known = {each.get(name) for each in job.get(shared) or ()}
+            for place, task in enumerate(tasks):
+                if task.get(name) and task[name] not in known: yield (*at, 'tasks', place, name), f'the job has no {name} {task[name]!r}'
 
 # %% ../../nbs/local/bundle_check.ipynb #bundle-check-22
 FILES = {('notebook_task', 'notebook_path'): 'notebook', ('spark_python_task', 'python_file'): 'file', ('file', 'path'): 'file', ('notebook', 'path'): 'notebook'} # Last keys of a path -> what it names

@@ -4,21 +4,23 @@
 
 # %% auto #0
 __all__ = ['CHANGES', 'UpdateRequest', 'import_path', 'declare_sources', 'recording_modules', 'lies_in', 'lent_modules',
-           'deployed', 'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'Run',
-           'checkpoint_path', 'whole', 'follow', 'told', 'append', 'append_once', 'sink_writer', 'complete',
-           'upserts_and_deletes', 'stream_id', 'apply_changes', 'apply_changes_once', 'merged', 'ingestion_time',
-           'apply_snapshots', 'apply_snapshot', 'note_version', 'observed', 'batch_observed', 'flow_result', 'causes',
-           'reason', 'nothing_done', 'write_query', 'write_rows', 'run_flow', 'rules_for', 'progress_details',
-           'run_flows', 'skipped', 'wait_or_stop', 'analyse_all', 'run_update', 'set_up', 'session']
+           'deployed', 'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'holds', 'narrowed',
+           'refuse_narrowing', 'Run', 'checkpoint_path', 'whole', 'follow', 'told', 'append', 'append_once',
+           'sink_writer', 'complete', 'upserts_and_deletes', 'stream_id', 'apply_changes', 'apply_changes_once',
+           'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot', 'note_version', 'observed',
+           'batch_observed', 'flow_result', 'causes', 'reason', 'nothing_done', 'write_query', 'write_rows', 'run_flow',
+           'rules_for', 'progress_details', 'upstream_first', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all',
+           'run_update', 'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
+import json
 import re
 import shutil
 import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,6 +37,7 @@ from unittest import mock
 from pyspark.errors import AnalysisException, StreamingQueryException
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 # %% ../../nbs/local/update.ipynb #update-05
 from .. import snapshots
@@ -229,6 +232,52 @@ def create_table(
     for key, value in dataset.table_properties.items(): builder = builder.property(key, str(value))
     try: builder.execute()
     except AnalysisException as wrong: raise PipelineError(f'{dataset.name}: {source.describe(wrong)}', dataset.location) from None
+
+# %% ../../nbs/local/update.ipynb #update-23b
+def holds(
+    spark:SparkSession, # Knows Spark's rule
+    stored:DataType,    # Type of a stored column
+    now:DataType        # Type of its new values
+)->bool:
+    "Tell that a stored column can hold new values unchanged."
+    def known(kind): return spark.sparkContext._jvm.org.apache.spark.sql.types.DataType.fromJson(kind.json())
+    return stored == now or spark.sparkContext._jvm.org.apache.spark.sql.catalyst.expressions.Cast.canUpCast(known(now), known(stored))
+
+# %% ../../nbs/local/update.ipynb #update-23c
+def narrowed(
+    spark:SparkSession, # Knows Spark's rule
+    stored:DataType,    # Columns of a stored table, or the type of one
+    now:DataType,       # Columns of its new rows, or the type of one
+    name:str=''         # The column, where it is one
+)->Iterator[tuple[str,DataType,DataType]]: # Column, its stored type, its new one
+    "Columns whose new values the stored ones cannot hold; a column that is new is no matter."
+    if isinstance(stored, StructType) and isinstance(now, StructType):
+        known = {field.name.lower(): field for field in stored}
+        for field in now:
+            if field.name.lower() in known: yield from narrowed(spark, known[field.name.lower()].dataType, field.dataType, f'{name}.{field.name}'.lstrip('.'))
+    elif isinstance(stored, ArrayType) and isinstance(now, ArrayType): yield from narrowed(spark, stored.elementType, now.elementType, name)
+    elif isinstance(stored, MapType) and isinstance(now, MapType):
+        yield from narrowed(spark, stored.keyType, now.keyType, name)
+        yield from narrowed(spark, stored.valueType, now.valueType, name)
+    elif not holds(spark, stored, now): yield name, stored, now
+
+# %% ../../nbs/local/update.ipynb #update-23d
+def refuse_narrowing(
+    runtime:lakeflow.Runtime, # Analysed
+    kept:set[TableName]       # Tables that are continued
+)->None:
+    "`PipelineError` where stored tables cannot hold what their flows bring now; a table with `delta.enableTypeWidening` is left to Delta."
+    from deltalake import DeltaTable as Files
+    wrong, first = {}, None
+    for flow in runtime.graph.flows.values():
+        dataset, path = runtime.graph.datasets[flow.target], runtime.storage.table_path(flow.target)
+        if flow.target not in kept or dataset.kind != 'streaming_table' or not is_table(path): continue
+        table, now = Files(str(path)), runtime.source_columns[flow.name] if flow.kind == 'append' else runtime.schemas[flow.target]
+        if table.metadata().configuration.get('delta.enableTypeWidening') == 'true': continue
+        for name, was, new in narrowed(runtime.spark, StructType.fromJson(json.loads(table.schema().to_json())), now):
+            wrong.setdefault(flow.target.table, []).append(f'{flow.target.table}.{name} is {new.simpleString()} now and {was.simpleString()} in the stored table')
+            first = first or dataset.location
+    if wrong: raise PipelineError(f'{"; ".join(each for told in wrong.values() for each in told)}: values would be changed', first, hint=f'rebuild: cdc run … --full-refresh {",".join(wrong)}')
 
 # %% ../../nbs/local/update.ipynb #update-25
 @dataclass
@@ -637,13 +686,21 @@ def progress_details(
     rules = [vars(each) for each in result.expectations]
     return {'metrics': metrics, 'data_quality': {'dropped_records': result.dropped_records, 'expectations': rules}}
 
+# %% ../../nbs/local/update.ipynb #update-order
+def upstream_first(
+    upstream:dict[str, set[str]] # Flow name -> flows that come before it
+)->list[str]:                    # Names: what is read before what reads it, and else by name
+    "Put flows into the order of a report."
+    def depth(name): return 1 + max(map(depth, upstream[name]), default=0)
+    return sorted(upstream, key=lambda name: (depth(name), name))
+
 # %% ../../nbs/local/update.ipynb #update-46
 def run_flows(
     run:Run,                      # The update
     upstream:dict[str, set[str]], # Flow name -> flows that come before it
     chosen:set[TableName],        # Tables to run
     workers:int=4                 # Flows at once
-)->list[FlowResult]:              # In the order they ended
+)->list[FlowResult]:              # What is read before what reads it
     "Run the chosen flows in the order of what they read."
     flows, sorter, results, running = run.runtime.graph.flows, TopologicalSorter(upstream), {}, {}
     sorter.prepare()
@@ -662,7 +719,7 @@ def run_flows(
             for future in wait_or_stop(run, running):
                 del running[future]
                 settle(future.result())
-    return list(results.values())
+    return [results[name] for name in upstream_first(upstream)]
 
 # %% ../../nbs/local/update.ipynb #update-47
 def skipped(
@@ -759,6 +816,7 @@ def set_up(
 )->Run:
     "Check the declarations against the stored tables, empty what is to be emptied, create what is missing."
     graph, storage = runtime.graph, runtime.storage
+    refuse_narrowing(runtime, chosen - emptied)
     for name in sorted(emptied): log.record('user_action', f'{name} is emptied for a full refresh.', dataset_name=str(name))
     reset(storage, emptied)
     for text in graph.warnings: log.record('update_progress', text, 'WARN')
