@@ -153,7 +153,7 @@ def shown_examples(text):
 def anchor(command): return command.replace(" ", "-")
 
 
-def link(command): return f"[`{command}`]({'#' + anchor(command) if ' ' in command else 'cdc.md'})"
+def link(command): return f"[`{command}`]({'#' + anchor(command) if ' ' in command else '/cdc.md'})"
 
 
 def commands_of(text):
