@@ -10,7 +10,7 @@ unexport PYTHONHOME PYTHONPATH SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYS
 have_python = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "Python 3.11 or newer is needed, and there is no $(PYTHON): install one (Debian 12: apt-get install python3 python3-venv)" >&2; exit 2; }
 
-.PHONY: help setup setup-spark demo test prove bench e2e ci-local lab docs check export wheel clean
+.PHONY: help setup setup-spark demo test prove bench e2e ci-local cells lab docs check export wheel release clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -39,7 +39,11 @@ e2e: setup-spark ## deploy to a workspace on this machine, run the job there, ch
 ci-local: setup-spark ## run the jobs of .gitlab-ci.yml on this machine, against a workspace on this machine; ARGS=--help says more
 	@$(BIN)/python tools/ci_local.py $(ARGS)
 
-lab: setup-spark ## open the notebooks in JupyterLab; saving a notebook cleans it
+cells: setup ## tell git, in this clone, to compare and merge notebooks cell by cell; part of `make lab`
+	@! git rev-parse --git-dir >/dev/null 2>&1 || { git config diff.jupyternotebook.command "$(BIN)/nbdev-diff-driver" && \
+	git config merge.jupyternotebook.name "nbdev-merge" && git config merge.jupyternotebook.driver "$(BIN)/nbdev-merge %O %A %B %P"; }
+
+lab: setup-spark cells ## open the notebooks in JupyterLab; saving a notebook cleans it
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(ARGS) nbs
 
 docs: setup ## build the documentation site in build/html, offline
@@ -53,6 +57,9 @@ export: setup ## write cdc_utils/, settings.ini, README.md and the wheel's name 
 
 wheel: ## build the wheel that is deployed, in dist/; its version ends in a hash of its content
 	@$(have_python); $(PYTHON) tools/wheel.py --have dist || { $(MAKE) --no-print-directory setup && $(BIN)/python tools/wheel.py dist; }
+
+release: setup ## raise the version, export, build, commit and tag; ARGS=--version X.Y.Z or ARGS="--part minor --dry-run"
+	@$(BIN)/python tools/release.py $(ARGS)
 
 clean: ## delete what was built; keeps .venv and .cache (delete those by hand for a fresh start)
 	@rm -rf build dist public nbs/_docs _docs _proc cdc_utils.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -89,7 +89,7 @@ class show_constants(Processor):
         self.nb.cells = cells
 
     def entry(self, module, name, value, said):
-        return f"````{{py:data}} {module}.{name}\n:value: |-\n  {value}\n\n{prose(said, module)}\n````"
+        return f"````{{py:data}} {module}.{name}\n---\nvalue: |-\n  {value}\n---\n{prose(said, module)}\n````"
 
 
 class to_myst(Processor):

@@ -15,6 +15,10 @@ WRITTEN_BY_HAND = {"cdc_utils/__init__.py"}  # the version; nbdev reads it from 
 LOCAL_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|Users|work|tmp|var|private|builds|opt)/[\w.-]+")
 CLOCK = re.compile(r"\b\d{1,2}:\d\d:\d\d (?:WARN|INFO|ERROR)\b|\b(?:CPU times|Wall time)\b")
 NOISE = re.compile(r"\bWARN|Warning:|Traceback|Setting default log level|\[Stage ")
+APART = 8  # definitions, at most, before an example runs
+# Chapters that are not there yet: how many stand in a row. These numbers only fall
+FURTHER_APART = {"local/update.ipynb": 48, "local/lakeflow.ipynb": 31, "local/prove.ipynb": 14, "local/bundle_check.ipynb": 11, "local/cloudfiles.ipynb": 9}
+UNSHOWN = {"local/prove.ipynb"}  # its last function takes a dozen updates: tests/test_prove.py runs it
 # Where an example is about such a path: the notebook, and why
 ABOUT_PATHS = {"local/session.ipynb", "local/storage.ipynb"}
 
@@ -75,6 +79,44 @@ def test_imports_have_their_own_cells(path):
 def is_guard(node):
     "A `try: import` block or a docstring, which may stand beside imports"
     return isinstance(node, ast.Try) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def defines(cell):
+    return cell.exports() and any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_") for node in cell.tree().body)
+
+
+def is_example(cell):
+    "It runs something, not only imports, and the docs and the tests do not leave it out"
+    if cell.kind != "code" or cell.exports() or re.search(r"^#\|\s*(eval:\s*false|hide)\b", cell.source, re.M): return False
+    return any(not isinstance(node, (ast.Import, ast.ImportFrom)) for node in cell.tree().body)
+
+
+def longest_without_example(path):
+    "The most definitions in a row with no example between or after them, and the first of these cells"
+    longest, row = [], []
+    for cell in CELLS[path]:
+        if defines(cell): row.append(cell)
+        elif is_example(cell): row = []
+        if len(row) > len(longest): longest = list(row)
+    return len(longest), longest[:1]
+
+
+@each_notebook
+def test_an_example_runs_near_every_definition(path):
+    count, first = longest_without_example(path)
+    name = str(path.relative_to(NBS))
+    allowed = FURTHER_APART.get(name, APART)
+    none([f"{cell}: {count} definitions from here on without an example" for cell in first if count > allowed],
+        f"show what a function does, in a cell that runs, at most {allowed} definitions further down")
+    assert name not in FURTHER_APART or count == allowed, f"{name} is at {count} now: lower its number in FURTHER_APART, or take it out"
+
+
+@each_notebook
+def test_ends_with_an_example_after_its_last_definition(path):
+    last = next((cell for cell in reversed(CELLS[path]) if defines(cell) or is_example(cell)), None)
+    shown = not (last and defines(last))
+    if str(path.relative_to(NBS)) in UNSHOWN: assert not shown, f"{path.name} shows its last definition now: take it out of UNSHOWN"
+    else: none([] if shown else [last], "the last definition has no example: add a cell that runs it")
 
 
 @each_notebook
@@ -149,3 +191,84 @@ def test_the_sidebar_names_every_notebook():
     assert not there - set(listed), f"add to nbs/sidebar.yml: {sorted(there - set(listed))}"
     assert not set(listed) - there, f"take out of nbs/sidebar.yml, there is no such notebook: {sorted(set(listed) - there)}"
     assert len(listed) == len(set(listed)), "nbs/sidebar.yml names a notebook twice"
+
+
+# For each check a notebook that it catches ----------------------------------------------------------------------------------------------------
+
+def markdown(text): return {"cell_type": "markdown", "id": "m", "metadata": {}, "source": [text]}
+
+
+def code(text, *outputs): return {"cell_type": "code", "id": "c", "metadata": {}, "execution_count": None, "source": [text], "outputs": list(outputs)}
+
+
+def printed(text, name="stdout"): return {"output_type": "stream", "name": name, "text": [text]}
+
+
+TITLE, END = markdown("# Broken\n> On purpose."), code("#| hide\nimport nbdev; nbdev.nbdev_export()")
+LONG = "#| export\ndef f():\n" + "    print()\n" * LINES
+BROKEN = {
+    test_export_cells_are_short: ([TITLE, code(LONG)], 1, f"{LINES + 1} lines", "split it"),
+    test_imports_have_their_own_cells: ([TITLE, code("#| export\nimport os\nHERE = os.curdir")], 1, "import os", "move the imports"),
+    test_an_example_runs_near_every_definition: ([TITLE, *[code(f"#| export\ndef f{number}(): pass") for number in range(APART + 1)]], 1, f"{APART + 1} definitions", "in a cell that runs"),
+    test_ends_with_an_example_after_its_last_definition: ([TITLE, code("1 + 1"), code("#| export\ndef f(): pass"), code("#| eval: false\nf()")], 2, "def f", "add a cell that runs it"),
+    test_no_star_imports: ([TITLE, code("from os import *")], 1, "from os import *", "one by one"),
+    test_outputs_hold_no_machine_and_no_clock: ([TITLE, code("where()", printed("/home/ann/work"))], 1, "/home/ann", "nbdev-test --save"),
+    test_outputs_hold_no_error: ([TITLE, code("spark", printed("26/01/01 WARN Utils: no", "stderr"))], 1, "spark", "nbdev-test --save"),
+    test_begins_with_a_title_and_a_sentence: ([markdown("# Broken")], 0, "first cell", "> one sentence"),
+    test_has_no_absolute_path_of_this_clone: ([TITLE, code(f"open('{ROOT}/README.md')")], 1, "open(", "take the path out"),
+    test_a_chapter_that_exports_ends_by_exporting: ([TITLE, code("#| default_exp broken"), code("1 + 1")], None, "nbs/broken.ipynb", "nbdev.nbdev_export()"),
+    test_has_ids_and_no_leftovers: ([{**TITLE, "id": "t"}, code("  ")], 1, "", "delete the empty cell"),
+}
+
+
+def built(monkeypatch, cells, name="broken.ipynb"):
+    "A notebook that lies nowhere"
+    monkeypatch.setitem(CELLS, NBS / name, [Cell(NBS / name, number, raw) for number, raw in enumerate(cells)])
+    return NBS / name
+
+
+@pytest.mark.parametrize("check", BROKEN, ids=lambda check: check.__name__)
+def test_a_broken_notebook_is_caught(monkeypatch, check):
+    cells, number, what, advice = BROKEN[check]
+    with pytest.raises(AssertionError) as caught: check(built(monkeypatch, cells))
+    told = str(caught.value)
+    assert "nbs/broken.ipynb" in told and what in told and advice in told
+    if number: assert f"nbs/broken.ipynb, cell {number}" in told
+
+
+@pytest.mark.parametrize("check", BROKEN, ids=lambda check: check.__name__)
+def test_a_good_notebook_passes(monkeypatch, check):
+    cells = [TITLE, code("#| default_exp broken"), code("#| export\nimport os"), code("#| export\ndef f(): return os.sep"), code("f()", printed("'/'")), END]
+    check(built(monkeypatch, [{**cell, "id": str(number)} for number, cell in enumerate(cells)]))
+
+
+def test_each_check_of_a_notebook_has_a_broken_one():
+    checks = {check for name, check in globals().items() if name.startswith("test_") and getattr(check, "pytestmark", [None])[0] == each_notebook.mark}
+    assert checks == BROKEN.keys()
+
+
+def test_two_equal_ids_are_caught(monkeypatch):
+    with pytest.raises(AssertionError, match="nbs/broken.ipynb: a cell without an id of its own; save it in JupyterLab"): test_has_ids_and_no_leftovers(built(monkeypatch, [TITLE, TITLE]))
+
+
+def test_a_chapter_that_got_too_good_for_its_number_is_caught(monkeypatch):
+    monkeypatch.setitem(FURTHER_APART, "broken.ipynb", 20)
+    with pytest.raises(AssertionError, match="broken.ipynb is at 1 now: lower its number"):
+        test_an_example_runs_near_every_definition(built(monkeypatch, [TITLE, code("#| export\ndef f(): pass"), code("f()")]))
+
+
+def test_a_module_without_a_notebook_is_caught(monkeypatch, tmp_path):
+    for name, text in {"by_hand": "x = 1\n", "left_over": "# AUTOGENERATED! DO NOT EDIT!\n"}.items():
+        (tmp_path / "cdc_utils").mkdir(exist_ok=True)
+        (tmp_path / f"cdc_utils/{name}.py").write_text(text)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    with pytest.raises(AssertionError) as caught: test_no_module_is_written_by_hand()
+    told = str(caught.value)
+    assert "cdc_utils/by_hand.py is not generated: move its code to a notebook" in told and "cdc_utils/left_over.py has no notebook any more: delete it" in told
+
+
+def test_two_notebooks_of_one_module_and_one_that_no_sidebar_names_are_caught(monkeypatch):
+    first, second = (built(monkeypatch, [TITLE, code("#| default_exp broken")], name) for name in ("broken.ipynb", "again.ipynb"))
+    monkeypatch.setitem(globals(), "NOTEBOOKS", [*NOTEBOOKS, first, second])
+    with pytest.raises(AssertionError, match=r"give each its own default_exp: \['broken', 'broken'\]"): test_two_notebooks_do_not_make_one_module()
+    with pytest.raises(AssertionError, match=r"add to nbs/sidebar.yml: \['again.ipynb', 'broken.ipynb'\]"): test_the_sidebar_names_every_notebook()

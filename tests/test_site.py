@@ -151,6 +151,11 @@ def test_every_public_name_has_an_entry(pages):
     assert not without_entry(pages, names)
 
 
+def test_a_constant_shows_its_value(pages):
+    entry = "".join(pages["bronze.html"].xpath("//dt[@id='cdc_utils.bronze.SOURCE_FILE']//text()"))
+    assert entry.split("¶")[0].strip() == "cdc_utils.bronze.SOURCE_FILE = 'source_file'"
+
+
 def test_every_parameter_is_described(pages): assert not not_described(pages, command_functions())
 
 
