@@ -1,0 +1,62 @@
+"`make check` itself: a stale file, a notebook that was not cleaned and an output that is not what the code shows are caught, each with what to do"
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def check(monkeypatch, tmp_path):
+    "tools/check.py, on a folder of its own"
+    spec = importlib.util.spec_from_file_location("check", ROOT / "tools/check.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    return module
+
+
+@pytest.fixture
+def chapter(tmp_path):
+    "A project of one notebook, saved and clean"
+    for name in ("pyproject.toml", "conftest.py", "nbs/nbval_sanitize.cfg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    path = tmp_path / "nbs/sum.ipynb"
+    cell = nbformat.v4.new_code_cell("1 + 1", outputs=[nbformat.v4.new_output("execute_result", {"text/plain": ["2"]}, execution_count=None)], id="a")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}), path)
+    return path
+
+
+def python(code): return [sys.executable, "-c", code]
+
+
+def test_a_stale_file_is_caught(check, tmp_path, capsys):
+    (tmp_path / "made.txt").write_text("old")
+    assert not check.unchanged(["*.txt"], [python("open('made.txt', 'w').write('new')")], "was stale: commit it")
+    assert "made.txt: was stale: commit it" in capsys.readouterr().out
+    assert check.unchanged(["*.txt"], [python("open('made.txt', 'w').write('new')")], "was stale: commit it")
+    assert not check.unchanged(["*.txt"], [python("open('another.txt', 'w')")], "was stale: commit it")
+    assert not check.unchanged(["*.txt"], [python("raise SystemExit(1)")], "was stale: commit it")
+
+
+def test_a_notebook_that_was_not_cleaned_is_caught(check, chapter, capsys):
+    assert check.unchanged(["nbs/*.ipynb"], [check.command("nbdev-clean")], "was not clean")
+    notebook = nbformat.read(chapter, 4)
+    notebook.cells[0].execution_count = 7
+    notebook.cells[0].metadata["collapsed"] = True
+    nbformat.write(notebook, chapter)
+    assert not check.unchanged(["nbs/*.ipynb"], [check.command("nbdev-clean")], "was not clean")
+    assert "nbs/sum.ipynb: was not clean" in capsys.readouterr().out
+
+
+def test_an_output_that_the_code_does_not_show_is_caught(chapter):
+    (chapter.parent / "false.ipynb").write_text(chapter.read_text().replace('"2"', '"3"'))
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval", "nbs"], cwd=chapter.parents[1], env=os.environ, capture_output=True, text=True, check=False)
+    assert "1 failed, 1 passed" in done.stdout and "nbs/false.ipynb::Cell 0" in done.stdout, done.stdout
