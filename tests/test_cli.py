@@ -114,7 +114,7 @@ def test_ctrl_c_exits_130_and_says_that_the_next_run_goes_on(tmp_path):
             def __init__(self, **_): pass
         def run_update(request, listener):
             print('running', flush=True)
-            time.sleep(30)
+            time.sleep(300)
         update.UpdateRequest, update.run_update = UpdateRequest, run_update
         sys.modules['cdc_utils.local.update'] = update
         sys.argv = ['cdc', 'run', 'x.py', '--storage', sys.argv[1]]
@@ -124,7 +124,7 @@ def test_ctrl_c_exits_130_and_says_that_the_next_run_goes_on(tmp_path):
     assert process.stdout.readline() == "running\n"
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=120)
     assert process.returncode == 130 and "the next run goes on from there" in told and "Traceback" not in told
 
 

@@ -680,11 +680,15 @@ def project(tmp_path_factory):
     return folder
 
 
-def databricks(running, home, folder, *argv):
-    "What the command prints; its own settings and cache lie in a folder of the test"
+def databricks_environ(running, home):
+    "The command's own settings and cache lie in a folder of the test"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("DATABRICKS_", "BUNDLE_"))}
-    env |= {"DATABRICKS_HOST": running.host, "DATABRICKS_TOKEN": TOKEN, "DATABRICKS_BUNDLE_ENGINE": "direct", "DATABRICKS_CONFIG_FILE": os.devnull, "HOME": str(home)}
-    done = subprocess.run([DATABRICKS, *argv], cwd=folder, env=env, capture_output=True, text=True)
+    return env | {"DATABRICKS_HOST": running.host, "DATABRICKS_TOKEN": TOKEN, "DATABRICKS_BUNDLE_ENGINE": "direct", "DATABRICKS_CONFIG_FILE": os.devnull, "HOME": str(home)}
+
+
+def databricks(running, home, folder, *argv):
+    "What the command prints"
+    done = subprocess.run([DATABRICKS, *argv], cwd=folder, env=databricks_environ(running, home), capture_output=True, text=True)
     assert done.returncode == 0, f"{argv}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -707,6 +711,31 @@ def test_the_bundles_are_deployed_and_destroyed(running, w, project, tmp_path, t
         if task.notebook_task: assert w.workspace.get_status(task.notebook_task.notebook_path).object_type.value == "NOTEBOOK"
     for bundle in ("app", "foundation"): cli(bundle, "destroy", "--auto-approve")
     assert not [*schemas(), *w.jobs.list(), *w.pipelines.list_pipelines()]
+
+
+@needs_databricks
+def test_a_deployment_that_was_killed_is_mended_by_the_next(running, w, project, tmp_path):
+    folder = project / "bundles/app"
+    databricks(running, tmp_path, project / "bundles/foundation", "bundle", "deploy", "-t", "staging")
+    killed = 0
+    for tenths in range(1, 30):
+        deploying = subprocess.Popen([DATABRICKS, "bundle", "deploy", "-t", "staging", "--force-lock"], cwd=folder, env=databricks_environ(running, tmp_path),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        try: deploying.wait(tenths / 10)
+        except subprocess.TimeoutExpired:
+            os.killpg(deploying.pid, signal.SIGKILL)
+            deploying.wait()
+            killed += 1
+        else: break
+    assert killed > 2
+    databricks(running, tmp_path, folder, "bundle", "deploy", "-t", "staging", "--force-lock")  # a killed one still holds the lock; a job that it made and could not note down stays beside the new one
+    assert "0 to add, 0 to change, 0 to delete" in databricks(running, tmp_path, folder, "bundle", "plan", "-t", "staging")
+    state = json.loads(databricks(running, tmp_path, folder, "bundle", "summary", "-t", "staging", "--output", "json"))["resources"]
+    ((pipeline,), (job,)) = ([made["id"] for made in state[kind].values()] for kind in ("pipelines", "jobs"))
+    (wheel,) = w.pipelines.get(pipeline).spec.environment.dependencies
+    assert w.files.download(wheel).contents.read() == (project / "dist" / Path(wheel).name).read_bytes()
+    assert [task.pipeline_task.pipeline_id for task in w.jobs.get(int(job)).settings.tasks if task.pipeline_task] == [pipeline]
+    for bundle in ("app", "foundation"): databricks(running, tmp_path, project / "bundles" / bundle, "bundle", "destroy", "-t", "staging", "--auto-approve")
 
 
 @needs_databricks
