@@ -9,9 +9,9 @@ __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'Qui
            'read_conf', 'read_names', 'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program',
            'examples', 'open_storage', 'show', 'Level', 'events', 'feed', 'progress_style', 'finish',
            'update_configuration', 'picture_path', 'save_picture', 'run', 'graph_lines', 'print_graph', 'demo',
-           'print_findings', 'prove', 'replay', 'repair', 'find_bundles', 'bundle_with', 'read_pairs', 'bundle_check',
-           'bundle_run', 'interruptible', 'remote_update', 'as_stored', 'remote_job', 'wheels_put', 'wheels_list',
-           'wheels_prune', 'workspace', 'main']
+           'print_findings', 'prove', 'replay', 'repair', 'erase', 'find_bundles', 'bundle_with', 'read_pairs',
+           'bundle_check', 'bundle_run', 'interruptible', 'remote_update', 'as_stored', 'remote_job', 'wheels_put',
+           'wheels_list', 'wheels_prune', 'workspace', 'main']
 
 # %% ../nbs/13_cli.ipynb #13-cli-03
 import functools
@@ -576,6 +576,43 @@ def _print_repaired(
     console.print(plain_table('', ('Table', 'Status', '>Keys', '>Rows before', '>Rows after', '>Stored rows out', '>in'), [(done.table, status, *map(number, counts.values()))]))
     if done.changes.values: console.print(rows_table(done.changes, console.width, 'Rows that go (-) and come (+)'))
     elif not done.changed: typer.echo('The rows of these keys are as their source says: nothing was written.')
+
+# %% ../nbs/13_cli.ipynb #cli-erase-01
+@app.command(epilog=examples("cdc erase --where \"id = '7'\" --dry-run  # rows of each table that would go", "cdc erase --where \"id = '7'\" --yes",
+    "cdc erase --where \"_corrupt_record LIKE '%Smith%'\"  # records that could not be parsed"))
+@guarded
+def erase(
+    where:Annotated[str, typer.Option('--where', metavar='SQL', help='Rows for which this holds, in Spark SQL; of an AUTO CDC target, on its keys.')],
+    yes:Annotated[bool, typer.Option('--yes', '-y', help='Do not ask.')]=False,
+    dry_run:DryRunOption=False, storage:StorageOption=STORAGE, layout:LinesOption=Lines.table, debug:DebugOption=False):
+    "Take the rows of a key out of every table for good: hidden ones, quarantine and old files included. The next update goes on."
+    opened = open_storage(storage)
+    from cdc_utils.local.erase import erase as erase_rows
+    from cdc_utils.local.session import local_spark
+    spark = local_spark()
+    done = erase_rows(spark, opened, where, dry_run=True)
+    if not dry_run and done.rows:
+        if not yes: typer.confirm(f'Erase {done.rows:,} rows for good?', abort=True, err=True)
+        done = erase_rows(spark, opened, where)
+    _print_erased(done, dry_run, layout)
+
+# %% ../nbs/13_cli.ipynb #cli-erase-02
+def _print_erased(
+    done,         # `Erased`
+    dry_run:bool, # Whether nothing was written
+    layout:Lines  # table or json
+)->None:
+    "Tell what went, and which files still hold it."
+    from cdc_utils.local.report import make_console, number, plain_table
+    from cdc_utils.local.tables import json_text
+    def state(each): return f'no column {each.missing}' if each.missing else 'no such row' if not each.rows else 'would be erased' if dry_run else 'erased'
+    if layout is Lines.json:
+        for each in done.tables: typer.echo(json_text({'table': each.table, 'status': state(each), 'rows': each.rows}))
+        return
+    make_console().print(plain_table('', ('Table', 'Status', '>Rows'), [(each.table, state(each), number(each.rows)) for each in done.tables]))
+    if not done.files: return
+    typer.echo('They came from these files, which stay as they are; a full refresh of the table that reads them would bring the rows back:')
+    for file in done.files: typer.echo(f'  {file}')
 
 # %% ../nbs/13_cli.ipynb #cli-bundle-01
 def find_bundles(

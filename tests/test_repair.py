@@ -44,13 +44,13 @@ FIRST = [("7", "Bern", 10, "U"), ("7", "Oslo", 12, "U"), ("8", "Rome", 10, "U"),
 
 class Moves:
     "A pipeline with an SCD type 1, a type 2 and a file-fed target, after one update; `right` is what their files then held."
-    def __init__(self, folder):
+    def __init__(self, folder, first=FIRST, told=(8, 7, 6, 7)):
         self.sources, self.storage = folder / "transformations", Storage(folder / "storage")
         self.sources.mkdir()
         (self.sources / "moves.py").write_text(PIPELINE.lstrip())
         self.request = UpdateRequest((str(self.sources),), self.storage.root, master="local[2]")
-        self.land("1", *FIRST)
-        assert self.update() == {"landed": 8, "now": 7, "history": 6, "direct": 7}
+        self.land("1", *first)
+        assert self.update() == dict(zip(("landed", "now", "history", "direct"), told))
         self.right = {table: self.stored(table) for table in ("now", "history", "direct")}
 
     def land(self, name, *events):

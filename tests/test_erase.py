@@ -1,0 +1,63 @@
+"A key leaves every table of a pipeline with SCD type 1, type 2 and truncates; what was interrupted is finished; updates go on as if it had never been there."
+import json
+
+import pytest
+
+pytest.importorskip("pyspark")
+from test_repair import FIRST, Moves
+from typer.testing import CliRunner
+
+from cdc_utils import cli
+from cdc_utils.local import erase as erasing
+from cdc_utils.local.erase import erase
+from cdc_utils.local.errors import PipelineError, UsageError
+from cdc_utils.local.event_log import read_events
+from cdc_utils.local.session import local_spark
+from cdc_utils.local.storage import locked
+
+SEVEN = "id = '7'"
+
+
+@pytest.fixture(scope="module")
+def moves(tmp_path_factory): return Moves(tmp_path_factory.mktemp("moves"))
+
+
+def test_a_key_goes_and_updates_go_on(moves, monkeypatch, tmp_path):
+    spark, tables = local_spark(), ("direct", "history", "landed", "now")
+    before = {table: spark.read.format("delta").load(moves.path(table)).count() for table in tables}
+    with locked(moves.storage), pytest.raises(UsageError, match="in use by another update"): erase(spark, moves.storage, SEVEN)
+
+    written = []
+    def write_two(spark, path, condition):
+        if len(written) == 2: raise PipelineError("the disk is full")
+        written.append(path.name)
+        return write(spark, path, condition)
+    write = erasing.write_without
+    monkeypatch.setattr(erasing, "write_without", write_two)
+    with pytest.raises(PipelineError, match="the disk is full"): erase(spark, moves.storage, SEVEN)
+    monkeypatch.setattr(erasing, "write_without", write)
+
+    typed = CliRunner().invoke(cli.app, ["erase", "--where", SEVEN, "--storage", str(moves.storage.root)], input="n\n")
+    assert typed.exit_code == 1 and "rows for good?" in typed.stderr
+    typed = CliRunner().invoke(cli.app, ["erase", "--where", SEVEN, "--storage", str(moves.storage.root), "--yes", "--format", "json"])
+    assert typed.exit_code == 0, typed.stderr
+    told = {row["table"].split(".")[-1]: row["status"] for row in map(json.loads, typed.stdout.splitlines())}
+    assert told == {table: "no such row" if table in written else "erased" for table in tables}
+    for table in tables:
+        rows = spark.read.format("delta").load(moves.path(table))
+        assert rows.where(SEVEN).isEmpty() and 0 < rows.count() < before[table], table
+    assert not [event for event in read_events(moves.storage.event_log_path) if "'7'" in json.dumps(event, default=str)]  # the log does not say whose rows went
+
+    without = Moves(tmp_path, first=[event for event in FIRST if event[0] != "7"], told=(6, 5, 4, 5))
+    for each in (moves, without):
+        each.land("2", ("8", "Pisa", 14, "U"), ("10", "Riga", 1, "U"))
+        each.update()
+    for table in ("now", "history", "direct"): assert moves.stored(table) == without.stored(table), table
+
+
+def test_a_condition_on_no_table_changes_nothing(moves):
+    versions = {name: erasing.delta_version(moves.storage.table_path(name)) for name in moves.storage.tables()}
+    for where, told in (("customer = 7", "has a column customer"), ("city = 'Rome'", "whose keys go whole"), ("true", "names no column"), ("id =", "--where 'id ='")):
+        with pytest.raises(UsageError, match=told): erase(local_spark(), moves.storage, where)
+    assert erase(local_spark(), moves.storage, "id = 'nobody'").rows == 0
+    assert versions == {name: erasing.delta_version(moves.storage.table_path(name)) for name in moves.storage.tables()}
