@@ -40,7 +40,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 # %% ../../nbs/local/update.ipynb #update-05
-from .. import snapshots
+from .. import scd2, snapshots
 from . import autocdc, lakeflow, source, up_to_date
 from .dbutils import Dbutils
 from .errors import PipelineError, UsageError
@@ -275,6 +275,7 @@ def refuse_narrowing(
         table, now = Files(str(path)), runtime.source_columns[flow.name] if flow.kind == 'append' else runtime.schemas[flow.target]
         if table.metadata().configuration.get('delta.enableTypeWidening') == 'true': continue
         for name, was, new in narrowed(runtime.spark, StructType.fromJson(json.loads(table.schema().to_json())), now):
+            if name.partition('.')[0] in (scd2.START_AT, scd2.END_AT): continue # another sequence is refused as such
             wrong.setdefault(flow.target.table, []).append(f'{flow.target.table}.{name} is {new.simpleString()} now and {was.simpleString()} in the stored table')
             first = first or dataset.location
     if wrong: raise PipelineError(f'{"; ".join(each for told in wrong.values() for each in told)}: values would be changed', first, hint=f'rebuild: cdc run … --full-refresh {",".join(wrong)}')
