@@ -23,4 +23,4 @@ def test_chapters_on_connect():
 def test_every_chapter_that_takes_frames_is_run_on_connect():
     "A new chapter of the library proper joins the list."
     uses = {path.stem for path in (ROOT / "nbs").glob("[0-9]*.ipynb") if "from cdc_utils.local.session import local_spark" in path.read_text()}
-    assert uses == set(CHAPTERS)
+    assert uses - {"13_cli"} == set(CHAPTERS)  # the command starts a session, and takes no frames
