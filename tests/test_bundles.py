@@ -163,7 +163,7 @@ FAULTS = { # what is put in -> (file, old text, new text, the problem)
     "an enum's wrong value": ("app/resources/dlt_wheel.job.yml", "performance_target: STANDARD", "performance_target: FAST", "'FAST' is none of"),
     "a notebook that is not there": ("app/resources/dlt_wheel.job.yml", "explorations/exploration.ipynb", "explorations/explorations.ipynb", "there is no notebook"),
     "a folder to sync that is not there": ("app/databricks.yml", "- ../../transformations\n", "- ../../transform\n", "there is no folder ../../transform to sync"),
-    "an environment that is not there": ("app/resources/dlt_wheel.job.yml", "- environment_key: default\n          spec", "- environment_key: main\n          spec", "the job has no environment 'default'"),
+    "an environment that is not there": ("app/resources/dlt_wheel.job.yml", "- environment_key: default\n          spec", "- environment_key: main\n          spec", "the job has no environment_key 'default'"),
     "an include that matches nothing": ("app/databricks.yml", "- resources/*.yml", "- resource/*.yml", "include resource/*.yml matches nothing"),
     "a stray line": ("app/resources/dlt_wheel.pipeline.yml", "resources:\n", "resources:\nstray\n", "mend the YAML"),
     "a wheel that nothing builds": ("app/databricks.yml", "    path: ../..\n", "    path: ../../nbs\n", "no artifact builds it"),
