@@ -133,6 +133,7 @@ def configuration_page():
     return meanings["title"] + "\n\n" + "\n\n".join(f"## {meanings['headings'][name]}\n\n{meanings['texts'][name]}\n\n{text}" for name, text in sections.items())
 
 
+@cache
 def help_text():
     "The command's help, as typer writes it in Markdown"
     done = subprocess.run([sys.executable, "-m", "typer", f"{PACKAGE.name}.cli", "utils", "docs", "--name", "cdc"], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -29,15 +28,15 @@ WIDTHS, THEMES = {"wide": 1280, "phone": 390}, ("light", "dark")
 SCREENSHOTS = ROOT / "build/screenshots"
 
 
-def load(name):
-    "A module of docs/, under its own name"
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/{name}.py")
+def load(folder, name):
+    "A module of docs/ or tools/, under its own name"
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"{folder}/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-reference = load("reference")
+reference, check = load("docs", "reference"), load("tools", "check")
 
 
 # What is looked for: each check takes pages and gives a list of what is wrong -----------------------------------------------------------------
@@ -123,10 +122,8 @@ def site(tmp_path_factory):
     if built := os.environ.get("SITE"): return ROOT / built
     work = tmp_path_factory.mktemp("site")
     environ = {**os.environ, **{name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}}
-    sphinx = Path(sys.executable).parent / "sphinx-build"
-    for command in ([sys.executable, "docs/stage.py", work / "src"],
-            [sphinx, "-j", "auto", "-W", "--keep-going", "-q", "-c", "docs", "-d", work / "doctrees", work / "src", work / "html"]):
-        done = subprocess.run(list(map(str, command)), cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    for command in check.docs(work):
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(work / "doctrees")
     return work / "html"

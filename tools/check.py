@@ -27,8 +27,12 @@ TEST = {
     "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/notebooks.xml", "nbs"),
     "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/tests.xml", "tests"),
 }
-DOCS = [command("python", "docs/stage.py", "build/docs-src"),
-    command("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-c", "docs", "-d", "build/doctrees", "build/docs-src", "build/html")]
+
+
+def docs(folder):
+    "The steps that build the site, into `html` below a folder"
+    return [command("python", "docs/stage.py", f"{folder}/docs-src"),
+        command("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-c", "docs", "-d", f"{folder}/doctrees", f"{folder}/docs-src", f"{folder}/html")]
 
 
 class Report:
@@ -97,7 +101,7 @@ def main(what):
     if what == "export": return 0 if all(run(argv) for argv in EXPORT) else 1
     if what == "docs":
         shutil.rmtree(ROOT / "build", ignore_errors=True)  # what an interrupted build left would end the next one
-        good = all(run(argv) for argv in DOCS)
+        good = all(run(argv) for argv in docs("build"))
         if good: print("build/html/index.html")
         return 0 if good else 1
     report = Report()
