@@ -10,7 +10,9 @@ import pytest
 
 from cdc_utils import __version__
 
-ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import prove
+
 NEXT = "98.7.6"
 
 
@@ -34,14 +36,14 @@ def commit(clone, name, text):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    "A clone with this environment"
-    folder = tmp_path_factory.mktemp("release") / "project"
-    git(ROOT, "-c", "core.hooksPath=/dev/null", "clone", "-q", "--depth", "1", ROOT.as_uri(), str(folder))
-    git(folder, "config", "user.name", "t")
-    git(folder, "config", "user.email", "t@example.org")
+    "A repository with what this tree holds, and this environment"
+    folder = prove.scratch(tmp_path_factory.mktemp("release"))
     (folder / ".venv").symlink_to(Path(sys.prefix))
     (folder / ".git/info/exclude").write_text(".venv\n")
-    commit(folder, "tools/release.py", (ROOT / "tools/release.py").read_text())
+    git(folder, "config", "user.name", "t")
+    git(folder, "config", "user.email", "t@example.org")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "as it is")
     return folder
 
 
