@@ -590,11 +590,8 @@ def erase(
     from cdc_utils.local.erase import erase as erase_rows
     from cdc_utils.local.session import local_spark
     spark = local_spark()
-    done = erase_rows(spark, opened, where, dry_run=True)
-    if not dry_run and done.rows:
-        if not yes: typer.confirm(f'Erase {done.rows:,} rows for good?', abort=True, err=True)
-        done = erase_rows(spark, opened, where)
-    _print_erased(done, dry_run, layout)
+    if not (yes or dry_run) and (rows := erase_rows(spark, opened, where, dry_run=True).rows): typer.confirm(f'Erase {rows:,} rows for good?', abort=True, err=True)
+    _print_erased(erase_rows(spark, opened, where, dry_run), dry_run, layout)
 
 # %% ../nbs/13_cli.ipynb #cli-erase-02
 def _print_erased(

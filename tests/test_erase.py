@@ -13,7 +13,7 @@ from cdc_utils.local.erase import erase
 from cdc_utils.local.errors import PipelineError, UsageError
 from cdc_utils.local.event_log import read_events
 from cdc_utils.local.session import local_spark
-from cdc_utils.local.storage import locked
+from cdc_utils.local.storage import Storage, TableName, locked
 
 SEVEN = "id = '7'"
 
@@ -61,3 +61,18 @@ def test_a_condition_on_no_table_changes_nothing(moves):
         with pytest.raises(UsageError, match=told): erase(local_spark(), moves.storage, where)
     assert erase(local_spark(), moves.storage, "id = 'nobody'").rows == 0
     assert versions == {name: erasing.delta_version(moves.storage.table_path(name)) for name in moves.storage.tables()}
+
+
+def test_old_files_that_an_interrupted_call_left_go_with_the_next(tmp_path, monkeypatch):
+    spark, storage = local_spark(), Storage(tmp_path / "cdc").create()
+    path = storage.table_path(TableName("main", "default", "people"))
+    spark.createDataFrame([("7", "Ada"), ("8", "Bob")], "id STRING, name STRING").write.format("delta").save(str(path))
+    old = set(path.glob("*.parquet"))
+    with monkeypatch.context() as broken:
+        def interrupted(path): raise KeyboardInterrupt
+        broken.setattr(erasing, "delete_old_files", interrupted)
+        with pytest.raises(KeyboardInterrupt): erase(spark, storage, SEVEN)
+    assert old <= set(path.glob("*.parquet")) and [row.id for row in spark.read.format("delta").load(str(path)).collect()] == ["8"]
+    assert erase(spark, storage, SEVEN, dry_run=True).rows == 0 and old <= set(path.glob("*.parquet"))
+    assert erase(spark, storage, SEVEN).rows == 0
+    assert not old & set(path.glob("*.parquet")) and not list(storage.state_path.iterdir())
