@@ -219,7 +219,7 @@ def _draw_arrow(
     scd:str                 # SCD type of the flow, or nothing
 )->None:
     "Draw one flow."
-    (_, right, y), points, codes = stops[0], [], []
+    _, right, y = stops[0]
     points, codes = [(right, y)], [Line.MOVETO]
     for left, after, level in stops[1:]:
         bend = right + GAP
@@ -364,11 +364,11 @@ def _draw_moments(
 )->None:
     "Write the moments below the lanes, each with a line through them."
     for each, x in places.items():
-        colour, width, outline = (ORANGE, 1.6, 'dashed') if late is not None and each == late else (GREY, 0.5, 'solid')
-        top = 14 if outline == 'dashed' else 20
+        marked = late is not None and each == late
+        colour, width, outline, top = (ORANGE, 1.6, 'dashed', 14) if marked else (GREY, 0.5, 'solid', 20)
         _put(axes, FancyArrowPatch((x, top), (x, bottom), arrowstyle='-', shrinkA=0, shrinkB=0, color=colour, linewidth=width, linestyle=outline))
         _write(axes, x, bottom + 8, moment(each), SMALL)
-        if outline == 'dashed': _write(axes, x, 7, 'late event', SMALL)
+        if marked: _write(axes, x, 7, 'late event', SMALL)
 
 # %% ../nbs/17_pictures.ipynb #pictures-60
 def history_timeline(

@@ -13,7 +13,6 @@ __all__ = ['CHANGES', 'UpdateRequest', 'import_path', 'declare_sources', 'record
            'run_update', 'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
-import json
 import re
 import shutil
 import sys
@@ -49,6 +48,7 @@ from .expectations import VIOLATION, expectation_counts
 from .graph import Dataset, Flow, Graph, LakeflowModule, check
 from .merge import apply_events
 from .session import local_spark
+from .small_batches import stored_schema
 from .statements import Scope, declare
 from .storage import Storage, TableName, clear_unfinished, is_table, locked, read_json, write_json
 from .wheels import unpack, wheels_first
@@ -274,7 +274,7 @@ def refuse_narrowing(
         if flow.target not in kept or dataset.kind != 'streaming_table' or not is_table(path): continue
         table, now = Files(str(path)), runtime.source_columns[flow.name] if flow.kind == 'append' else runtime.schemas[flow.target]
         if table.metadata().configuration.get('delta.enableTypeWidening') == 'true': continue
-        for name, was, new in narrowed(runtime.spark, StructType.fromJson(json.loads(table.schema().to_json())), now):
+        for name, was, new in narrowed(runtime.spark, stored_schema(table), now):
             if name.partition('.')[0] in (scd2.START_AT, scd2.END_AT): continue # another sequence is refused as such
             wrong.setdefault(flow.target.table, []).append(f'{flow.target.table}.{name} is {new.simpleString()} now and {was.simpleString()} in the stored table')
             first = first or dataset.location
@@ -692,8 +692,9 @@ def upstream_first(
     upstream:dict[str, set[str]] # Flow name -> flows that come before it
 )->list[str]:                    # Names: what is read before what reads it, and else by name
     "Put flows into the order of a report."
-    def depth(name): return 1 + max(map(depth, upstream[name]), default=0)
-    return sorted(upstream, key=lambda name: (depth(name), name))
+    depth = {}
+    for name in TopologicalSorter(upstream).static_order(): depth[name] = 1 + max((depth[each] for each in upstream[name]), default=0)
+    return sorted(upstream, key=lambda name: (depth[name], name))
 
 # %% ../../nbs/local/update.ipynb #update-46
 def run_flows(
