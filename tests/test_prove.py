@@ -315,7 +315,7 @@ def test_every_delivery_is_compared_with_the_one_in_order(tmp_path, monkeypatch)
     played = {"order": [([], right), ([], right)], "batches": [([], wrong), ([], right)], "repeats": [([], right), ([], wrong)]}
     findings = proving.laws_of_order(trial(tmp_path, flow("now", "landed")), table("now"), right, played)
     assert [(each.law, each.verdict, each.cases) for each in findings] == [("order", "holds", 2), ("batches", "breaks", 1), ("repeats", "breaks", 2)]
-    assert findings[2].why == "1 keys differ, see the counterexample above"
+    assert findings[2].why == "1 keys differ; mend the law that has a counterexample first"
 
 
 @pytest.mark.parametrize("reference, ties, verdicts", [({}, [], ["holds", "holds"]), ({("1",): ["a"]}, [], ["breaks", "holds"]), ({}, ["a", "b"], ["holds", "breaks"])])

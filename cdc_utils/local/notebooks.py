@@ -24,6 +24,7 @@ from pathlib import Path
 from .dbutils import Dbutils
 from .errors import Location, PipelineError, UsageError
 from .source import read_source
+from .statements import statements
 from .storage import Storage, localize
 from .wheels import PACKAGE, is_wheel, own_package_hidden, refuse_missing, unpack, wheels_first
 
@@ -108,9 +109,8 @@ def sql_cell(
 def statements_of(
     text:str # SQL
 )->list[str]:# Its statements
-    "Split SQL at the semicolons that end statements."
-    pieces = re.findall(r"""(?:'(?:[^'\\]|\\.)*'|"[^"]*"|`[^`]*`|--[^\n]*|[^;])+""", text)
-    return [piece.strip() for piece in pieces if re.sub(r'--[^\n]*', '', piece).strip()]
+    "Split SQL at the semicolons that end statements; `PipelineError` for a string or comment that never ends."
+    return [text[each.words[0].start:each.words[-1].stop] for each in statements(text)]
 
 # %% ../../nbs/local/notebooks.ipynb #notebooks-18
 def register_magics(

@@ -549,7 +549,7 @@ def laws_of_order(
             keys = difference(before, outcome(storage, name, spec.keys))
             if keys: break
         if keys and any(finding.verdict == 'breaks' for finding in findings):
-            findings.append(Finding(law, name.table, 'breaks', number, f'{len(keys)} keys differ, see the counterexample above'))
+            findings.append(Finding(law, name.table, 'breaks', number, f'{len(keys)} keys differ; mend the law that has a counterexample first'))
         else: findings.append(broken_law(trial, law, name, number, batches, keys, in_order) if keys else Finding(law, name.table, 'holds', len(each)))
     return findings
 

@@ -1,0 +1,49 @@
+"""One JVM for the notebooks that a pytest worker runs, one after the other: it is started once, and warm for all but the first.
+
+Each notebook's kernel still makes a Spark context of its own; the one that the kernel before it left is stopped first. So what a notebook sees of another is a warm compiler."""
+import os
+import tempfile
+from pathlib import Path
+
+from jupyter_client import BlockingKernelClient
+from py4j.java_gateway import JavaGateway
+
+from cdc_utils.local.session import JAVA_OPTIONS, SESSION_OPTIONS, class_archive, delta_options, find_java, jar_folder, shared_classes
+
+MEMORY = "spark.driver.memory"
+CONNECT = """\
+import os
+os.environ.update({environ!r})
+from pyspark import SparkContext
+SparkContext._ensure_initialized()
+for name in {environ!r}: del os.environ[name] # a process that the notebook starts gets a JVM of its own
+spark_of_java = SparkContext._jvm.org.apache.spark
+left = getattr(getattr(spark_of_java, "SparkContext$"), "MODULE$").getActive()
+if left.isDefined(): left.get().stop()
+for forget in ("clearActiveSession", "clearDefaultSession"): getattr(spark_of_java.sql.classic.SparkSession, forget)()
+del forget, left, name, os, spark_of_java, SparkContext
+"""
+
+
+def launch():
+    "A JVM with what only its start can give it, and no Spark context yet; it ends with this process, or by `close`"
+    from pyspark import SparkConf
+    from pyspark.java_gateway import launch_gateway
+    java = SESSION_OPTIONS[JAVA_OPTIONS] + shared_classes(class_archive(jar_folder(), find_java()))
+    conf = SparkConf(loadDefaults=False).setAll([(MEMORY, SESSION_OPTIONS[MEMORY]), (JAVA_OPTIONS, java), *delta_options(jar_folder()).items()])
+    with open(Path(tempfile.gettempdir()) / f"cdc-utils-spark-{os.getpid()}.log", "ab") as log: return launch_gateway(conf, {"stderr": log})
+
+
+def connect(client: BlockingKernelClient, gateway: JavaGateway):
+    "Give the JVM to a kernel that has no Spark yet"
+    found = gateway.gateway_parameters
+    code = CONNECT.format(environ={"PYSPARK_GATEWAY_PORT": str(found.port), "PYSPARK_GATEWAY_SECRET": found.auth_token})
+    reply = client.execute_interactive(code, store_history=False, allow_stdin=False, output_hook=lambda message: None)["content"]
+    if reply["status"] != "ok": raise RuntimeError("the kernel did not get the JVM: " + "\n".join(reply["traceback"]))
+
+
+def close(gateway: JavaGateway):
+    "End the JVM, and wait for it"
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait()
