@@ -60,3 +60,24 @@ def test_an_output_that_the_code_does_not_show_is_caught(chapter):
     (chapter.parent / "false.ipynb").write_text(chapter.read_text().replace('"2"', '"3"'))
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval", "nbs"], cwd=chapter.parents[1], env=os.environ, capture_output=True, text=True, check=False)
     assert "1 failed, 1 passed" in done.stdout and "nbs/false.ipynb::Cell 0" in done.stdout, done.stdout
+
+
+SPARK_CELL = """\
+from cdc_utils.local.session import local_spark
+spark = local_spark()
+jvm = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()
+with open('seen.txt', 'a') as seen: print(jvm, spark.sparkContext.applicationId, spark.catalog.tableExists('left'), spark.conf.get('spark.sql.shuffle.partitions'), file=seen)
+spark.range(1).createOrReplaceTempView('left')
+spark.conf.set('spark.sql.shuffle.partitions', '7')"""
+
+
+def test_notebooks_share_a_jvm_and_nothing_else(chapter):
+    notebook = nbformat.read(chapter, 4)
+    notebook.cells = [nbformat.v4.new_code_cell(SPARK_CELL, id="a")]
+    for name in ("sum.ipynb", "another.ipynb"): nbformat.write(notebook, chapter.with_name(name))
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval", "nbs"], cwd=chapter.parents[1], env=os.environ, capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    jvms, contexts, left, partitions = zip(*(line.split() for line in (chapter.parent / "seen.txt").read_text().splitlines()))
+    assert len(set(jvms)) == 1 and len(set(contexts)) == 2
+    assert left == ("False", "False") and len(set(partitions)) == 1 and "7" not in partitions
+    with pytest.raises(ProcessLookupError): os.kill(int(jvms[0]), 0)
