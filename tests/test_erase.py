@@ -67,6 +67,7 @@ def test_old_files_that_an_interrupted_call_left_go_with_the_next(tmp_path, monk
     spark, storage = local_spark(), Storage(tmp_path / "cdc").create()
     path = storage.table_path(TableName("main", "default", "people"))
     spark.createDataFrame([("7", "Ada"), ("8", "Bob")], "id STRING, name STRING").write.format("delta").save(str(path))
+    (path / "part-of-a-killed-writer.parquet").write_bytes(next(path.glob("*.parquet")).read_bytes())
     old = set(path.glob("*.parquet"))
     with monkeypatch.context() as broken:
         def interrupted(path): raise KeyboardInterrupt

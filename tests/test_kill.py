@@ -1,5 +1,5 @@
 """An update is killed (SIGKILL, the whole process group with its JVM) at random moments, again and again on one storage; then the
-tables are those of the oracle, every row landed once.
+tables are those of the oracle, every row landed once. So are a repair and an erasure, which only `make prove` kills.
 
 The command under test is `cdc run` itself. A kill comes after a random number of its events and a random moment more, so that
 kills hit every phase and not only the start of Java. KILLS=20 is what `make prove` asks for, with `pytest -s` to see where they hit.
@@ -13,6 +13,10 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+from deltalake import DeltaTable
 
 from cdc_utils.local.storage import Storage, TableName
 from cdc_utils.local.tables import read_table
@@ -63,6 +67,9 @@ def update(command, choose, most):
         process.communicate()
 
 
+def rows_of(storage, table): return [tuple(row.values()) for row in read_table(storage, TableName("main", "default", table)).to_pylist()]
+
+
 def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
     choose = random.Random(SEED)
     stories = [random_story(choose, number) for number in range(40 * (KILLS + 1))]
@@ -87,8 +94,89 @@ def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
     print(f"\n{len(hits)} kills on one storage, {ended} updates that came to their end before one, {len(told)} events; the kills hit")
     for where, many in Counter(hits).most_common(): print(f"{many:4}  {where}")
 
-    def rows(table): return [tuple(row.values()) for row in read_table(Storage(tmp_path / "storage"), TableName("main", "default", table)).to_pylist()]
+    def rows(table): return rows_of(Storage(tmp_path / "storage"), table)
     assert Counter(map(repr, rows("landed"))) == Counter(map(repr, told))
     expected = replay(told, ["name", "points"])
     assert_same(stories, expected[0], rows("current"), "SCD1")
     assert_same(stories, expected[1], rows("history"), "SCD2")
+
+
+class Told:
+    "A storage after one update, and after one more with the stories that were left for later."
+    def __init__(self, folder):
+        choose = random.Random(SEED)
+        self.storage, self.sources = Storage(folder / "storage"), folder / "stories.py"
+        self.sources.write_text(PIPELINE)
+        self.stories = [random_story(choose, number) for number in range(60)]
+        self.go_on("1", self.stories[:40])
+
+    def go_on(self, name, stories):
+        land(self.storage.root / "Volumes/main/default/raw/stories", f"{name}.json", [event for story in stories for event in story])
+        self.cdc("run", str(self.sources))
+
+    def rows(self): return {table: sorted(rows_of(self.storage, table), key=repr) for table in ("landed", "current", "history")}
+    def path(self, table): return self.storage.table_path(TableName("main", "default", table))
+    def command(self, *words): return [CDC, *words, "--storage", str(self.storage.root)]
+
+    def cdc(self, *words):
+        "Run a command to its end; the seconds that it took."
+        began, done = time.monotonic(), subprocess.run(self.command(*words), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return time.monotonic() - began
+
+    def killed(self, longest, choose, *words):
+        "Start a command and kill it within so many seconds; False where it ended first."
+        process = subprocess.Popen(self.command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        time.sleep(choose.uniform(0, longest))
+        ended = process.poll()
+        if ended is None: os.killpg(process.pid, signal.SIGKILL)
+        _, said = process.communicate()
+        assert ended in (None, 0), said[-3000:]
+        return ended is None
+
+    def assert_as_told(self, stories):
+        rows, expected = self.rows(), replay([event for story in stories for event in story], ["name", "points"])
+        for table, each in zip(("current", "history"), expected): assert_same(stories, each, rows[table], table)
+
+
+prove_only = pytest.mark.skipif("KILLS" not in os.environ, reason="minutes: make prove ARGS=kills")
+
+
+@prove_only
+def test_a_repair_is_done_or_not_begun_whenever_it_is_killed(tmp_path):
+    told, choose, kills = Told(tmp_path), random.Random(SEED), 0
+    right = told.rows()
+    def damage(): DeltaTable(told.path("history")).delete("story < 20")
+    def repair(): return "repair", "history", str(told.sources), "--where", "story >= 0"
+    damage()
+    damaged = told.rows()
+    assert damaged["history"] != right["history"]
+    took = told.cdc(*repair())
+    assert told.rows() == right
+    while kills < KILLS:
+        if told.rows() == right: damage()
+        kills += told.killed(took, choose, *repair())
+        assert told.rows() in (right, damaged)
+    told.cdc(*repair())
+    assert told.rows() == right
+    told.go_on("2", told.stories[40:])
+    told.assert_as_told(told.stories)
+
+
+@prove_only
+def test_an_erasure_that_was_killed_is_finished_by_the_next(tmp_path):
+    told, choose, kills = Told(tmp_path), random.Random(SEED), 0
+    def erase(story): return "erase", "--where", f"story = {story}", "--yes"
+    took, gone = told.cdc(*erase(0)), [0]
+    while kills < KILLS:
+        before = told.rows()
+        kills += told.killed(took, choose, *erase(len(gone)))
+        gone.append(len(gone))
+        for table, rows in told.rows().items(): assert rows in (before[table], [row for row in before[table] if row[0] != gone[-1]])
+        told.cdc(*erase(gone[-1]))
+        assert told.rows() == {table: [row for row in rows if row[0] != gone[-1]] for table, rows in before.items()}
+    for table in ("landed", "current", "history"):
+        files = [file for file in told.path(table).rglob("*.parquet") if "_delta_log" not in file.parts]
+        assert files and not {story for file in files for story in parquet.read_table(file, columns=["story"])["story"].to_pylist()} & set(gone)
+    told.go_on("2", told.stories[40:])
+    told.assert_as_told([story for story in told.stories if story[0][0] not in gone])

@@ -264,6 +264,16 @@ def test_files_without_a_touched_key_stay(tiny, tmp_path):
     assert len(before) == 2 and len(before & after) == 1 and len(table.rows()) == 101
 
 
+def test_new_keys_only_and_nothing_at_all_with_nested_columns(tiny, tmp_path):
+    schema = "id int, list array<int>, nested struct<a:int>, map map<string,int>, at int, op string"
+    table = Table(tiny, tmp_path / "t", SPEC, _parse_datatype_string(schema))
+    def events(*ids): return table.events(tiny.createDataFrame([(id, [id], (id,), {"a": id}, 1, "U") for id in ids], schema))
+    merge.apply_events(events(1), table.path, table.target)
+    for ids in ((2, 3), ()): assert merge.merge_small(events(*ids), Files(table.path), table.path, table.target)
+    assert [tuple(row) for row in tiny.read.format("delta").load(str(table.path)).orderBy("id").select("id", "list", "nested.a", "map").collect()] == [
+        (id, [id], id, {"a": id}) for id in (1, 2, 3)]
+
+
 def test_a_batch_that_comes_twice_is_merged_once(tiny, tmp_path, monkeypatch):
     table = stored_after(tiny, tmp_path / "t")
     version, rows = Files(table.path).version(), table.rows()

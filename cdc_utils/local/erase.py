@@ -92,8 +92,8 @@ def write_without(
 def delete_old_files(
     path:Path # A Delta table's folder
 )->None:
-    "Delete the files that a table no longer has, however young; `PipelineError` where that can't be done. Source: Delta Lake's documentation, VACUUM."
-    try: Files(str(path)).vacuum(0, dry_run=False, enforce_retention_duration=False)
+    "Delete the files that a table no longer has, or that a killed writer left, however young; `PipelineError` where that can't be done. Source: Delta Lake's documentation, VACUUM."
+    try: Files(str(path)).vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
     except DeltaError as error:
         raise PipelineError(f'{path} has lost the rows, but its old files could not be deleted: {error}', hint='VACUUM it with Spark') from error
 

@@ -93,7 +93,8 @@ def touched(
     stored = 'read_parquet($files, union_by_name=true, hive_partitioning=false)'
     rows = connection.sql(f'FROM columns UNION ALL BY NAME (FROM {stored} SEMI JOIN events USING ({", ".join(map(quoted, keys))})) LIMIT {limit}',
         params={'files': [glob.escape(str(file)) for file in files]})
-    return rows.to_arrow_table().select(schema.names).cast(schema)
+    found = rows.to_arrow_table().select(schema.names).cast(schema)
+    return found if found.num_rows else schema.empty_table() # Spark takes no nested column that has not even an empty piece
 
 # %% ../../nbs/local/small_batches.ipynb #small-batches-23
 def upsert(
