@@ -1,6 +1,7 @@
 "nbval runs the cells that nbdev-test runs, and compares notebooks that nbdev-clean cleaned."
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,7 @@ from nbdev.config import get_config
 from nbdev.test import nb_test_cells
 from nbformat import from_dict
 
-sys.path.insert(0, str(Path(__file__).parent / "tools"))
-import shared_jvm  # noqa: E402
-
+sys.path.append(str(Path(__file__).parent / "tools"))
 os.environ.pop("COLUMNS", None)  # xdist sets it for its workers; what a chapter shows must not depend on it
 os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
 
@@ -47,13 +46,12 @@ def pytest_collection_modifyitems(config, items):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     "Once the kernel of a notebook that uses Spark has started, it is given the JVM of this worker"
-    started = getattr(getattr(item, "parent", None), "kernel", None)
+    starts = type(item).__name__ == "IPyNbCell" and not item.parent.kernel
     outcome = yield
-    if type(item).__name__ != "IPyNbCell" or started or "spark" not in Path(item.path).read_text(): return outcome
-    if JVM not in item.config.stash: item.config.stash[JVM] = shared_jvm.launch()
-    shared_jvm.connect(item.parent.kernel.kc, item.config.stash[JVM])
+    if starts and "spark" in Path(item.path).read_text():
+        import shared_jvm  # other tests do without
+        if JVM not in item.config.stash:
+            item.config.stash[JVM] = shared_jvm.launch()
+            item.config.add_cleanup(partial(shared_jvm.close, item.config.stash[JVM]))
+        shared_jvm.connect(item.parent.kernel.kc, item.config.stash[JVM])
     return outcome
-
-
-def pytest_unconfigure(config):
-    if JVM in config.stash: shared_jvm.close(config.stash[JVM])

@@ -127,10 +127,11 @@ class Told:
     def killed(self, longest, choose, *words):
         "Start a command and kill it within so many seconds; False where it ended first."
         process = subprocess.Popen(self.command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        time.sleep(choose.uniform(0, longest))
-        ended = process.poll()
-        if ended is None: os.killpg(process.pid, signal.SIGKILL)
-        _, said = process.communicate()
+        try: time.sleep(choose.uniform(0, longest))
+        finally:
+            ended = process.poll()
+            if ended is None: os.killpg(process.pid, signal.SIGKILL)
+            _, said = process.communicate()
         assert ended in (None, 0), said[-3000:]
         return ended is None
 
