@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip('pyspark')
 
-from cdc_utils.local import autocdc, merge, lakeflow, session, storage, up_to_date, update
+from cdc_utils.local import autocdc, merge, lakeflow, session, storage, up_to_date, update, writes
 from cdc_utils.local.merge import apply_events
 from cdc_utils.local.dbutils import Dbutils
 from cdc_utils.local.errors import Location, PipelineError, UsageError
@@ -452,8 +452,9 @@ def test_import_path_is_the_root_then_the_sources(tmp_path):
 # With Spark
 
 def test_a_backfill_that_is_written_twice_lands_once(place, spark): # killed between the commit and the mark that it is done
-    run = update.Run(SimpleNamespace(storage=place, spark=spark), Log())
+    run = update.Run(SimpleNamespace(storage=place, spark=spark), Log(), {table('t'): threading.Lock()})
     flow, path = Flow('once', table('t'), 'append', once=True), str(place.table_path(table('t')))
+    writes.create(spark, Path(path), spark.range(0).schema)
     def append(): return update.append_once(run, flow, spark.range(2), lakeflow.Evaluation(flow))
     def rows(): return spark.read.format('delta').load(path).count()
     for _ in range(2): append()

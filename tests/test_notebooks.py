@@ -16,8 +16,6 @@ LOCAL_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|Users|work|tmp|var|private|b
 CLOCK = re.compile(r"\b\d{1,2}:\d\d:\d\d (?:WARN|INFO|ERROR)\b|\b(?:CPU times|Wall time)\b")
 NOISE = re.compile(r"\bWARN|Warning:|Traceback|Setting default log level|\[Stage ")
 APART = 8  # definitions, at most, before an example runs
-# Chapters that are not there yet: how many stand in a row. These numbers only fall
-FURTHER_APART = {"local/update.ipynb": 45, "local/lakeflow.ipynb": 31, "local/prove.ipynb": 14, "local/bundle_check.ipynb": 11, "local/cloudfiles.ipynb": 9}
 UNSHOWN = {"local/prove.ipynb"}  # its last function takes a dozen updates: tests/test_prove.py runs it
 # Where an example is about such a path: the notebook, and why
 ABOUT_PATHS = {"local/session.ipynb", "local/storage.ipynb"}
@@ -104,11 +102,8 @@ def longest_without_example(path):
 @each_notebook
 def test_an_example_runs_near_every_definition(path):
     count, first = longest_without_example(path)
-    name = str(path.relative_to(NBS))
-    allowed = FURTHER_APART.get(name, APART)
-    none([f"{cell}: {count} definitions from here on without an example" for cell in first if count > allowed],
-        f"show what a function does, in a cell that runs, at most {allowed} definitions further down")
-    assert name not in FURTHER_APART or count == allowed, f"{name} is at {count} now: lower its number in FURTHER_APART, or take it out"
+    none([f"{cell}: {count} definitions from here on without an example" for cell in first if count > APART],
+        f"show what a function does, in a cell that runs, at most {APART} definitions further down")
 
 
 @each_notebook
@@ -249,12 +244,6 @@ def test_each_check_of_a_notebook_has_a_broken_one():
 
 def test_two_equal_ids_are_caught(monkeypatch):
     with pytest.raises(AssertionError, match="nbs/broken.ipynb: a cell without an id of its own; save it in JupyterLab"): test_has_ids_and_no_leftovers(built(monkeypatch, [TITLE, TITLE]))
-
-
-def test_a_chapter_that_got_too_good_for_its_number_is_caught(monkeypatch):
-    monkeypatch.setitem(FURTHER_APART, "broken.ipynb", 20)
-    with pytest.raises(AssertionError, match="broken.ipynb is at 1 now: lower its number"):
-        test_an_example_runs_near_every_definition(built(monkeypatch, [TITLE, code("#| export\ndef f(): pass"), code("f()")]))
 
 
 def test_a_module_without_a_notebook_is_caught(monkeypatch, tmp_path):

@@ -114,7 +114,7 @@ def with_spark(table, events):
 @some
 @given(randomness)
 def test_both_routes_write_the_same_rows(tiny, tmp_path_factory, choose):
-    feed, root = Feed(choose), tmp_path_factory.mktemp("routes [a] 100% é")
+    feed, root = Feed(choose), tmp_path_factory.mktemp("routes *? {a} 100% é")
     source = feed.frame(tiny, []).schema
     short, long = (Table(tiny, root / name, feed.spec, source) for name in ("short", "long"))
     for number, batch in enumerate(feed.batches()):

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # %% ../../nbs/local/apply_changes.ipynb #apply-changes-04
-from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 # %% ../../nbs/local/apply_changes.ipynb #apply-changes-05
 from .. import scd1, scd2
+from . import writes
 from .errors import PipelineError
 from .graph import Flow
 from .storage import clear_unfinished, is_table
@@ -136,10 +136,7 @@ def create(
     wanted = properties(target, rows[scd1.SEQUENCE].dataType.simpleString())
     if not is_table(path):
         clear_unfinished(path)
-        builder = DeltaTable.createIfNotExists(spark).location(str(path)).addColumns(rows)
-        if comment: builder = builder.comment(comment)
-        for key, value in ((extra or {}) | wanted).items(): builder = builder.property(key, str(value))
-        builder.execute()
+        writes.create(spark, path, rows, comment, (extra or {}) | wanted)
     elif added := check_declaration(path, target, wanted):
         spark.createDataFrame([], rows).write.format('delta').mode('append').option('mergeSchema', 'true').save(str(path))
         spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({', '.join(f'{key!r} = {value!r}' for key, value in added.items())})")

@@ -6,7 +6,7 @@
 __all__ = ['PROBE', 'RERUNS', 'LAWS', 'Input', 'file_input', 'Survey', 'noting', 'survey', 'upstream', 'moment_text',
            'candidates', 'allowed', 'Plan', 'plan', 'replace_name', 'told_to_delete', 'Event', 'json_value', 'story',
            'deliveries', 'land', 'typed_table', 'file_text', 'Trial', 'play', 'write_probes', 'outcome', 'by_key',
-           'source_events', 'reference', 'ties', 'Finding', 'difference', 'shrink', 'broken_law', 'laws_of_order',
+           'source_events', 'reference', 'ties', 'Finding', 'shrink', 'difference', 'broken_law', 'laws_of_order',
            'laws_of_content', 'law_of_pairs', 'own_feed', 'made_feed', 'subjects', 'prove']
 
 # %% ../../nbs/local/prove.ipynb #prove-04
@@ -470,16 +470,6 @@ class Finding(NamedTuple):
     expected:tuple=() # Rows of the table, had it held
     found:tuple=()   # Rows of the table as it is
 
-# %% ../../nbs/local/prove.ipynb #prove-53
-RERUNS = 3 # Deliveries, at most, that are spent on making a counterexample smaller
-
-def difference(
-    expected:dict, # As `outcome` gives it
-    found:dict     # The same of another delivery
-)->list[tuple]:    # Keys whose rows differ
-    "Compare two outcomes."
-    return sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
-
 # %% ../../nbs/local/prove.ipynb #prove-54
 def shrink(
     trial:Trial,        # The pipeline
@@ -510,6 +500,16 @@ def shrink(
         if not smaller: return smallest
         smallest = smaller
     return smallest
+
+# %% ../../nbs/local/prove.ipynb #prove-53
+RERUNS = 3 # Deliveries, at most, that are spent on making a counterexample smaller
+
+def difference(
+    expected:dict, # As `outcome` gives it
+    found:dict     # The same of another delivery
+)->list[tuple]:    # Keys whose rows differ
+    "Compare two outcomes."
+    return sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
 
 # %% ../../nbs/local/prove.ipynb #prove-55
 def broken_law(

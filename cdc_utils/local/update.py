@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['CHANGES', 'UpdateRequest', 'import_path', 'declare_sources', 'recording_modules', 'lies_in', 'lent_modules',
            'deployed', 'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'holds', 'narrowed',
-           'refuse_narrowing', 'Run', 'checkpoint_path', 'whole', 'follow', 'told', 'append', 'append_once',
-           'sink_writer', 'complete', 'upserts_and_deletes', 'stream_id', 'apply_changes', 'apply_changes_once',
-           'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot', 'note_version', 'observed',
-           'batch_observed', 'flow_result', 'causes', 'reason', 'nothing_done', 'write_query', 'write_rows', 'run_flow',
-           'rules_for', 'progress_details', 'upstream_first', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all',
-           'run_update', 'set_up', 'session']
+           'refuse_narrowing', 'Run', 'checkpoint_path', 'whole', 'follow', 'told', 'follow_batches', 'append',
+           'append_once', 'sink_writer', 'complete', 'upserts_and_deletes', 'stream_id', 'apply_changes',
+           'apply_changes_once', 'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot', 'note_version',
+           'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'nothing_done', 'write_query', 'write_rows',
+           'run_flow', 'rules_for', 'progress_details', 'upstream_first', 'run_flows', 'skipped', 'wait_or_stop',
+           'analyse_all', 'run_update', 'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
 import re
@@ -40,7 +40,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 # %% ../../nbs/local/update.ipynb #update-05
 from .. import scd2, snapshots
-from . import autocdc, lakeflow, source, up_to_date
+from . import autocdc, lakeflow, source, up_to_date, writes
 from .dbutils import Dbutils
 from .errors import PipelineError, UsageError
 from .event_log import EventLog
@@ -68,7 +68,7 @@ class UpdateRequest:
     refresh:tuple[str,...]=()         # Only these tables; all by default
     dry_run:bool=False                # Read, analyse, write nothing
     master:str|None=None              # Spark master; this machine by default
-    root_path:str|None=None           # Joins `sys.path`; the parent of the first source by default
+    root_path:str|None=None           # Joins `sys.path`; the parent of the topmost source's folder by default
     pipeline_name:str='pipeline'      # Name in the event log
     update_id:str|None=None           # A new one by default
     wheels:tuple[Path,...]=()         # Wheels that the pipeline's files import from, before anything that is installed here
@@ -79,7 +79,7 @@ def import_path(
 )->list[str]:             # Folders that join `sys.path`
     "The root path, and the folder of each source."
     files = source.discover(list(request.sources))
-    root = Path(request.root_path) if request.root_path else files[0].parent.parent
+    root = Path(request.root_path) if request.root_path else min(files, key=lambda file: len(file.parts)).parent.parent
     return list(dict.fromkeys(str(folder.absolute()) for folder in (root, *[file.parent for file in files])))
 
 # %% ../../nbs/local/update.ipynb #update-12
@@ -218,19 +218,13 @@ def create_table(
     flow:Flow                 # One of its flows
 )->None:
     "Create a table that is missing, so that its readers find it even when it stays empty."
-    from delta.tables import DeltaTable
     spark, path = runtime.spark, runtime.storage.table_path(dataset.name)
     if flow.kind in ('auto_cdc', 'snapshot'):
         columns = runtime.source_columns[flow.name]
         return autocdc.create(spark, path, autocdc.Target.of(flow, columns), columns, dataset.comment, dataset.table_properties)
     if is_table(path): return
     clear_unfinished(path)
-    builder = DeltaTable.createIfNotExists(spark).location(str(path)).addColumns(runtime.schemas[dataset.name])
-    if dataset.comment: builder = builder.comment(dataset.comment)
-    if dataset.partition_cols: builder = builder.partitionedBy(*dataset.partition_cols)
-    if dataset.cluster_by: builder = builder.clusterBy(*dataset.cluster_by)
-    for key, value in dataset.table_properties.items(): builder = builder.property(key, str(value))
-    try: builder.execute()
+    try: writes.create(spark, path, runtime.schemas[dataset.name], dataset.comment, dataset.table_properties, dataset.partition_cols, dataset.cluster_by)
     except AnalysisException as wrong: raise PipelineError(f'{dataset.name}: {source.describe(wrong)}', dataset.location) from None
 
 # %% ../../nbs/local/update.ipynb #update-23b
@@ -341,6 +335,25 @@ def told(
         seen = len(progress)
         if ended: return progress
 
+# %% ../../nbs/local/update.ipynb #update-27b
+def follow_batches(
+    run:Run,             # The update
+    flow:Flow,           # Its flow
+    frame:DataFrame,     # A stream
+    write:Callable,      # Writes a batch; gets the batch, and the stream's name with the batch's number
+    at_once:bool=False   # Take all that is there as one batch
+)->list:                 # The progress of each batch
+    "Run a stream whose batches a function writes, while no other flow writes to its target; raises what the function raises."
+    lock, failed, checkpoint = run.locks[flow.target], [], checkpoint_path(run, flow)
+    def write_batch(batch, batch_id):
+        try:
+            with lock: write(batch, (stream_id(checkpoint), batch_id))
+        except Exception as error: failed.append(error); raise
+    try: return follow(run, flow, frame.writeStream.foreachBatch(write_batch), None, at_once)
+    except StreamingQueryException as error:
+        if failed: raise failed[0] from error
+        raise
+
 # %% ../../nbs/local/update.ipynb #update-28
 def append(
     run:Run,                          # The update
@@ -351,10 +364,10 @@ def append(
     "Append a stream's new rows to a table or a sink."
     dataset = run.runtime.graph.datasets[flow.target]
     if not frame.isStreaming: return append_once(run, flow, frame, evaluation)
-    writer, at_once = frame.writeStream.outputMode('append'), whole(run, evaluation)
-    if dataset.kind == 'sink': return observed(evaluation, follow(run, flow, *sink_writer(run, dataset, writer), at_once))
-    writer = writer.format('delta').option('mergeSchema', 'true')
-    return observed(evaluation, follow(run, flow, writer, run.runtime.storage.table_path(flow.target), at_once))
+    path, at_once = run.runtime.storage.table_path(flow.target), whole(run, evaluation)
+    if dataset.kind == 'sink': return observed(evaluation, follow(run, flow, *sink_writer(run, dataset, frame.writeStream), at_once))
+    def write(batch, transaction): writes.append_batch(batch, path, transaction)
+    return observed(evaluation, follow_batches(run, flow, frame, write, at_once))
 
 # %% ../../nbs/local/update.ipynb #update-29
 def append_once(
@@ -368,8 +381,7 @@ def append_once(
     folder.mkdir(parents=True, exist_ok=True)
     identity = folder/'id'
     if not identity.exists(): identity.write_text(str(uuid.uuid4()))
-    writer = frame.write.format('delta').mode('append').option('mergeSchema', 'true')
-    writer.option('txnAppId', identity.read_text()).option('txnVersion', 0).save(str(run.runtime.storage.table_path(flow.target)))
+    with run.locks[flow.target]: writes.append_batch(frame, run.runtime.storage.table_path(flow.target), (identity.read_text(), 0))
     return batch_observed(run.runtime.spark, evaluation)
 
 # %% ../../nbs/local/update.ipynb #update-30
@@ -404,10 +416,7 @@ def complete(
     run.log.record('planning_information', f'Flow {flow.name} has been planned to be executed as {"NO_OP" if no_op else "COMPLETE_RECOMPUTE"}.',
         flow_name=flow.name, dataset_name=str(flow.target))
     if no_op: return observed(evaluation, [])
-    writer = frame.write.format('delta').mode('overwrite').option('overwriteSchema', 'true')
-    if dataset.partition_cols: writer = writer.partitionBy(*dataset.partition_cols)
-    if dataset.cluster_by: writer = writer.clusterBy(*dataset.cluster_by)
-    writer.save(str(path))
+    writes.overwrite(frame, path, dataset.partition_cols, dataset.cluster_by)
     up_to_date.keep(note, path, mark)
     return batch_observed(run.runtime.spark, evaluation)
 
@@ -438,15 +447,8 @@ def apply_changes(
     target, path = autocdc.Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
     if not frame.isStreaming: return apply_changes_once(run, flow, frame, evaluation)
     events = autocdc.change_events(frame, target).observe(CHANGES, *upserts_and_deletes())
-    lock, failed, checkpoint = run.locks[flow.target], [], checkpoint_path(run, flow)
-    def merge(batch, batch_id):
-        try:
-            with lock: apply_events(batch, path, target, (stream_id(checkpoint), batch_id))
-        except Exception as error: failed.append(error); raise
-    try: progress = follow(run, flow, events.writeStream.foreachBatch(merge), None, whole(run, evaluation))
-    except StreamingQueryException as error:
-        if failed: raise failed[0] from error
-        raise
+    def write(batch, transaction): apply_events(batch, path, target, transaction)
+    progress = follow_batches(run, flow, events, write, whole(run, evaluation))
     return observed(evaluation, progress) | {CHANGES: [each.observedMetrics[CHANGES] for each in progress if CHANGES in each.observedMetrics]}
 
 # %% ../../nbs/local/update.ipynb #update-33a
