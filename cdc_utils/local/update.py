@@ -604,6 +604,7 @@ def reason(
     wrong = source.user_error(error, sources)
     wrong.location = wrong.location or flow.location
     if isinstance(error, StreamingQueryException): wrong.message = source.describe(RuntimeError(chain[-1])).removeprefix('RuntimeError: ')
+    if not isinstance(error, AnalysisException): wrong.message = re.sub(r'^\w+Exception: (?=\[[A-Z_.]+\])', '', wrong.message) # Java's class says less than Spark's name of the error
     return str(wrong)
 
 # %% ../../nbs/local/update.ipynb #update-39y
