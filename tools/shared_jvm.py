@@ -8,7 +8,7 @@ from pathlib import Path
 from jupyter_client import BlockingKernelClient
 from py4j.java_gateway import JavaGateway
 
-from cdc_utils.local.session import JAVA_OPTIONS, SESSION_OPTIONS, class_archive, delta_options, find_java, jar_folder, shared_classes
+from cdc_utils.local.session import JAVA_OPTIONS, SESSION_OPTIONS, delta_options, jar_folder, java_options
 
 MEMORY = "spark.driver.memory"
 CONNECT = """\
@@ -29,8 +29,7 @@ def launch():
     "A JVM with what only its start can give it, and no Spark context yet; it ends with this process, or by `close`"
     from pyspark import SparkConf
     from pyspark.java_gateway import launch_gateway
-    java = SESSION_OPTIONS[JAVA_OPTIONS] + shared_classes(class_archive(jar_folder(), find_java()))
-    conf = SparkConf(loadDefaults=False).setAll([(MEMORY, SESSION_OPTIONS[MEMORY]), (JAVA_OPTIONS, java), *delta_options(jar_folder()).items()])
+    conf = SparkConf(loadDefaults=False).setAll([(MEMORY, SESSION_OPTIONS[MEMORY]), (JAVA_OPTIONS, java_options(jar_folder())), *delta_options(jar_folder()).items()])
     with open(Path(tempfile.gettempdir()) / f"cdc-utils-spark-{os.getpid()}.log", "ab") as log: return launch_gateway(conf, {"stderr": log})
 
 

@@ -6,7 +6,7 @@
 __all__ = ['JAVA_REQUIRED', 'DELTA_VERSION', 'DELTA_JARS', 'RESOLVE', 'NOT_DELTA', 'JAVA_OPTIONS', 'SESSION_OPTIONS', 'LOOPBACK',
            'WARM_UP', 'java_version', 'find_java', 'jar_folder', 'jar_pom', 'fetch_with_maven', 'why',
            'fetch_with_spark', 'jar_paths', 'fetch_jars', 'delta_options', 'class_archive', 'shared_classes',
-           'make_class_archive', 'own_warehouse', 'local_spark']
+           'java_options', 'make_class_archive', 'own_warehouse', 'local_spark']
 
 # %% ../../nbs/local/session.ipynb #session-03
 import atexit
@@ -177,6 +177,12 @@ def shared_classes(
     "Options that let a session use the archive; quiet, since Java would tell of one that does not fit on standard output."
     return f' -Xlog:disable -Xshare:auto -XX:SharedArchiveFile={archive}' if archive.exists() and ' ' not in str(archive) else ''
 
+def java_options(
+    folder:Path # Folder of the jars
+)->str:         # For the JVM of a local session
+    "Those of `SESSION_OPTIONS`, and those for the archive if there is one."
+    return SESSION_OPTIONS[JAVA_OPTIONS] + shared_classes(class_archive(folder, find_java()))
+
 # %% ../../nbs/local/session.ipynb #session-36d
 WARM_UP = '''import sys, tempfile; from cdc_utils.local.session import JAVA_OPTIONS, SESSION_OPTIONS, local_spark
 java = SESSION_OPTIONS[JAVA_OPTIONS] + f' -Xlog:disable -XX:ArchiveClassesAtExit={sys.argv[1]}'
@@ -244,8 +250,7 @@ def local_spark(
     master = master or 'local[*]'
     if master.startswith('local'):
         os.environ.setdefault('SPARK_LOCAL_IP', '127.0.0.1')
-        faster = shared_classes(class_archive(jar_folder(), find_java()))
-        local = LOOPBACK | {JAVA_OPTIONS: SESSION_OPTIONS[JAVA_OPTIONS] + faster}
+        local = LOOPBACK | {JAVA_OPTIONS: java_options(jar_folder())}
     chosen = SESSION_OPTIONS | (local if master.startswith('local') else {}) | delta_options(jar_folder()) | (options or {})
     builder = SparkSession.builder.master(master).appName('cdc_utils').config('spark.sql.warehouse.dir', str(warehouse or own_warehouse()))
     for key, value in chosen.items(): builder = builder.config(key, value)
