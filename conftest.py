@@ -11,6 +11,7 @@ from nbformat import from_dict
 
 sys.path.append(str(Path(__file__).parent / "tools"))
 os.environ.pop("COLUMNS", None)  # xdist sets it for its workers; what a chapter shows must not depend on it
+os.environ.pop("PYTEST_ADDOPTS", None)  # said to this run, not to the runs that a page shows
 os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
 
 JVM = pytest.StashKey()
