@@ -64,7 +64,7 @@ def main(
     output = output or (WORK / "results.json" if names else RESULTS)
     output.write_text(json.dumps(whole_json(kind, names or [], figures), indent=1, ensure_ascii=False) + "\n")
     picture = WORK / "results.svg"
-    picture.write_text(plot.picture(figures))
+    plot.picture(figures).save(picture)
     console.print(table(figures))
     for path in (output, picture): console.print(f"written: {os.path.relpath(path)}", soft_wrap=True)
 

@@ -6,15 +6,18 @@ import socket
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import bench
 import duckdb_whole
 import floor
 import handwritten
@@ -190,6 +193,19 @@ def test_growth_is_told_where_both_sizes_were_measured():
     small, large = (Figure("new-events-scd2", "", "s", size, {"ours": [seconds]}) for size, seconds in ((500_000, 2), (5_000_000, 3)))
     assert [(each.name, each.runs) for each in growth([small, large])] == [("growth-scd2", {"ours": [1.5]})]
     assert list(growth([small])) == []
+
+
+def test_a_run_ends_with_its_figures_its_table_and_its_picture(tmp_path, monkeypatch):
+    "Whatever was measured: here the figures of the last run."
+    told = [from_json(each) for each in json.loads((ROOT / "benchmarks/results.json").read_text())["figures"]]
+    monkeypatch.setattr(bench, "WORK", tmp_path / "work")
+    monkeypatch.setattr(bench, "MEASURED", {"show": lambda _: told})
+    done = CliRunner().invoke(bench.app, ["show", "--output", str(tmp_path / "figures.json")])
+    assert done.exit_code == 0, done.output
+    assert "first-update" in done.output and "ours / floor" in done.output
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert [each["name"] for each in written["figures"]][:len(told)] == [each.name for each in told] and written["run"]["selected"] == ["show"]
+    assert ElementTree.parse(tmp_path / "work/results.svg").getroot().tag.endswith("svg")
 
 
 def test_results_hold_no_path_and_no_host():
