@@ -110,7 +110,7 @@ def main():
     patches = sorted({patch for name in asked.what if name not in PROOFS for patch in patches_of(name, parser.error)})
     what = what or ([] if patches else PROOFS)
     if "laws" in what:
-        for path in ("tests/test_laws.py", "tests/test_small_batches.py"): good.append(tests(report, path, LAWS_EXAMPLES=asked.examples))
+        for path in ("tests/test_laws.py", "tests/test_small_batches.py", "tests/test_writes.py"): good.append(tests(report, path, LAWS_EXAMPLES=asked.examples))
     if "kills" in what: good.append(tests(report, "tests/test_kill.py", KILLS=asked.kills))
     if "pipelines" in what: good.append(tests(report, "tests/test_prove.py", PROVE="1"))
     if "mutants" in what or patches:
