@@ -28,13 +28,17 @@ def starting_spark():
 
 
 EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py"), command("python", "tools/wheel.py", "--name")]
-TEST = {
-    # nbval runs the same cells once more, all of them: left to it are the pages that define nothing, and the chapters that wait for Spark
-    "chapters without Spark run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS, "--skip-folder-re", "^([_.]|tutorials$|how_to$)",
-        "--skip-file-re", f"^({'|'.join(map(re.escape, starting_spark()))})$"),
-    "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/notebooks.xml", "nbs"),
-    "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/tests.xml", "tests"),
-}
+
+
+def tests():
+    "Titles and commands of `make test`"
+    return {
+        # nbval runs the same cells once more, all of them: left to it are the pages that define nothing, and the chapters that wait for Spark
+        "chapters without Spark run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS, "--skip-folder-re", "^([_.]|tutorials$|how_to$)",
+            "--skip-file-re", f"^({'|'.join(map(re.escape, starting_spark()))})$"),
+        "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/notebooks.xml", "nbs"),
+        "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/tests.xml", "tests"),
+    }
 
 
 def docs(folder):
@@ -92,7 +96,7 @@ def unchanged(patterns, commands, advice):
 
 
 def test(report):
-    for title, argv in TEST.items(): report.step(title, lambda: run(argv, report.closing if "pytest" in argv[0] else None))
+    for title, argv in tests().items(): report.step(title, lambda: run(argv, report.closing if "pytest" in argv[0] else None))
 
 
 def check(report):

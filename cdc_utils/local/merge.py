@@ -21,7 +21,7 @@ from pyspark.sql.types import StructType
 # %% ../../nbs/local/merge.ipynb #merge-05
 from .. import scd1
 from .autocdc import Target, computed
-from .small_batches import (MOST_EVENTS, MOST_ROWS, collected, data_files, has_batch, identifies, is_local, kept, plain_table, readable,
+from .small_batches import (MOST_EVENTS, MOST_ROWS, arrow_rows, collected, data_files, fits, has_batch, identifies, is_local, readable,
     stored_schema, touched, upsert)
 from .writes import append_batch
 
@@ -89,9 +89,7 @@ def suits(
 )->bool:
     "Tell, before anything is read, whether a batch may be merged without Spark reading and writing the table."
     types = {field.name: field.dataType for field in stored_schema(table)}
-    return (is_local(events.sparkSession) and plain_table(table) and all(map(kept, types.values()))
-        and all(types.get(field.name) == field.dataType for field in events.schema.toNullable())
-        and all(identifies(types[name]) for name in target.identity))
+    return is_local(events.sparkSession) and fits(table, events.schema) and all(identifies(types[name]) for name in target.identity)
 
 # %% ../../nbs/local/merge.ipynb #merge-12f
 def merge_small(
@@ -111,7 +109,7 @@ def merge_small(
     spark = events.sparkSession
     rows = changed_rows(spark.createDataFrame(found, stored), spark.createDataFrame(told, events.schema.toNullable()), target)
     if any(stored[field.name].dataType != field.dataType for field in rows.schema.toNullable()): return False
-    upsert(table, rows.to(rows.schema.toNullable()).toArrow(), target.identity, transaction)
+    upsert(table, arrow_rows(rows), target.identity, transaction)
     return True
 
 # %% ../../nbs/local/merge.ipynb #merge-12g

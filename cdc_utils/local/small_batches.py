@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FEATURES', 'EXACT', 'MOST_EVENTS', 'MOST_ROWS', 'plain_table', 'identifies', 'kept', 'declared_schema',
-           'stored_schema', 'data_files', 'readable', 'is_local', 'collected', 'touched', 'upsert', 'has_batch']
+           'stored_schema', 'fits', 'data_files', 'readable', 'is_local', 'arrow_rows', 'collected', 'touched',
+           'commit_properties', 'upsert', 'has_batch']
 
 # %% ../../nbs/local/small_batches.ipynb #small-batches-03
 import glob
@@ -63,6 +64,14 @@ def stored_schema(
     "Read a table's schema as that of any rows: Spark would refuse a NULL struct whose fields are NOT NULL."
     return declared_schema(table).toNullable()
 
+def fits(
+    table,            # A `deltalake.DeltaTable`
+    schema:StructType # Columns of the rows
+)->bool:
+    "Tell that a table needs no Spark, and has the columns of the rows as they are."
+    types = {field.name: field.dataType for field in stored_schema(table)}
+    return plain_table(table) and all(map(kept, types.values())) and all(types.get(field.name) == field.dataType for field in schema.toNullable())
+
 # %% ../../nbs/local/small_batches.ipynb #small-batches-17
 def data_files(
     table,    # A `deltalake.DeltaTable`
@@ -90,13 +99,18 @@ def is_local(
     "Tell that Spark runs in this machine's processes."
     return spark.sparkContext.master.startswith('local')
 
+def arrow_rows(
+    frame:DataFrame # Rows
+):                  # A `pyarrow.Table` of them, all nullable: a NULL struct can't have fields that are NOT NULL
+    "Collect rows."
+    return frame.to(frame.schema.toNullable()).toArrow()
+
 def collected(
     frame:DataFrame, # A batch
     most:int=MOST_EVENTS # Rows that are few
 ):                   # A `pyarrow.Table`, None where there are more rows
-    "Collect rows, all nullable."
-    rows = frame.limit(most + 1)
-    found = rows.to(rows.schema.toNullable()).toArrow() # a NULL struct can't have fields that are NOT NULL
+    "Collect rows if they are few."
+    found = arrow_rows(frame.limit(most + 1))
     return found if found.num_rows <= most else None
 
 # %% ../../nbs/local/small_batches.ipynb #small-batches-20
@@ -122,6 +136,13 @@ def touched(
     return found if found.num_rows else schema.empty_table() # Spark takes no nested column that has not even an empty piece
 
 # %% ../../nbs/local/small_batches.ipynb #small-batches-23
+def commit_properties(
+    transaction:tuple[str,int]|None # Name of the stream, number of its batch
+):                                  # `deltalake.CommitProperties`
+    "What a commit carries besides its rows."
+    from deltalake import CommitProperties, Transaction
+    return CommitProperties(app_transactions=[Transaction(*transaction)] if transaction else None)
+
 def upsert(
     table,               # A `deltalake.DeltaTable`
     rows,                # A `pyarrow.Table` with some or all of its columns
@@ -130,13 +151,11 @@ def upsert(
 )->None:
     "Merge rows into a table, in one commit; none where there are no rows."
     import pyarrow
-    from deltalake import CommitProperties, Transaction
     if not rows.num_rows: return
     same = ' AND '.join(f'(old.{quoted(name)} = new.{quoted(name)})' for name in identity) # `a = b AND c` may be read as `a = (b AND c)`
     values = {f'old.{quoted(name)}': f'new.{quoted(name)}' for name in rows.column_names}
-    properties = CommitProperties(app_transactions=[Transaction(*transaction)] if transaction else None)
     unbounded = any(test(rows.schema.field(name).type) for name in identity for test in (pyarrow.types.is_struct, pyarrow.types.is_decimal))
-    merge = table.merge(rows, same, source_alias='new', target_alias='old', commit_properties=properties,
+    merge = table.merge(rows, same, source_alias='new', target_alias='old', commit_properties=commit_properties(transaction),
         streamed_exec=unbounded) # else the bounds of `rows` tell which files to leave out: not those of a struct, and a decimal's are rounded
     merge.when_matched_update(values).when_not_matched_insert(values).execute()
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 # %% ../../nbs/local/writes.ipynb #writes-04
 from delta.tables import DeltaTable
-from deltalake import CommitProperties, Schema, Transaction, write_deltalake
+from deltalake import Schema, write_deltalake
 from deltalake import DeltaTable as Files
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
 
 # %% ../../nbs/local/writes.ipynb #writes-05
-from .small_batches import MOST_EVENTS, collected, declared_schema, has_batch, is_local, kept, plain_table, stored_schema
+from .small_batches import MOST_EVENTS, collected, commit_properties, declared_schema, fits, has_batch, is_local, kept, stored_schema
 
 # %% ../../nbs/local/writes.ipynb #writes-08
 MOST_BYTES = 2**24 # Of what a small frame is made from, as Spark's optimizer sees it: 16 MiB
@@ -57,9 +57,8 @@ def takes(
     def filled(field): # whatever may not be NULL in the table is not NULL in the rows
         given = now.get(field.name)
         return field.nullable if given is None else (field.nullable or not given.nullable) and field.dataType in (types[field.name], given.dataType)
-    return (plain_table(table) and all(map(kept, types.values())) and all(types.get(field.name) == field.dataType for field in schema.toNullable())
-        and all(map(filled, declared_schema(table)))
-        and not any(name.startswith('delta.autoOptimize') for name in table.metadata().configuration))
+    compacted = any(name.startswith('delta.autoOptimize') for name in table.metadata().configuration)
+    return fits(table, schema) and all(map(filled, declared_schema(table))) and not compacted
 
 # %% ../../nbs/local/writes.ipynb #writes-17
 def append_with_spark(
@@ -84,7 +83,7 @@ def commit_rows(
     schema = to_arrow_schema(declared_schema(table), timezone='UTC')
     def column(field): return rows[field.name] if field.name in rows.column_names else pyarrow.nulls(rows.num_rows, field.type)
     whole = pyarrow.table([column(field) for field in schema], names=schema.names).cast(schema)
-    write_deltalake(table, whole, mode=mode, commit_properties=CommitProperties(app_transactions=[Transaction(*transaction)] if transaction else None))
+    write_deltalake(table, whole, mode=mode, commit_properties=commit_properties(transaction))
 
 # %% ../../nbs/local/writes.ipynb #writes-19
 def append_batch(
