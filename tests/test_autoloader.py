@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip('pyspark')
 from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F
 
 from cdc_utils.local.autoloader import Known, checked_options, detect_format, json_documents, load, partition_names, quoted, read_batch, read_stream
 from cdc_utils.local.errors import PipelineError
@@ -92,6 +93,39 @@ def test_multiline_file_of_records_with_byte_order_mark_and_comments(spark, tmp_
     rows = read_batch(spark, str(tmp_path), options, 'id string, n decimal(38,2)', no_warning).orderBy('id').collect()
     assert [str(row.n) for row in rows] == ['12345678901234567.89', 'None']
     assert rescued(rows[1]) == {'n': 'x'}
+
+
+@pytest.mark.parametrize('options, schema', [
+    (RESCUING, 'name string, n int, _corrupt_record string'), (JSON, 'name string, _corrupt_record string'), (JSON, None),
+    ({**RESCUING, 'readerCaseSensitive': 'false'}, 'NAME string, _corrupt_record string'), ({**JSON, 'multiLine': 'true'}, 'name string, _corrupt_record string'),
+    ({'cloudFiles.format': 'csv', 'rescuedDataColumn': '_rescued_data'}, 'a string, b int'), ({'cloudFiles.format': 'csv'}, 'a string, b string'),
+    ({'cloudFiles.format': 'csv', 'header': 'true'}, None), ({'cloudFiles.format': 'text'}, None), ({'cloudFiles.format': 'text', 'wholetext': 'true'}, None)])
+def test_bytes_that_are_no_utf8_become_text_that_every_reader_takes(spark, tmp_path, options, schema):
+    put(tmp_path, 'a', '{"name": "Müller", "n": "ö"}', '{"ä": "Köln"}', '{"name": "Mül', '[{"name": "ß"}]', encoding='latin-1')
+    rows = read_batch(spark, str(tmp_path), options, schema, no_warning)
+    texts = [field.name for field in rows.schema if field.dataType.simpleString() == 'string']
+    found = rows.select(F.to_json(F.struct(*map(quoted, texts))).alias('all'), *[F.is_valid_utf8(quoted(name)).alias(name) for name in texts]).collect()
+    assert '\ufffd' in ''.join(row['all'] for row in found) and texts
+    assert all(row[name] in (True, None) for row in found for name in texts)
+
+
+@pytest.mark.parametrize('encoding, options', [('latin-1', {}), ('latin-1', {'multiLine': 'true'}), ('utf-16', {'multiLine': 'true'}), ('utf-16LE', {'lineSep': '\n'})])
+def test_a_file_in_another_encoding_is_decoded(spark, tmp_path, encoding, options):
+    put(tmp_path/'json', 'a.json', '[{"name": "Müller"}]' if 'multiLine' in options else '{"name": "Müller"}', encoding=encoding)
+    put(tmp_path/'csv', 'a.csv', 'näme,b', '"Müller",1', encoding=encoding)
+    options = {'encoding' if 'lineSep' in options else 'charset': encoding.replace('latin-1', 'ISO-8859-1')} | options
+    for schema in ('name string', None):
+        assert [row.name for row in read_batch(spark, str(tmp_path/'json'), JSON | options, schema, no_warning).collect()] == ['Müller']
+    if 'multiLine' in options: return
+    for asked in ({}, {'rescuedDataColumn': '_rescued_data'}):
+        rows = read_batch(spark, str(tmp_path/'csv'), {'cloudFiles.format': 'csv', 'header': 'true'} | options | asked, None, no_warning)
+        assert [row['näme'] for row in rows.collect()] == ['Müller']
+
+
+def test_an_encoding_that_spark_does_not_know_is_refused(spark, tmp_path):
+    put(tmp_path, 'a.json', '{"name": "x"}')
+    for schema in ('name string', None):
+        with pytest.raises(Exception, match='klingon'): read_batch(spark, str(tmp_path), JSON | {'encoding': 'klingon'}, schema, no_warning).collect()
 
 
 def test_names_in_backticks_and_in_folders():

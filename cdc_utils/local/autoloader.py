@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OURS', 'TEXT_OPTIONS', 'VALUE_OPTIONS', 'JSON_OPTIONS', 'INFERENCE_OPTIONS', 'CSV_OPTIONS', 'NATIVE_OPTIONS',
            'PARSER_OPTIONS', 'CLOUD_ONLY', 'INERT', 'FORMATS', 'EVOLUTION_MODES', 'SPARE_COLUMNS', 'FIXED', 'ENDINGS',
-           'split_options', 'is_on', 'checked_options', 'file_options', 'byte_count', 'load', 'list_files',
+           'split_options', 'is_on', 'checked_options', 'file_options', 'byte_count', 'load', 'list_files', 'file_text',
            'json_documents', 'Layout', 'quoted', 'partition_value', 'assemble', 'has_undeclared_key', 'is_mistyped',
            'raw_document', 'rescue', 'parse_json', 'obey_mode', 'declared_spelling', 'match_case', 'line_arrays',
            'csv_cells', 'cast_text', 'parse_csv', 'distinct_keys', 'infer', 'infer_csv', 'split_hints', 'parse_hint',
@@ -169,19 +169,27 @@ def list_files(
         raise
     return sorted(unquote(file) for file in found)
 
+# %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-25b
+def file_text(
+    known:dict[str,str] # Options from `checked_options`
+)->Column:              # Text of column value, which is a file or a line as Spark's `text` source reads it
+    "Decode, replace what is no UTF-8, leave out the byte order mark; Spark refuses an `encoding` that it does not know."
+    encoding = known.get('encoding', known.get('charset', 'UTF-8'))
+    text = F.col('value') if encoding.upper() == 'UTF-8' else F.decode(F.col('value').cast('binary'), encoding)
+    return F.ltrim(F.make_valid_utf8(text), F.lit('\ufeff'))
+
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-26
 def json_documents(
     frame:DataFrame,    # A `text` frame: column value
     known:dict[str,str] # Options from `checked_options`
 )->DataFrame:           # Column value: one JSON document, `_metadata` still selectable
-    "Drop empty lines and the byte order mark; spread arrays."
+    "Drop empty lines and the byte order mark, replace what is no UTF-8; spread arrays."
     options = {name: value for name, value in known.items() if name in JSON_OPTIONS}
-    text = F.expr("trim(LEADING '\ufeff' FROM value)")
     records = F.transform(F.from_json('value', 'array<variant>', options), lambda record: F.to_json(record))
     records = F.coalesce(records, F.from_json('value', 'array<string>', options))
     is_array = F.expr(r"trim(LEADING ' \t\r\n' FROM value)").startswith('[')
     spread = F.when(is_array, F.coalesce(records, F.array('value'))).otherwise(F.array('value'))
-    filled = frame.select(text.alias('value')).where(F.col('value').rlike(r'[^ \t\r\n]'))
+    filled = frame.select(file_text(known).alias('value')).where(F.col('value').rlike(r'[^ \t\r\n]'))
     return filled.select(F.explode(spread).alias('value'))
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-29
@@ -352,7 +360,7 @@ def line_arrays(
 )->Column:              # Array of the lines of column value, a whole file
     "Split a file into lines; skip the first `skipRows`, empty ones and comments."
     separator = re.escape(known['linesep']) if 'linesep' in known else '\r\n|\r|\n'
-    lines = F.split(F.expr("trim(LEADING '\ufeff' FROM value)"), separator)
+    lines = F.split(file_text(known), separator)
     if 'skiprows' in known: lines = F.slice(lines, int(known['skiprows']) + 1, F.size(lines))
     lines = F.filter(lines, lambda line: F.trim(line) != '')
     return F.filter(lines, lambda line: ~line.startswith(known['comment'])) if 'comment' in known else lines
@@ -443,7 +451,8 @@ def infer(
         texts = {name: value for name, value in options.items() if name not in JSON_OPTIONS}
         texts |= {'wholetext': known.get('multiline', 'false')}
         documents = distinct_keys(json_documents(own.read.format('text').options(**texts).load(files), known))
-        found = own.read.options(**options | {'columnNameOfCorruptRecord': '__corrupt'}).json(documents).schema
+        parser = {name: value for name, value in options.items() if name not in TEXT_OPTIONS} # a document is text already
+        found = own.read.options(**parser | {'columnNameOfCorruptRecord': '__corrupt'}).json(documents).schema
     elif known['format'] == 'csv': found = infer_csv(own, files, known, options)
     else: found = own.read.format(known['format']).options(**options | {'mergeSchema': 'true'}).load(files).schema
     as_text = known['format'] in ('json', 'csv', 'xml') and not is_on(known, 'infercolumntypes')
@@ -685,6 +694,7 @@ def open_files(
     schema = StructType(layout.data + (corrupt if known['format'] in ('csv', 'xml') else []))
     frame = in_time(load(spark, path, known['format'], options | native, streaming, schema), known, started)
     values = {field.name: F.col(quoted(field.name)) for field in schema.fields}
+    if known['format'] == 'text': values = {name: F.make_valid_utf8(value) for name, value in values.items()}
     return assemble(frame, layout, values, F.lit(None).cast('string'), values.get(layout.corrupt, F.lit(None).cast('string')))
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-86
