@@ -276,8 +276,7 @@ def test_every_writer_of_a_table_comes_before_its_reader():
 # One flow
 
 def test_flows_into_one_table_keep_a_checkpoint_each(place):
-    run = update.Run(SimpleNamespace(storage=place), Log())
-    one, other = (update.checkpoint_path(run, Flow(name, table('t'), 'append')) for name in ('one', 'other'))
+    one, other = (lakeflow.checkpoint_path(SimpleNamespace(storage=place), Flow(name, table('t'), 'append')) for name in ('one', 'other'))
     assert one != other and one.name == other.name == 'checkpoint'
 
 

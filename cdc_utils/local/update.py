@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['CHANGES', 'UpdateRequest', 'import_path', 'declare_sources', 'recording_modules', 'lies_in', 'lent_modules',
            'deployed', 'surroundings', 'chosen_tables', 'upstream_flows', 'reset', 'create_table', 'holds', 'narrowed',
-           'refuse_narrowing', 'Run', 'checkpoint_path', 'whole', 'follow', 'told', 'follow_batches', 'append',
-           'append_once', 'sink_writer', 'complete', 'upserts_and_deletes', 'stream_id', 'apply_changes',
-           'apply_changes_once', 'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot', 'note_version',
-           'observed', 'batch_observed', 'flow_result', 'causes', 'reason', 'nothing_done', 'write_query', 'write_rows',
-           'run_flow', 'rules_for', 'progress_details', 'upstream_first', 'run_flows', 'skipped', 'wait_or_stop',
-           'analyse_all', 'run_update', 'set_up', 'session']
+           'refuse_narrowing', 'Run', 'whole', 'follow', 'told', 'follow_batches', 'append', 'append_once',
+           'sink_writer', 'complete', 'upserts_and_deletes', 'stream_id', 'apply_changes', 'apply_changes_once',
+           'merged', 'ingestion_time', 'apply_snapshots', 'apply_snapshot', 'note_version', 'observed',
+           'batch_observed', 'flow_result', 'causes', 'reason', 'nothing_done', 'write_query', 'write_rows', 'run_flow',
+           'rules_for', 'progress_details', 'upstream_first', 'run_flows', 'skipped', 'wait_or_stop', 'analyse_all',
+           'run_update', 'set_up', 'session']
 
 # %% ../../nbs/local/update.ipynb #update-03
 import re
@@ -283,14 +283,6 @@ class Run:
     locks:dict=field(default_factory=dict) # AUTO CDC target -> lock: its flows commit one after the other
     stopping:threading.Event=field(default_factory=threading.Event) # Set by Ctrl-C
 
-# %% ../../nbs/local/update.ipynb #update-26d
-def checkpoint_path(
-    run:Run,  # The update
-    flow:Flow # A streaming flow
-)->Path:      # The checkpoint of its stream
-    "Where a stream keeps how far it is."
-    return run.runtime.storage.flow_path(flow.target, flow.name)/'checkpoint'
-
 # %% ../../nbs/local/update.ipynb #update-26a
 def whole(
     run:Run,                       # The update
@@ -309,7 +301,7 @@ def follow(
     at_once:bool=False # Take all that is there as one batch
 )->list:            # The progress of each batch
     "Run a stream until it has caught up; raises what Spark raises."
-    checkpoint = checkpoint_path(run, flow)
+    checkpoint = lakeflow.checkpoint_path(run.runtime, flow)
     writer = writer.option('checkpointLocation', str(checkpoint)).queryName(flow.name)
     rounds = 2 if at_once and up_to_date.planned(checkpoint) else 1
     trigger = {'once': True} if at_once else {'availableNow': True}
@@ -344,7 +336,7 @@ def follow_batches(
     at_once:bool=False   # Take all that is there as one batch
 )->list:                 # The progress of each batch
     "Run a stream whose batches a function writes, while no other flow writes to its target; raises what the function raises."
-    lock, failed, checkpoint = run.locks[flow.target], [], checkpoint_path(run, flow)
+    lock, failed, checkpoint = run.locks[flow.target], [], lakeflow.checkpoint_path(run.runtime, flow)
     def write_batch(batch, batch_id):
         try:
             with lock: write(batch, (stream_id(checkpoint), batch_id))
@@ -622,7 +614,7 @@ def write_query(
     "Evaluate a flow, apply its target's rules, write what they let pass."
     frame, evaluation = lakeflow.flow_frame(run.runtime, flow)
     frame = lakeflow.with_expectations(rules_for(run.runtime.graph.datasets[flow.target], flow), frame, evaluation)
-    if frame.isStreaming and up_to_date.caught_up(frame, checkpoint_path(run, flow)): return observed(evaluation, []) | nothing_done(flow)
+    if frame.isStreaming and up_to_date.caught_up(frame, lakeflow.checkpoint_path(run.runtime, flow)): return observed(evaluation, []) | nothing_done(flow)
     return {'append': append, 'complete': complete, 'auto_cdc': apply_changes}[flow.kind](run, flow, frame, evaluation)
 
 # %% ../../nbs/local/update.ipynb #update-40b
