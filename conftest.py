@@ -1,5 +1,6 @@
 "nbval runs the cells that nbdev-test runs, and compares notebooks that nbdev-clean cleaned."
 import os
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,7 @@ def pytest_runtest_setup(item):
     "Once the kernel of a notebook that uses Spark has started, it is given the JVM of this worker"
     starts = type(item).__name__ == "IPyNbCell" and not item.parent.kernel
     outcome = yield
-    if starts and "spark" in Path(item.path).read_text():
+    if starts and re.search(r"spark|\bcdc\(", Path(item.path).read_text()):  # `cdc('run …')` starts Spark where the page never names it
         import shared_jvm  # other tests do without
         if JVM not in item.config.stash:
             item.config.stash[JVM] = shared_jvm.launch()
