@@ -1,6 +1,5 @@
 "nbval runs the cells that nbdev-test runs, and compares notebooks that nbdev-clean cleaned."
 import os
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,8 @@ from nbdev.test import nb_test_cells
 from nbformat import from_dict
 
 sys.path.append(str(Path(__file__).parent / "tools"))
+from check import starts_spark  # noqa: E402
+
 os.environ.pop("COLUMNS", None)  # xdist sets it for its workers; what a chapter shows must not depend on it
 os.environ.pop("PYTEST_ADDOPTS", None)  # said to this run, not to the runs that a page shows
 os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
@@ -50,7 +51,7 @@ def pytest_runtest_setup(item):
     "Once the kernel of a notebook that uses Spark has started, it is given the JVM of this worker"
     starts = type(item).__name__ == "IPyNbCell" and not item.parent.kernel
     outcome = yield
-    if starts and re.search(r"spark|\bcdc\(", Path(item.path).read_text()):  # `cdc('run …')` starts Spark where the page never names it
+    if starts and starts_spark(item.path):
         import shared_jvm  # other tests do without
         if JVM not in item.config.stash:
             item.config.stash[JVM] = shared_jvm.launch()

@@ -25,7 +25,7 @@ def check(monkeypatch, tmp_path):
 @pytest.fixture
 def chapter(tmp_path):
     "A project of one notebook, saved and clean"
-    for name in ("pyproject.toml", "conftest.py", "tools/shared_jvm.py", "nbs/nbval_sanitize.cfg"):
+    for name in ("pyproject.toml", "conftest.py", "tools/check.py", "tools/shared_jvm.py", "nbs/nbval_sanitize.cfg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     path = tmp_path / "nbs/sum.ipynb"

@@ -53,28 +53,26 @@ def streamed(spark, path, checkpoint, options, stop_at=None):
 def ids(spark, path): return sorted(row.id for row in spark.read.format('delta').load(str(path)).collect())
 
 
-def changes(spark, path):
-    return {
-        'appended by delta-rs': (lambda: write_deltalake(str(path), spark.range(90, 92).selectExpr('id', "'x' AS text").toArrow(), mode='append'), True),
-        'nothing appended': (lambda: spark.range(0).selectExpr('id', "'x' AS text").write.format('delta').mode('append').save(str(path)), True),
-        'a stream appended': (lambda: append(spark, path, 9, txnAppId='stream', txnVersion=1), True),
-        'rows deleted': (lambda: DeltaTable.forPath(spark, str(path)).delete('id = 1'), False),
-        'rows updated': (lambda: DeltaTable.forPath(spark, str(path)).update('id = 1', {'id': 'id + 1000'}), False),
-        'overwritten': (lambda: spark.range(3).selectExpr('id', "'x' AS text").write.format('delta').mode('overwrite').save(str(path)), False),
-        'compacted': (lambda: DeltaTable.forPath(spark, str(path)).optimize().executeCompaction(), False),
-        'a column added': (lambda: spark.sql(f'ALTER TABLE delta.`{path}` ADD COLUMN more int'), False),
-        'a property set': (lambda: spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('a' = 'b')"), False),
-        'a row marked as deleted': (lambda: [spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"),
-            DeltaTable.forPath(spark, str(path)).delete('id = 1')], False),
-        'an old commit cleaned up': (lambda: [Files(str(path)).create_checkpoint(), (path/'_delta_log'/f'{0:020d}.json').unlink()], False),
-    }
+CHANGES = { # of a table: what is done, and whether it only grew
+    'appended by delta-rs': (lambda spark, path: write_deltalake(str(path), spark.range(90, 92).selectExpr('id', "'x' AS text").toArrow(), mode='append'), True),
+    'nothing appended': (lambda spark, path: spark.range(0).selectExpr('id', "'x' AS text").write.format('delta').mode('append').save(str(path)), True),
+    'a stream appended': (lambda spark, path: append(spark, path, 9, txnAppId='stream', txnVersion=1), True),
+    'rows deleted': (lambda spark, path: DeltaTable.forPath(spark, str(path)).delete('id = 1'), False),
+    'rows updated': (lambda spark, path: DeltaTable.forPath(spark, str(path)).update('id = 1', {'id': 'id + 1000'}), False),
+    'overwritten': (lambda spark, path: spark.range(3).selectExpr('id', "'x' AS text").write.format('delta').mode('overwrite').save(str(path)), False),
+    'compacted': (lambda spark, path: DeltaTable.forPath(spark, str(path)).optimize().executeCompaction(), False),
+    'a column added': (lambda spark, path: spark.sql(f'ALTER TABLE delta.`{path}` ADD COLUMN more int'), False),
+    'a property set': (lambda spark, path: spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('a' = 'b')"), False),
+    'a row marked as deleted': (lambda spark, path: [spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"),
+        DeltaTable.forPath(spark, str(path)).delete('id = 1')], False),
+    'an old commit cleaned up': (lambda spark, path: [Files(str(path)).create_checkpoint(), (path/'_delta_log'/f'{0:020d}.json').unlink()], False),
+}
 
 
-@pytest.mark.parametrize('change', ['appended by delta-rs', 'nothing appended', 'a stream appended', 'rows deleted', 'rows updated', 'overwritten', 'compacted',
-    'a column added', 'a property set', 'a row marked as deleted', 'an old commit cleaned up'])
+@pytest.mark.parametrize('change', CHANGES)
 def test_a_new_stream_brings_the_rows_of_the_table(spark, table, tmp_path, change):
-    run, grew = changes(spark, table)[change]
-    run()
+    run, grew = CHANGES[change]
+    run(spark, table)
     assert only_grew(table) == grew
     options = starting_options(table, tmp_path/'checkpoint', None)
     assert options == ({'startingVersion': '0'} if grew else None)

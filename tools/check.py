@@ -22,9 +22,9 @@ def command(name, *args):
     return [str(BIN / name), *map(str, args)]
 
 
-def starting_spark():
-    "Names of the notebooks that start Spark"
-    return sorted(path.name for path in (ROOT / "nbs").rglob("*.ipynb") if re.search(r"local_spark\(|run_update\(|\bcdc\(|spark = ", path.read_text()))
+def starts_spark(notebook):
+    "Tell that cells of a notebook start Spark, by a name or by a command"
+    return bool(re.search(r"local_spark\(|run_update\(|\bcdc\(|spark = |checks\.session\(", notebook.read_text()))
 
 
 EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py"), command("python", "tools/wheel.py", "--name")]
@@ -32,10 +32,11 @@ EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), c
 
 def tests():
     "Titles and commands of `make test`"
+    slow = sorted(path.name for path in (ROOT / "nbs").rglob("*.ipynb") if starts_spark(path))
     return {
         # nbval runs the same cells once more, all of them: left to it are the pages that define nothing, and the chapters that wait for Spark
         "chapters without Spark run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS, "--skip-folder-re", "^([_.]|tutorials$|how_to$)",
-            "--skip-file-re", f"^({'|'.join(map(re.escape, starting_spark()))})$"),
+            "--skip-file-re", f"^({'|'.join(map(re.escape, slow))})$"),
         "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/notebooks.xml", "nbs"),
         "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/tests.xml", "tests"),
     }

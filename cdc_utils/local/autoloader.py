@@ -175,8 +175,8 @@ def file_text(
 )->Column:              # Text of column value, which is a file or a line as Spark's `text` source reads it
     "Decode, replace what is no UTF-8, leave out the byte order mark; Spark refuses an `encoding` that it does not know."
     encoding = known.get('encoding', known.get('charset', 'UTF-8'))
-    text = F.col('value') if encoding.upper() == 'UTF-8' else F.decode(F.col('value').cast('binary'), encoding)
-    return F.ltrim(F.make_valid_utf8(text), F.lit('\ufeff'))
+    text = F.make_valid_utf8('value') if encoding.upper() == 'UTF-8' else F.decode(F.col('value').cast('binary'), encoding)
+    return F.ltrim(text, F.lit('\ufeff'))
 
 # %% ../../nbs/local/cloudfiles.ipynb #cloudfiles-26
 def json_documents(

@@ -19,7 +19,8 @@ def whole_log(
 )->list[Path]: # The files of its commits, from version 0 on; none where one is missing, or they are more than `MOST_COMMITS`
     "Find all commits of a table."
     files = sorted((path/'_delta_log').glob('*.json'))
-    return files if [file.name for file in files] == [f'{version:020d}.json' for version in range(min(len(files), MOST_COMMITS))] else []
+    wanted = [f'{version:020d}.json' for version in range(len(files))]
+    return files if len(files) <= MOST_COMMITS and [file.name for file in files] == wanted else []
 
 # %% ../../nbs/local/first_reads.ipynb #first-reads-10
 GROWS = frozenset({'add', 'commitInfo', 'txn'})                          # What the commit of new rows may hold
