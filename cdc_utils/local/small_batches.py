@@ -18,6 +18,7 @@ from pyspark.sql.types import (ArrayType, BinaryType, BooleanType, ByteType, Dat
     MapType, ShortType, StringType, StructType, TimestampNTZType, TimestampType)
 
 # %% ../../nbs/local/small_batches.ipynb #small-batches-05
+from .checksums import write_checksum
 from .tables import quoted
 
 # %% ../../nbs/local/small_batches.ipynb #small-batches-08
@@ -158,6 +159,7 @@ def upsert(
     merge = table.merge(rows, same, source_alias='new', target_alias='old', commit_properties=commit_properties(transaction),
         streamed_exec=unbounded) # else the bounds of `rows` tell which files to leave out: not those of a struct, and a decimal's are rounded
     merge.when_matched_update(values).when_not_matched_insert(values).execute()
+    write_checksum(table)
 
 def has_batch(
     table,                        # A `deltalake.DeltaTable`

@@ -22,6 +22,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
 
 # %% ../../nbs/local/writes.ipynb #writes-05
+from .checksums import write_checksum
 from .small_batches import MOST_EVENTS, collected, commit_properties, declared_schema, fits, has_batch, is_local, kept, stored_schema
 
 # %% ../../nbs/local/writes.ipynb #writes-08
@@ -84,6 +85,7 @@ def commit_rows(
     def column(field): return rows[field.name] if field.name in rows.column_names else pyarrow.nulls(rows.num_rows, field.type)
     whole = pyarrow.table([column(field) for field in schema], names=schema.names).cast(schema)
     write_deltalake(table, whole, mode=mode, commit_properties=commit_properties(transaction))
+    write_checksum(table)
 
 # %% ../../nbs/local/writes.ipynb #writes-19
 def append_batch(
@@ -164,7 +166,8 @@ def create(
     asks = [*(partition_cols or ()), *(cluster_by or ()), *[key for key in properties if key.startswith('delta.')],
         *[key for key in spark.conf.getAll if key.startswith(PROPERTY_DEFAULTS)]]
     if is_local(spark) and is_ordinary(schema) and not asks:
-        Files.create(str(path), Schema.from_json(schema.json()), description=comment, configuration=properties, raise_if_key_not_exists=False)
+        columns = Schema.from_json(schema.json())
+        write_checksum(Files.create(str(path), columns, description=comment, configuration=properties, raise_if_key_not_exists=False))
     else: create_with_spark(spark, path, schema, comment, properties, partition_cols, cluster_by)
 
 # %% ../../nbs/local/writes.ipynb #writes-30
