@@ -41,13 +41,13 @@ def arrow(choose, path, count):
 
 
 BY_DELTA_RS = {
-    "append": lambda spark, path, choose: writes.commit_rows(Files(str(path)), arrow(choose, path, 3), "append", ("stream", choose.randrange(99))),
+    "append": lambda spark, path, choose: writes.commit_rows(Files(str(path)), arrow(choose, path, 3), "append", ("stream", Files(str(path)).version())),
     "overwrite": lambda spark, path, choose: writes.commit_rows(Files(str(path)), arrow(choose, path, choose.randrange(3)), "overwrite"),
     "upsert": lambda spark, path, choose: small_batches.upsert(Files(str(path)), pa.table({"id": pa.array(choose.sample(range(9), 3), pa.int32()),
-        "name": pa.array(["x"] * 3, pa.string())}), ["id"], ("merge", choose.randrange(99))),
+        "name": pa.array(["x"] * 3, pa.string())}), ["id"], ("merge", Files(str(path)).version())),
 }
 BY_OTHERS = {
-    "append": lambda spark, path, choose: writes.append_with_spark(spark.createDataFrame(rows(choose, 3), "id int, name string"), path, ("spark", choose.randrange(99))),
+    "append": lambda spark, path, choose: writes.append_with_spark(spark.createDataFrame(rows(choose, 3), "id int, name string"), path, ("spark", Files(str(path)).version())),
     "overwrite": lambda spark, path, choose: writes.overwrite_with_spark(spark.read.format("delta").load(str(path)).limit(2).localCheckpoint(), path),
     "delete": lambda spark, path, choose: spark.sql(f"DELETE FROM delta.`{path}` WHERE id < {choose.randrange(9)}"),
     "optimize": lambda spark, path, choose: spark.sql(f"OPTIMIZE delta.`{path}`"),

@@ -29,10 +29,9 @@ def spark():
 
 @pytest.fixture(scope="module")
 def tiny(spark):
-    "A session for frames so small that compiling a query costs more than interpreting it."
+    "A session for frames so small that planning a query costs more than running it."
     session = spark.newSession()
-    for option in ("codegen.wholeStage", "adaptive.enabled"): session.conf.set(f"spark.sql.{option}", "false")
-    session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    session.conf.set("spark.sql.adaptive.enabled", "false")
     session.conf.set("spark.sql.shuffle.partitions", "1")
     return session
 

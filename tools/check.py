@@ -38,7 +38,7 @@ def tests():
         "chapters without Spark run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS, "--skip-folder-re", "^([_.]|tutorials$|how_to$)",
             "--skip-file-re", f"^({'|'.join(map(re.escape, slow))})$"),
         "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/notebooks.xml", "nbs"),
-        "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/tests.xml", "tests"),
+        "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder", f"--junitxml={REPORTS}/tests.xml", "tests"),
     }
 
 

@@ -18,8 +18,9 @@ DEFINED_BY = {'metaData': 'metadata', 'protocol': 'protocol'} # Actions that say
 def carried(
     checksum:Path # File of a version's checksum; it need not exist
 )->dict:          # The 'metadata' and 'protocol' in it
-    "Read what a checksum carries on; one by an old Delta Lake has neither."
-    content = json.loads(checksum.read_bytes()) if checksum.exists() else {}
+    "Read what a checksum carries on; one by an old Delta Lake has neither, and one that a crash cut short counts for none, as it does for Delta Lake."
+    try: content = json.loads(checksum.read_bytes())
+    except (FileNotFoundError, ValueError): return {}
     return {name: content[name] for name in DEFINED_BY.values() if content.get(name)}
 
 # %% ../../nbs/local/checksums.ipynb #checksums-07
