@@ -19,44 +19,45 @@ def sums(spark, path):
     return snapshot.version(), snapshot.checksumOpt().isDefined(), snapshot.validateChecksum(getattr(snapshot, "validateChecksum$default$1")())
 
 
-def newest(path): return path / "_delta_log" / f"{Files(str(path)).version():020}.crc"
+def stored(path): return Files(str(path))
 
 
 def forget(path):
     "Lose the newest checksum, and that of its bytes by which Hadoop would know"
-    newest(path).unlink(missing_ok=True)
-    newest(path).with_name(f".{newest(path).name}.crc").unlink(missing_ok=True)
+    newest = path / "_delta_log" / f"{stored(path).version():020}.crc"
+    for file in (newest, newest.with_name(f".{newest.name}.crc")): file.unlink(missing_ok=True)
 
 
 def checkpoint(spark, path):
     spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, str(path)).checkpoint()
 
 
-def rows(choose, count): return [{"id": choose.randrange(9), "name": choose.choice(["", "é'\"\\", None])} for _ in range(count)]
+def visits(choose, ids):
+    return pa.table({"id": pa.array(ids, pa.int32()), "name": pa.array([choose.choice(["", "é'\"\\", None]) for _ in ids], pa.string())})
 
 
-def arrow(choose, path, count):
-    found = rows(choose, count)
-    return pa.table({"id": pa.array([row["id"] for row in found], pa.int32()), "name": pa.array([row["name"] for row in found], pa.string())})
+def some_ids(choose): return choose.choices(range(9), k=choose.randrange(4))
+
+
+def next_batch(path, stream): return stream, stored(path).version()
 
 
 BY_DELTA_RS = {
-    "append": lambda spark, path, choose: writes.commit_rows(Files(str(path)), arrow(choose, path, 3), "append", ("stream", Files(str(path)).version())),
-    "overwrite": lambda spark, path, choose: writes.commit_rows(Files(str(path)), arrow(choose, path, choose.randrange(3)), "overwrite"),
-    "upsert": lambda spark, path, choose: small_batches.upsert(Files(str(path)), pa.table({"id": pa.array(choose.sample(range(9), 3), pa.int32()),
-        "name": pa.array(["x"] * 3, pa.string())}), ["id"], ("merge", Files(str(path)).version())),
+    "append": lambda path, choose: writes.commit_rows(stored(path), visits(choose, some_ids(choose)), "append", next_batch(path, "stream")),
+    "overwrite": lambda path, choose: writes.commit_rows(stored(path), visits(choose, some_ids(choose)), "overwrite"),
+    "upsert": lambda path, choose: small_batches.upsert(stored(path), visits(choose, choose.sample(range(9), 3)), ["id"], next_batch(path, "merge")),
 }
 BY_OTHERS = {
-    "append": lambda spark, path, choose: writes.append_with_spark(spark.createDataFrame(rows(choose, 3), "id int, name string"), path, ("spark", Files(str(path)).version())),
+    "append": lambda spark, path, choose: writes.append_with_spark(spark.createDataFrame(visits(choose, [1, 1, 2])), path, next_batch(path, "spark")),
     "overwrite": lambda spark, path, choose: writes.overwrite_with_spark(spark.read.format("delta").load(str(path)).limit(2).localCheckpoint(), path),
     "delete": lambda spark, path, choose: spark.sql(f"DELETE FROM delta.`{path}` WHERE id < {choose.randrange(9)}"),
     "optimize": lambda spark, path, choose: spark.sql(f"OPTIMIZE delta.`{path}`"),
     "property": lambda spark, path, choose: spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('level' = '{choose.random()}')"),
     "column": lambda spark, path, choose: spark.sql(f"ALTER TABLE delta.`{path}` ADD COLUMN (c{choose.randrange(10**9)} date COMMENT 'é')"),
-    "restore": lambda spark, path, choose: spark.sql(f"RESTORE delta.`{path}` TO VERSION AS OF {choose.randint(0, Files(str(path)).version())}"),
+    "restore": lambda spark, path, choose: spark.sql(f"RESTORE delta.`{path}` TO VERSION AS OF {choose.randint(0, stored(path).version())}"),
     "checkpoint": lambda spark, path, choose: checkpoint(spark, path),
-    "checkpoint by delta-rs": lambda spark, path, choose: Files(str(path)).create_checkpoint(),
-    "compact by delta-rs": lambda spark, path, choose: Files(str(path)).optimize.compact(),  # leaves no checksum
+    "checkpoint by delta-rs": lambda spark, path, choose: stored(path).create_checkpoint(),
+    "compact by delta-rs": lambda spark, path, choose: stored(path).optimize.compact(),  # leaves no checksum
     "crash": lambda spark, path, choose: forget(path),
 }
 
@@ -69,8 +70,8 @@ def test_delta_lake_agrees_whoever_wrote_before(tiny, tmp_path_factory, choose):
     assert merged_by(path) == "delta-rs" and sums(tiny, path) == (0, True, True)
     for name in choose.sample([*BY_OTHERS], 5):
         BY_OTHERS[name](tiny, path, choose)
-        before, commit = Files(str(path)).version(), choose.choice([*BY_DELTA_RS])
-        BY_DELTA_RS[commit](tiny, path, choose)
+        before, commit = stored(path).version(), choose.choice([*BY_DELTA_RS])
+        BY_DELTA_RS[commit](path, choose)
         assert sums(tiny, path) == (before + 1, True, True), (name, commit)
     BY_OTHERS["append"](tiny, path, choose)
     assert sums(tiny, path) == (before + 2, True, True)  # Spark made its sum of ours
