@@ -12,8 +12,9 @@ from nbformat import from_dict
 sys.path.append(str(Path(__file__).parent / "tools"))
 from check import starts_spark  # noqa: E402
 
-os.environ.pop("COLUMNS", None)  # xdist sets it for its workers; what a chapter shows must not depend on it
+for name in ("COLUMNS", "LINES"): os.environ.pop(name, None)  # xdist sets them for its workers; what a chapter shows must not depend on them
 os.environ.pop("PYTEST_ADDOPTS", None)  # said to this run, not to the runs that a page shows
+os.environ["SPARK_CONF_DIR"] = str(Path(__file__).parent / "tests/spark")  # any Spark started below is told what it says
 os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
 
 JVM = pytest.StashKey()
@@ -50,6 +51,9 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_setup(item):
     "Once the kernel of a notebook that uses Spark has started, it is given the JVM of this worker"
     starts = type(item).__name__ == "IPyNbCell" and not item.parent.kernel
+    if starts and hasattr(item.config, "workerinput"):  # a worker runs many notebooks; one alone would wait for more imports than it needs
+        import ready_kernels
+        ready_kernels.use()
     outcome = yield
     if starts and starts_spark(item.path):
         import shared_jvm  # other tests do without

@@ -1,11 +1,6 @@
-"Sessions that tests start in their own process interpret expressions; files that take long begin first, so that no worker is left alone with one of them."
-from cdc_utils.local.session import SESSION_OPTIONS
-from interpreted import OPTIONS
-
+"Files that take long begin first, so that no worker is left alone with one of them."
 LONGEST = ("runs_like_databricks", "site", "small_batches", "repair", "update", "snapshots", "connect", "erase", "deployed", "writes", "kill", "benchmarks", "check",
     "first_reads", "laws", "checksums", "local_core")
-
-SESSION_OPTIONS.update(OPTIONS)
 
 
 def pytest_collection_modifyitems(items):

@@ -5,10 +5,9 @@ from nbdev.test import nb_test_cells
 from pyspark.sql import SparkSession
 
 from cdc_utils.local import session
-from interpreted import OPTIONS
 
 server = {session.JAVA_OPTIONS: session.java_options(session.jar_folder()), "spark.sql.shuffle.partitions": session.SESSION_OPTIONS["spark.sql.shuffle.partitions"]}
-spark = SparkSession.builder.remote("local[2]").config(map=server | OPTIONS).getOrCreate()
+spark = SparkSession.builder.remote("local[2]").config(map=server).getOrCreate()
 assert "connect" in type(spark).__module__, type(spark)
 
 

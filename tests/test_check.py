@@ -1,5 +1,6 @@
 "`make check` itself: a stale file, a notebook that was not cleaned and an output that is not what the code shows are caught, each with what to do"
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +27,7 @@ def check(monkeypatch, tmp_path):
 @pytest.fixture
 def chapter(tmp_path):
     "A project of one notebook, saved and clean"
-    for name in ("pyproject.toml", "conftest.py", "tools/check.py", "tools/shared_jvm.py", "nbs/nbval_sanitize.cfg"):
+    for name in ("pyproject.toml", "conftest.py", "tools/check.py", "tools/shared_jvm.py", "tools/ready_kernels.py", "nbs/nbval_sanitize.cfg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     path = tmp_path / "nbs/sum.ipynb"
@@ -81,3 +83,30 @@ def test_notebooks_share_a_jvm_and_nothing_else(chapter):
     assert len(set(jvms)) == 1 and len(set(contexts)) == 2
     assert left == ("False", "False") and len(set(partitions)) == 1 and "7" not in partitions
     with pytest.raises(ProcessLookupError): os.kill(int(jvms[0]), 0)
+
+
+PLACE_CELL = """\
+import json, os, signal, sys, fastcore.test
+place = dict(folder=os.getcwd(), path=sys.path, environ=list(os.environ), argument=sys.argv[1], left=hasattr(fastcore.test, 'left'),
+    read=os.read(0, 1).decode(), interrupt=str(signal.getsignal(signal.SIGINT)), group=os.getpgrp() == os.getpid(), main=__import__('__main__').__dict__ is globals())
+with open('seen.txt', 'a') as seen: print(json.dumps([os.getpid(), os.getppid(), place]), file=seen)
+fastcore.test.left = os.environ['LEFT'] = 'left'
+sys.path.append('left')"""
+
+
+def test_kernels_of_a_worker_are_copies_and_see_what_any_kernel_sees(chapter):
+    notebook = nbformat.read(chapter, 4)
+    notebook.cells = [nbformat.v4.new_code_cell(PLACE_CELL, id="a")]
+    for name in ("sum.ipynb", "another.ipynb"): nbformat.write(notebook, chapter.with_name(name))
+    def others(names): return sorted(name for name in names if not name.startswith("PYTEST_"))  # of these pytest makes more in a worker
+    environ = {name: os.environ[name] for name in others(os.environ)}
+    for options in ([], ["-n", "1", "--dist", "loadfile"]):
+        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval", *options, "nbs"], cwd=chapter.parents[1], env=environ, capture_output=True, text=True,
+            check=False)
+        assert "2 passed" in done.stdout, done.stdout + done.stderr
+    started, again, copy, another = map(json.loads, (chapter.parent / "seen.txt").read_text().splitlines())
+    def place(seen): return {**seen[2], "environ": others(seen[2]["environ"])}
+    assert place(started) == place(again) == place(copy) == place(another) and not started[2]["left"]
+    assert started[1] == again[1] and copy[1] == another[1], "each run has one process that starts kernels"
+    psutil.wait_procs([psutil.Process(pid) for pid in (copy[0], another[0], copy[1]) if psutil.pid_exists(pid)], timeout=30)
+    assert not any(map(psutil.pid_exists, (copy[0], another[0], copy[1]))), "none is left"

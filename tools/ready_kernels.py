@@ -1,0 +1,61 @@
+"""Kernels whose imports are done: a process that has imported what most notebooks import is copied for each of them.
+
+A kernel is otherwise as Jupyter starts it, with variables, folder and search path of its own; modules of this project it imports itself."""
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from multiprocessing import get_context
+
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+
+NAME = "ready"
+IMPORTED = ["ipykernel.kernelapp", "ipykernel.debugger", "fastcore.test", "nbdev", "pandas", "pyspark.sql", "pyspark.testing", "pyspark.testing.utils", "databricks.sdk"]
+PROCESSES = get_context("forkserver")
+
+
+def kernel(arguments, environ, folder, path):
+    "What a copy does: become a kernel"
+    os.setsid()  # a signal reaches what the notebook starts, too
+    os.environ.update(environ, JPY_PARENT_PID=str(os.getppid()))  # it ends with the process that it is a copy of
+    os.chdir(folder)
+    sys.path[:], sys.argv[1:] = path, arguments
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 2): os.dup2(nothing, stream)
+    from ipykernel.kernelapp import launch_new_instance
+    launch_new_instance()
+
+
+class Copy:
+    "A process of multiprocessing as `LocalProvisioner` wants it: as one of subprocess"
+    stdin = stdout = stderr = None
+
+    def __init__(self, process): self.process, self.pid = process, process.pid
+    def poll(self): return self.process.exitcode
+    def send_signal(self, signum): os.kill(self.pid, signum)
+    def terminate(self): self.send_signal(signal.SIGTERM)
+    def kill(self): self.send_signal(signal.SIGKILL)
+
+    def wait(self):
+        self.process.join()
+        return self.process.exitcode
+
+
+class ReadyKernel(LocalProvisioner):
+    async def launch_kernel(self, cmd, cwd=None, env=None, **kwargs):
+        environ, folder = env or dict(os.environ), cwd or os.getcwd()
+        path = json.loads(subprocess.check_output([sys.executable, "-c", "import json, sys; print(json.dumps(sys.path[1:]))"], env=environ, cwd=folder))
+        process = PROCESSES.Process(target=kernel, args=(cmd[cmd.index("-f"):], environ, str(folder), path))
+        process.start()
+        self.process, self.pid, self.pgid, self.cwd = Copy(process), process.pid, process.pid, folder
+        return self.connection_info
+
+
+def use():
+    "Let Jupyter start kernels of this process so"
+    PROCESSES.set_forkserver_preload(IMPORTED)
+    factory = KernelProvisionerFactory.instance()
+    factory.provisioners[NAME] = EntryPoint(NAME, f"{__name__}:ReadyKernel", factory.GROUP_NAME)
+    factory.default_provisioner_name = NAME
