@@ -24,8 +24,8 @@ setup-spark:
 demo: setup-spark ## run the whole pipeline on a mock feed, then say where everything lies
 	@$(BIN)/cdc demo $(ARGS)
 
-test: setup-spark ## run every notebook, compare its saved outputs, run tests/
-	@$(BIN)/python tools/check.py test
+test: setup-spark ## run every notebook, compare its saved outputs, run tests/; ARGS="nbs/04_scd1.ipynb tests/test_laws.py" runs only these
+	@$(BIN)/python tools/check.py test $(ARGS)
 
 prove: setup-spark ## deeper proofs: more examples, 20 kills, every mutant caught; ARGS=mutants, kills or laws selects
 	@$(BIN)/python tools/prove.py $(ARGS)

@@ -48,6 +48,21 @@ def test_a_stale_file_is_caught(check, tmp_path, capsys):
     assert not check.unchanged(["*.txt"], [python("raise SystemExit(1)")], "was stale: commit it")
 
 
+def test_what_is_named_runs_and_nothing_else(check, tmp_path, monkeypatch):
+    for name in ("nbs/sum.ipynb", "nbs/deep/a.ipynb", "tests/test_sum.py", "README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    ran = []
+    monkeypatch.setattr(check, "run", lambda argv, closing=None: ran.append(argv) or True)
+    monkeypatch.chdir(tmp_path)
+    assert check.main("test", "nbs/sum.ipynb", "tests/test_sum.py::test_a", "nbs/deep") == 0
+    assert [(argv[-2:], "--nbval" in argv) for argv in ran] == [(["nbs/sum.ipynb", "nbs/deep"], True), ([f"--junitxml={check.REPORTS}/tests.xml", "tests/test_sum.py::test_a"], False)]
+    assert check.main("test") == 0 and [argv[-1] for argv in ran[3:]] == ["nbs", "tests"]
+    for wrong in ("nbs/none.ipynb", "README.md", "../nbs", "/"):
+        with pytest.raises(SystemExit, match=f"^{wrong} is no notebook"): check.main("test", "nbs/sum.ipynb", wrong)
+    assert len(ran) == 5
+
+
 def test_a_notebook_that_was_not_cleaned_is_caught(check, chapter, capsys):
     assert check.unchanged(["nbs/*.ipynb"], [check.command("nbdev-clean")], "was not clean")
     notebook = nbformat.read(chapter, 4)
@@ -65,12 +80,26 @@ def test_an_output_that_the_code_does_not_show_is_caught(chapter):
 
 
 SPARK_CELL = """\
+from pyspark.java_gateway import ensure_callback_server_started
 from cdc_utils.local.session import local_spark
 spark = local_spark()
 jvm = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()
 with open('seen.txt', 'a') as seen: print(jvm, spark.sparkContext.applicationId, spark.catalog.tableExists('left'), spark.conf.get('spark.sql.shuffle.partitions'), file=seen)
 spark.range(1).createOrReplaceTempView('left')
-spark.conf.set('spark.sql.shuffle.partitions', '7')"""
+spark.conf.set('spark.sql.shuffle.partitions', '7')
+class Supplier:
+    def get(self): return 'here'
+    class Java: implements = ['java.util.function.Supplier']
+ensure_callback_server_started(spark.sparkContext._gateway)
+java = spark._jvm.java
+suppliers = java.util.ArrayList()
+if len(open('seen.txt').readlines()) == 1:
+    for _ in range(4): java.util.Optional.empty().orElseGet(Supplier()) # nothing refers to it after that
+else:
+    for _ in range(4): suppliers.add(Supplier())
+    java.lang.System.gc() # the JVM tells Python which of its objects nothing refers to any more; those were the other notebook's
+    java.lang.System.runFinalization()
+    assert [supplier.get() for supplier in suppliers] == ['here'] * 4"""
 
 
 def test_notebooks_share_a_jvm_and_nothing_else(chapter):

@@ -124,3 +124,18 @@ def test_a_warehouse_is_of_one_process_and_goes_with_it():
     code = "from cdc_utils.local.session import own_warehouse as made; print(made(), made()); assert made().is_dir()"
     one, other = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
     assert one != other and not Path(one).exists() and not Path(other).exists()
+
+
+DIVIDES = """
+from pyspark.errors import ArithmeticException
+from pyspark.sql import functions as F
+from cdc_utils.local.session import local_spark
+spark = local_spark(options={'spark.python.sql.dataFrameDebugging.enabled': 'true'})
+try: spark.range(1).select(F.lit(1) / F.lit(0)).collect()
+except ArithmeticException as error: print(error.getQueryContext()[0].callSite())
+"""
+
+
+def test_a_mistake_in_a_query_names_its_line_and_prints_no_stack_of_java():
+    done = subprocess.run([sys.executable, '-c', DIVIDES], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ('<string>:6\n', '')

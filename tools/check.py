@@ -1,6 +1,7 @@
 """The project's checks, one after the other, each with its time.
 
     python tools/check.py test|check|export|docs
+    python tools/check.py test nbs/04_scd1.ipynb tests/test_laws.py    # only these
 
 A check of generated files compares the files before and after the step, not with git: it holds with uncommitted work too."""
 import os
@@ -30,6 +31,10 @@ def starts_spark(notebook):
 EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py"), command("python", "tools/wheel.py", "--name")]
 
 
+def compared(*notebooks): return command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/notebooks.xml", *notebooks)
+def tested(*files): return command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder", f"--junitxml={REPORTS}/tests.xml", *files)
+
+
 def tests():
     "Titles and commands of `make test`"
     slow = sorted(path.name for path in (ROOT / "nbs").rglob("*.ipynb") if starts_spark(path))
@@ -37,9 +42,21 @@ def tests():
         # nbval runs the same cells once more, all of them: left to it are the pages that define nothing, and the chapters that wait for Spark
         "chapters without Spark run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS, "--skip-folder-re", "^([_.]|tutorials$|how_to$)",
             "--skip-file-re", f"^({'|'.join(map(re.escape, slow))})$"),
-        "notebooks show what they saved (nbval)": command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/notebooks.xml", "nbs"),
-        "tests": command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder", f"--junitxml={REPORTS}/tests.xml", "tests"),
+        "notebooks show what they saved (nbval)": compared("nbs"),
+        "tests": tested("tests"),
     }
+
+
+def chosen(paths):
+    "The same for some notebooks, tests, or folders of either; ends with what is wrong about a path that is neither"
+    folders = {"nbs": [], "tests": []}
+    for path in paths:
+        place = (ROOT / path.partition("::")[0]).resolve()
+        kind = place.relative_to(ROOT).parts[:1] if place.is_relative_to(ROOT) and place.exists() else ()
+        if kind not in (("nbs",), ("tests",)): sys.exit(f"{path} is no notebook in nbs/ and no test in tests/: name files as `git status` shows them")
+        folders[kind[0]].append(path)
+    titles = {"notebooks show what they saved (nbval)": (compared, folders["nbs"]), "tests": (tested, folders["tests"])}
+    return {title: run(*named) for title, (run, named) in titles.items() if named}
 
 
 def docs(folder):
@@ -96,8 +113,8 @@ def unchanged(patterns, commands, advice):
     return not changed
 
 
-def test(report):
-    for title, argv in tests().items(): report.step(title, lambda: run(argv, report.closing if "pytest" in argv[0] else None))
+def test(report, paths=()):
+    for title, argv in (chosen(paths) if paths else tests()).items(): report.step(title, lambda: run(argv, report.closing if "pytest" in argv[0] else None))
 
 
 def check(report):
@@ -108,7 +125,7 @@ def check(report):
     test(report)
 
 
-def main(what):
+def main(what, *paths):
     os.environ.pop("IN_TEST", None)
     ENV.pop("IN_TEST", None)  # it would make nbdev-export do nothing, without a word
     if what == "export": return 0 if all(run(argv) for argv in EXPORT) else 1
@@ -118,11 +135,11 @@ def main(what):
         if good: print("build/html/index.html")
         return 0 if good else 1
     report = Report()
-    {"test": test, "check": check}[what](report)
+    {"test": test, "check": check}[what](report, *([paths] if paths else []))
     return report.close()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in ("test", "check", "export", "docs"): sys.exit(__doc__)
-    try: sys.exit(main(sys.argv[1]))
+    if len(sys.argv) < 2 or sys.argv[1] not in ("test", "check", "export", "docs") or sys.argv[1] != "test" and sys.argv[2:]: sys.exit(__doc__)
+    try: sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt: sys.exit(130)

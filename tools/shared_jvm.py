@@ -3,6 +3,7 @@
 Each notebook's kernel still makes a Spark context of its own; the one that the kernel before it left is stopped first. So what a notebook sees of another is a warm compiler."""
 import os
 import tempfile
+from itertools import count
 from pathlib import Path
 
 from jupyter_client import BlockingKernelClient
@@ -10,6 +11,7 @@ from py4j.java_gateway import JavaGateway
 
 from cdc_utils.local.session import JAVA_OPTIONS, SESSION_OPTIONS, delta_options, jar_folder, java_options
 
+OBJECTS = count(0, 10**9)  # numbers of Python's objects, as Java knows them, begin here; see `connect`
 MEMORY = "spark.driver.memory"
 CONNECT = """\
 import os
@@ -17,6 +19,7 @@ os.environ.update({environ!r})
 from pyspark import SparkContext
 SparkContext._ensure_initialized()
 for name in {environ!r}: del os.environ[name] # a process that the notebook starts gets a JVM of its own
+SparkContext._gateway.gateway_property.pool.next_id = {first_object}
 spark_of_java = SparkContext._jvm.org.apache.spark
 left = getattr(getattr(spark_of_java, "SparkContext$"), "MODULE$").getActive()
 if left.isDefined(): left.get().stop()
@@ -34,9 +37,13 @@ def launch():
 
 
 def connect(client: BlockingKernelClient, gateway: JavaGateway):
-    "Give the JVM to a kernel that has no Spark yet"
+    """Give the JVM to a kernel that has no Spark yet.
+
+    Objects that Python gave to Java (what `foreachBatch` calls is one) get numbers that no kernel before had: Java tells the kernel of the day which of
+    them it needs no more, and some were another's."""
     found = gateway.gateway_parameters
-    code = CONNECT.format(environ={"PYSPARK_GATEWAY_PORT": str(found.port), "PYSPARK_GATEWAY_SECRET": found.auth_token})
+    code = CONNECT.format(environ={"PYSPARK_GATEWAY_PORT": str(found.port), "PYSPARK_GATEWAY_SECRET": found.auth_token},
+        first_object=next(OBJECTS))
     reply = client.execute_interactive(code, store_history=False, allow_stdin=False, output_hook=lambda message: None)["content"]
     if reply["status"] != "ok": raise RuntimeError("the kernel did not get the JVM: " + "\n".join(reply["traceback"]))
 
