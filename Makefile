@@ -24,7 +24,7 @@ setup-spark:
 demo: setup-spark ## run the whole pipeline on a mock feed, then say where everything lies
 	@$(BIN)/cdc demo $(ARGS)
 
-test: setup-spark ## run every notebook, compare its saved outputs, run tests/; ARGS="nbs/04_scd1.ipynb tests/test_laws.py" runs only these
+test: setup-spark ## run every notebook, compare its saved outputs, run tests/; ARGS="nbs/04_scd1.ipynb tests" or ARGS=--since selects
 	@$(BIN)/python tools/check.py test $(ARGS)
 
 prove: setup-spark ## deeper proofs: more examples, 20 kills, every mutant caught; ARGS=mutants, kills or laws selects

@@ -63,6 +63,34 @@ def test_what_is_named_runs_and_nothing_else(check, tmp_path, monkeypatch):
     assert len(ran) == 5
 
 
+def test_what_differs_runs_and_what_imports_or_names_it(check, tmp_path, monkeypatch, capsys):
+    def git(*words): subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words], cwd=tmp_path, check=True, capture_output=True)
+    def write(name, text):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    git("init", "-q")
+    write("nbs/a.ipynb", "from cdc_utils.scd1 import merged")
+    write("nbs/local/b.ipynb", r"from cdc_utils import scd2\n" + "from cdc_utils.scd1_old import x")
+    write("tests/test_c.py", "from cdc_utils import spec, scd1")
+    write("tests/test_d.py", "open('transformations/é.py')")
+    write("tests/other.py", "import cdc_utils.scd1")
+    for name in ("cdc_utils/scd1.py", "cdc_utils/local/scd1.py", "transformations/é.py", "README.md"): write(name, "")
+    git("add", "-A")
+    git("commit", "-qm", "first")
+    def found(*changed, commit="HEAD"):
+        for name in changed: write(name, (tmp_path / name).read_text() + "# more" if (tmp_path / name).exists() else "")
+        return check.since(commit)
+    with pytest.raises(SystemExit, match="^--since HEAD: no notebook and no test differs"): found()
+    with pytest.raises(SystemExit, match="no notebook and no test differs"): found("README.md", "cdc_utils/local/scd1.py")
+    assert "no notebook and no test imports or names README.md, cdc_utils/local/scd1.py\n" in capsys.readouterr().out
+    assert found("cdc_utils/scd1.py") == ["nbs/a.ipynb", "tests/test_c.py"]
+    git("commit", "-qam", "second")
+    assert found("transformations/é.py", "tests/test_new.py") == ["tests/test_d.py", "tests/test_new.py"]
+    assert found(commit="HEAD~1") == ["nbs/a.ipynb", "tests/test_c.py", "tests/test_d.py", "tests/test_new.py"]
+    assert found("nbs/local/b.ipynb") == ["nbs/local/b.ipynb", "tests/test_d.py", "tests/test_new.py"]
+    with pytest.raises(SystemExit, match="^--since none: fatal: "): found(commit="none")
+
+
 def test_a_notebook_that_was_not_cleaned_is_caught(check, chapter, capsys):
     assert check.unchanged(["nbs/*.ipynb"], [check.command("nbdev-clean")], "was not clean")
     notebook = nbformat.read(chapter, 4)

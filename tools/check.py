@@ -1,9 +1,7 @@
 """The project's checks, one after the other, each with its time.
 
-    python tools/check.py test|check|export|docs
-    python tools/check.py test nbs/04_scd1.ipynb tests/test_laws.py    # only these
-
 A check of generated files compares the files before and after the step, not with git: it holds with uncommitted work too."""
+import argparse
 import os
 import re
 import shutil
@@ -63,6 +61,32 @@ def docs(folder):
     "The steps that build the site, into `html` below a folder"
     return [command("python", "docs/stage.py", f"{folder}/docs-src"),
         command("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-c", "docs", "-d", f"{folder}/doctrees", f"{folder}/docs-src", f"{folder}/html")]
+
+
+def differing(commit):
+    "Files of this clone that are not as in a commit, those that git does not know yet included; ends with git's words where there is no such commit"
+    def listed(*words):
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode: sys.exit(f"--since {commit}: {done.stderr.strip()}")
+        return done.stdout.split("\0")[:-1]
+    names = {*listed("diff", "-z", "--name-only", "--relative", commit, "--"), *listed("ls-files", "-z", "--others", "--exclude-standard")}
+    return sorted(name for name in names if (ROOT / name).is_file())
+
+
+def since(commit):
+    "Notebooks and tests that differ from a commit, and those that import or name what does; ends where there are none"
+    differ = differing(commit)
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text() for pattern in ("nbs/**/[!.]*.ipynb", "tests/**/test_*.py") for path in sorted(ROOT.glob(pattern))}
+    def told(name):
+        if not name.startswith("cdc_utils/"): return re.escape(name)
+        *package, module = Path(name).with_suffix("").parts
+        return rf"{'[.]'.join([*package, module])}\b|from {'[.]'.join(package)} import [^\\\n]*\b{module}\b"
+    tells = {name: re.compile(told(name)) for name in differ if name not in texts}
+    found = [name for name, text in texts.items() if name in differ or any(tell.search(text) for tell in tells.values())]
+    unseen = [name for name, tell in tells.items() if not any(map(tell.search, texts.values())) and not name.endswith("_modidx.py")]
+    if unseen: print(f"no notebook and no test imports or names {', '.join(unseen)}")
+    if not found: sys.exit(f"--since {commit}: no notebook and no test differs, or imports or names what does; `make test` runs all")
+    return found
 
 
 class Report:
@@ -126,6 +150,7 @@ def check(report):
 
 
 def main(what, *paths):
+    "Run a check; the exit status"
     os.environ.pop("IN_TEST", None)
     ENV.pop("IN_TEST", None)  # it would make nbdev-export do nothing, without a word
     if what == "export": return 0 if all(run(argv) for argv in EXPORT) else 1
@@ -140,6 +165,11 @@ def main(what, *paths):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or sys.argv[1] not in ("test", "check", "export", "docs") or sys.argv[1] != "test" and sys.argv[2:]: sys.exit(__doc__)
-    try: sys.exit(main(*sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("test", "check", "export", "docs"))
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="test only: notebooks, tests, or folders of them; all without")
+    parser.add_argument("--since", metavar="COMMIT", nargs="?", const="HEAD", help="test only: what differs from a commit (HEAD: what is not committed), and what imports or names that")
+    given = parser.parse_args()
+    if given.what != "test" and (given.paths or given.since): parser.error(f"{given.what} takes no paths and no --since")
+    try: sys.exit(main(given.what, *given.paths, *(since(given.since) if given.since else ())))
     except KeyboardInterrupt: sys.exit(130)
