@@ -1,6 +1,13 @@
 "Files that take long begin first, so that no worker is left alone with one of them."
-LONGEST = ("runs_like_databricks", "site", "small_batches", "repair", "update", "snapshots", "connect", "erase", "deployed", "writes", "kill", "benchmarks", "check",
-    "first_reads", "laws", "checksums", "local_core")
+from pathlib import Path
+
+import pytest
+
+LONGEST = ("runs_like_databricks", "site", "update", "small_batches", "repair", "connect", "snapshots", "erase", "writes", "benchmarks", "check", "deployed", "kill",
+    "first_reads", "checksums", "laws", "local_core")
+
+gone = [name for name in LONGEST if not Path(__file__).with_name(f"test_{name}.py").exists()]
+if gone: raise pytest.UsageError(f"tests/conftest.py: LONGEST names files that are not there: {', '.join(gone)}")
 
 
 def pytest_collection_modifyitems(items):

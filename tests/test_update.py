@@ -413,6 +413,17 @@ def test_an_interrupted_update_is_continued_by_the_next(pipeline, sign):
     assert pipeline.rows('moves') == sorted(((key, city, at, at + 1 if at < 5 else None) for key, city, at, _ in events), key=str)
 
 
+def test_an_update_that_died_as_it_planned_its_first_batch_is_begun_again(pipeline):
+    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Oslo', 1, 'U'))
+    for flow in ('landed', 'moves'):
+        offsets = pipeline.storage.root/f'checkpoints/main/default/{flow}/main.default.{flow}/checkpoint/offsets'
+        offsets.mkdir(parents=True)
+        for name in ('.0.8db62e5f.tmp', '..0.8db62e5f.tmp.crc'): (offsets/name).write_text('v1')
+    result = pipeline.run()
+    assert result.state == 'COMPLETED', result.error
+    assert pipeline.rows('moves') == [(1, 'Oslo', 1, None)]
+
+
 @pytest.mark.parametrize('dry_run', [False, True])
 def test_the_wheels_of_an_update_are_unpacked_in_its_storage_unless_it_writes_nothing(pipeline, tmp_path, dry_run):
     wheel = tmp_path/'shop-1-py3-none-any.whl'

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OPEN_PATTERNS', 'leaves', 'local_table', 'delta_version', 'batches', 'planned', 'offsets', 'streamed_table',
-           'caught_up', 'query_text', 'inputs', 'fingerprint', 'unchanged', 'keep']
+           'caught_up', 'clear_unwritten', 'query_text', 'inputs', 'fingerprint', 'unchanged', 'keep']
 
 # %% ../../nbs/local/up_to_date.ipynb #up-to-date-03
 import json
@@ -95,6 +95,13 @@ def caught_up(
         identity, version = delta_version(path)
         if place['reservoirId'] != identity or place['reservoirVersion'] <= version or place['index'] != -1: return False
     return True
+
+# %% ../../nbs/local/up_to_date.ipynb #up-to-date-22b
+def clear_unwritten(
+    checkpoint:Path # Of a stream that is not running; perhaps not there yet
+)->None:
+    "Delete offsets that a process did not finish writing before it died."
+    for path in (checkpoint/'offsets').glob('.*.tmp*'): path.unlink()
 
 # %% ../../nbs/local/up_to_date.ipynb #up-to-date-24
 def query_text(

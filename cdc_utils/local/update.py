@@ -302,6 +302,7 @@ def follow(
 )->list:            # The progress of each batch
     "Run a stream until it has caught up; raises what Spark raises."
     checkpoint = lakeflow.checkpoint_path(run.runtime, flow)
+    up_to_date.clear_unwritten(checkpoint)
     writer = writer.option('checkpointLocation', str(checkpoint)).queryName(flow.name)
     rounds = 2 if at_once and up_to_date.planned(checkpoint) else 1
     trigger = {'once': True} if at_once else {'availableNow': True}
