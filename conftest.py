@@ -45,15 +45,15 @@ def pytest_collection_modifyitems(config, items):
         item.compare_outputs = compare_html(item.compare_outputs)
         # nbdev-clean blanks execution_count, which nbval reads as "never run" and would then not compare
         if item.cell.execution_count is None: item.cell.execution_count = 0
+    if running and hasattr(config, "workerinput"):  # a worker runs many notebooks; one alone would wait for more imports than it needs
+        import ready_kernels
+        ready_kernels.use()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     "Once the kernel of a notebook that uses Spark has started, it is given the JVM of this worker"
     starts = type(item).__name__ == "IPyNbCell" and not item.parent.kernel
-    if starts and hasattr(item.config, "workerinput"):  # a worker runs many notebooks; one alone would wait for more imports than it needs
-        import ready_kernels
-        ready_kernels.use()
     outcome = yield
     if starts and starts_spark(item.path):
         import shared_jvm  # other tests do without

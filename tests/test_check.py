@@ -36,6 +36,18 @@ def chapter(tmp_path):
     return path
 
 
+def write_twice(chapter, code):
+    "Let the project have two notebooks of the same cell"
+    notebook = nbformat.read(chapter, 4)
+    notebook.cells = [nbformat.v4.new_code_cell(code, id="a")]
+    for name in ("sum.ipynb", "another.ipynb"): nbformat.write(notebook, chapter.with_name(name))
+
+
+def compared(chapter, *options, environ=None):
+    "Compare the project's notebooks with what they saved"
+    return subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval", *options, "nbs"], cwd=chapter.parents[1], env=environ, capture_output=True, text=True, check=False)
+
+
 def python(code): return [sys.executable, "-c", code]
 
 
@@ -89,6 +101,8 @@ def test_what_differs_runs_and_what_imports_or_names_it(check, tmp_path, monkeyp
     assert found(commit="HEAD~1") == ["nbs/a.ipynb", "tests/test_c.py", "tests/test_d.py", "tests/test_new.py"]
     assert found("nbs/local/b.ipynb") == ["nbs/local/b.ipynb", "tests/test_d.py", "tests/test_new.py"]
     with pytest.raises(SystemExit, match="^--since none: fatal: "): found(commit="none")
+    (tmp_path / "cdc_utils/scd1.py").unlink()
+    assert {"nbs/a.ipynb", "tests/test_c.py"} <= set(found()), "what imports a module that is gone"
 
 
 def test_a_notebook_that_was_not_cleaned_is_caught(check, chapter, capsys):
@@ -103,7 +117,7 @@ def test_a_notebook_that_was_not_cleaned_is_caught(check, chapter, capsys):
 
 def test_an_output_that_the_code_does_not_show_is_caught(chapter):
     (chapter.parent / "false.ipynb").write_text(chapter.read_text().replace('"2"', '"3"'))
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval", "nbs"], cwd=chapter.parents[1], env=os.environ, capture_output=True, text=True, check=False)
+    done = compared(chapter)
     assert "1 failed, 1 passed" in done.stdout and "nbs/false.ipynb::Cell 0" in done.stdout, done.stdout
 
 
@@ -131,10 +145,8 @@ else:
 
 
 def test_notebooks_share_a_jvm_and_nothing_else(chapter):
-    notebook = nbformat.read(chapter, 4)
-    notebook.cells = [nbformat.v4.new_code_cell(SPARK_CELL, id="a")]
-    for name in ("sum.ipynb", "another.ipynb"): nbformat.write(notebook, chapter.with_name(name))
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval", "nbs"], cwd=chapter.parents[1], env=os.environ, capture_output=True, text=True, check=False)
+    write_twice(chapter, SPARK_CELL)
+    done = compared(chapter)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
     jvms, contexts, left, partitions = zip(*(line.split() for line in (chapter.parent / "seen.txt").read_text().splitlines()))
     assert len(set(jvms)) == 1 and len(set(contexts)) == 2
@@ -152,14 +164,11 @@ sys.path.append('left')"""
 
 
 def test_kernels_of_a_worker_are_copies_and_see_what_any_kernel_sees(chapter):
-    notebook = nbformat.read(chapter, 4)
-    notebook.cells = [nbformat.v4.new_code_cell(PLACE_CELL, id="a")]
-    for name in ("sum.ipynb", "another.ipynb"): nbformat.write(notebook, chapter.with_name(name))
+    write_twice(chapter, PLACE_CELL)
     def others(names): return sorted(name for name in names if not name.startswith("PYTEST_"))  # of these pytest makes more in a worker
     environ = {name: os.environ[name] for name in others(os.environ)}
     for options in ([], ["-n", "1", "--dist", "loadfile"]):
-        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--nbval", *options, "nbs"], cwd=chapter.parents[1], env=environ, capture_output=True, text=True,
-            check=False)
+        done = compared(chapter, *options, environ=environ)
         assert "2 passed" in done.stdout, done.stdout + done.stderr
     started, again, copy, another = map(json.loads, (chapter.parent / "seen.txt").read_text().splitlines())
     def place(seen): return {**seen[2], "environ": others(seen[2]["environ"])}

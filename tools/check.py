@@ -29,8 +29,16 @@ def starts_spark(notebook):
 EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py"), command("python", "tools/wheel.py", "--name")]
 
 
-def compared(*notebooks): return command("pytest", "--nbval", "-q", "-n", WORKERS, "--dist", "loadfile", f"--junitxml={REPORTS}/notebooks.xml", *notebooks)
-def tested(*files): return command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder", f"--junitxml={REPORTS}/tests.xml", *files)
+PYTEST = {  # folder -> title and options
+    "nbs": ("notebooks show what they saved (nbval)", ["--nbval", f"--junitxml={REPORTS}/notebooks.xml"]),
+    "tests": ("tests", ["--no-loadscope-reorder", f"--junitxml={REPORTS}/tests.xml"]),
+}
+
+
+def pytest(folder, *paths):
+    "Title and command that run a folder, or paths in it"
+    title, options = PYTEST[folder]
+    return title, command("pytest", "-q", "-n", WORKERS, "--dist", "loadfile", *options, *(paths or [folder]))
 
 
 def tests():
@@ -40,21 +48,19 @@ def tests():
         # nbval runs the same cells once more, all of them: left to it are the pages that define nothing, and the chapters that wait for Spark
         "chapters without Spark run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS, "--skip-folder-re", "^([_.]|tutorials$|how_to$)",
             "--skip-file-re", f"^({'|'.join(map(re.escape, slow))})$"),
-        "notebooks show what they saved (nbval)": compared("nbs"),
-        "tests": tested("tests"),
+        **dict(map(pytest, PYTEST)),
     }
 
 
 def chosen(paths):
     "The same for some notebooks, tests, or folders of either; ends with what is wrong about a path that is neither"
-    folders = {"nbs": [], "tests": []}
+    named = {folder: [] for folder in PYTEST}
     for path in paths:
         place = (ROOT / path.partition("::")[0]).resolve()
-        kind = place.relative_to(ROOT).parts[:1] if place.is_relative_to(ROOT) and place.exists() else ()
-        if kind not in (("nbs",), ("tests",)): sys.exit(f"{path} is no notebook in nbs/ and no test in tests/: name files as `git status` shows them")
-        folders[kind[0]].append(path)
-    titles = {"notebooks show what they saved (nbval)": (compared, folders["nbs"]), "tests": (tested, folders["tests"])}
-    return {title: run(*named) for title, (run, named) in titles.items() if named}
+        folder = place.relative_to(ROOT).parts[0] if place != ROOT and place.is_relative_to(ROOT) and place.exists() else None
+        if folder not in named: sys.exit(f"{path} is no notebook in nbs/ and no test in tests/: name files as `git status` shows them")
+        named[folder].append(path)
+    return dict(pytest(folder, *some) for folder, some in named.items() if some)
 
 
 def docs(folder):
@@ -69,8 +75,7 @@ def differing(commit):
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
         if done.returncode: sys.exit(f"--since {commit}: {done.stderr.strip()}")
         return done.stdout.split("\0")[:-1]
-    names = {*listed("diff", "-z", "--name-only", "--relative", commit, "--"), *listed("ls-files", "-z", "--others", "--exclude-standard")}
-    return sorted(name for name in names if (ROOT / name).is_file())
+    return sorted({*listed("diff", "-z", "--name-only", "--relative", commit, "--"), *listed("ls-files", "-z", "--others", "--exclude-standard")})
 
 
 def since(commit):
@@ -160,7 +165,8 @@ def main(what, *paths):
         if good: print("build/html/index.html")
         return 0 if good else 1
     report = Report()
-    {"test": test, "check": check}[what](report, *([paths] if paths else []))
+    if what == "check": check(report)
+    else: test(report, paths)
     return report.close()
 
 

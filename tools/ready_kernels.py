@@ -3,9 +3,9 @@
 A kernel is otherwise as Jupyter starts it, with variables, folder and search path of its own; modules of this project it imports itself."""
 import json
 import os
-import signal
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import EntryPoint
 from multiprocessing import get_context
 
@@ -28,28 +28,30 @@ def kernel(arguments, environ, folder, path):
     launch_new_instance()
 
 
-class Copy:
-    "A process of multiprocessing as `LocalProvisioner` wants it: as one of subprocess"
+class Copy(PROCESSES.Process):
+    "A process that answers to the names of subprocess, too: `LocalProvisioner` asks by those"
     stdin = stdout = stderr = None
 
-    def __init__(self, process): self.process, self.pid = process, process.pid
-    def poll(self): return self.process.exitcode
+    def poll(self): return self.exitcode
     def send_signal(self, signum): os.kill(self.pid, signum)
-    def terminate(self): self.send_signal(signal.SIGTERM)
-    def kill(self): self.send_signal(signal.SIGKILL)
 
     def wait(self):
-        self.process.join()
-        return self.process.exitcode
+        self.join()
+        return self.exitcode
+
+
+@cache
+def search_path():
+    "What a new Python of this worker has: pytest adds folders to its own"
+    return json.loads(subprocess.check_output([sys.executable, "-c", "import json, sys; print(json.dumps(sys.path[1:]))"]))
 
 
 class ReadyKernel(LocalProvisioner):
     async def launch_kernel(self, cmd, cwd=None, env=None, **kwargs):
         environ, folder = env or dict(os.environ), cwd or os.getcwd()
-        path = json.loads(subprocess.check_output([sys.executable, "-c", "import json, sys; print(json.dumps(sys.path[1:]))"], env=environ, cwd=folder))
-        process = PROCESSES.Process(target=kernel, args=(cmd[cmd.index("-f"):], environ, str(folder), path))
-        process.start()
-        self.process, self.pid, self.pgid, self.cwd = Copy(process), process.pid, process.pid, folder
+        self.process = Copy(target=kernel, args=(cmd[cmd.index("-f"):], environ, str(folder), search_path()))
+        self.process.start()
+        self.pid, self.pgid, self.cwd = self.process.pid, self.process.pid, folder
         return self.connection_info
 
 
