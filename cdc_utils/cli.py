@@ -589,7 +589,7 @@ def erase(
     opened = open_storage(storage)
     from cdc_utils.local.erase import erase as erase_rows
     from cdc_utils.local.session import local_spark
-    spark = local_spark()
+    spark = local_spark(log=opened.spark_log_path)
     if not (yes or dry_run) and (rows := erase_rows(spark, opened, where, dry_run=True).rows): typer.confirm(f'Erase {rows:,} rows for good?', abort=True, err=True)
     _print_erased(erase_rows(spark, opened, where, dry_run), dry_run, layout)
 

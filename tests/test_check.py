@@ -122,6 +122,7 @@ def test_an_output_that_the_code_does_not_show_is_caught(chapter):
 
 
 SPARK_CELL = """\
+import logging, sys
 from pyspark.java_gateway import ensure_callback_server_started
 from cdc_utils.local.session import local_spark
 spark = local_spark()
@@ -139,6 +140,8 @@ if len(open('seen.txt').readlines()) == 1:
     for _ in range(4): java.util.Optional.empty().orElseGet(Supplier()) # nothing refers to it after that
 else:
     for _ in range(4): suppliers.add(Supplier())
+    warned = logging.StreamHandler(sys.stdout) # what is written would not be what was saved
+    logging.getLogger('py4j').addHandler(warned)
     java.lang.System.gc() # the JVM tells Python which of its objects nothing refers to any more; those were the other notebook's
     java.lang.System.runFinalization()
     assert [supplier.get() for supplier in suppliers] == ['here'] * 4"""

@@ -1,4 +1,5 @@
-"What a session starts from: a Java, the Delta jars, an archive of classes, a warehouse; no Spark is started here."
+"What a session starts from: a Java, the Delta jars, an archive of classes, a warehouse; and what is left when it ends."
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,22 @@ def test_a_warehouse_is_of_one_process_and_goes_with_it():
     code = "from cdc_utils.local.session import own_warehouse as made; print(made(), made()); assert made().is_dir()"
     one, other = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
     assert one != other and not Path(one).exists() and not Path(other).exists()
+
+
+STARTS = "from cdc_utils.local.session import local_spark; print(local_spark().sparkContext._gateway.proc.pid)"
+
+
+def test_the_jvm_has_ended_when_its_process_ends():
+    jvm = int(subprocess.run([sys.executable, '-c', STARTS], capture_output=True, text=True, check=True).stdout)
+    with pytest.raises(ProcessLookupError): os.kill(jvm, 0)
+
+
+def test_a_kernel_that_shuts_down_leaves_no_temporary_files(tmp_path):
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell, new_notebook
+    client = NotebookClient(new_notebook(cells=[new_code_cell(STARTS)]), kernel_name='python3')
+    client.execute(env=os.environ | {'TMPDIR': str(tmp_path), 'SPARK_LOCAL_DIRS': str(tmp_path)})
+    assert [name for name in names(tmp_path) if not name.startswith('cdc-utils-spark-')] == [], 'its log is for reading'
 
 
 DIVIDES = """

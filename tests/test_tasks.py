@@ -15,12 +15,14 @@ from cdc_utils.local.storage import Storage
 GOODBYE = """
 import signal, sys, time
 def goodbye(number, frame):
+    time.sleep(0.3)
     print('goodbye', flush=True)
     sys.exit(0)
 signal.signal(signal.SIGTERM, goodbye)
 print('ready', flush=True)
 time.sleep(60)
 """
+PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {GOODBYE!r}])"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
 
 
@@ -35,8 +37,9 @@ def stopped(source):
     return lines, time.monotonic() - began
 
 
-def test_a_program_that_is_stopped_may_say_goodbye():
-    lines, seconds = stopped(GOODBYE)
+@pytest.mark.parametrize("source", [GOODBYE, PARENT], ids=["itself", "what it started"])
+def test_a_program_that_is_stopped_may_say_goodbye(source):
+    lines, seconds = stopped(source)
     assert lines == ["ready", "goodbye"] and seconds < 30
 
 

@@ -66,10 +66,11 @@ def given_names(
     run:NotebookRun     # What it finds around it
 )->dict:                # Name to object
     "What Databricks puts into a notebook: `dbutils`, and `spark` where it is used."
-    given = {'dbutils': Dbutils(Storage(run.storage), run.parameters)}
+    storage = Storage(run.storage)
+    given = {'dbutils': Dbutils(storage, run.parameters)}
     if 'spark' in names:
         from cdc_utils.local.session import local_spark
-        given['spark'] = local_spark()
+        given['spark'] = local_spark(log=storage.spark_log_path)
     return given
 
 # %% ../../nbs/local/notebooks.ipynb #notebooks-15

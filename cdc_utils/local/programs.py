@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -46,12 +47,15 @@ def end_group(
     process:subprocess.Popen # Leader of a process group of its own
 )->None:
     "End a process and all that it started: politely, then not."
-    for kind in (signal.SIGTERM, signal.SIGKILL):
-        try: os.killpg(process.pid, kind)
-        except ProcessLookupError: break
-        try: process.wait(GRACE)
-        except subprocess.TimeoutExpired: continue
-        if kind == signal.SIGKILL: break
+    latest = time.monotonic() + GRACE
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        while time.monotonic() < latest:
+            process.poll() # a process that ended belongs to its group until somebody asks how
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError: pass # nobody is left
     process.wait()
 
 # %% ../../nbs/local/programs.ipynb #programs-10

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JAVA_REQUIRED', 'DELTA_VERSION', 'DELTA_JARS', 'RESOLVE', 'NOT_DELTA', 'JAVA_OPTIONS', 'SESSION_OPTIONS', 'LOOPBACK',
-           'WARM_UP', 'java_version', 'find_java', 'jar_folder', 'jar_pom', 'fetch_with_maven', 'why',
+           'WARM_UP', 'JAVA_GRACE', 'java_version', 'find_java', 'jar_folder', 'jar_pom', 'fetch_with_maven', 'why',
            'fetch_with_spark', 'jar_paths', 'fetch_jars', 'delta_options', 'class_archive', 'shared_classes',
            'java_options', 'make_class_archive', 'own_warehouse', 'local_spark']
 
@@ -19,6 +19,7 @@ import tempfile
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from threading import Thread, enumerate as threads
 
 # %% ../../nbs/local/session.ipynb #session-04
 from .errors import PipelineError, UsageError
@@ -237,6 +238,26 @@ def _silence_query_context()->None:
     from pyspark.logger import PySparkLogger
     for name in ('SQLQueryContextLogger', 'DataFrameQueryContextLogger'): PySparkLogger.getLogger(name).disabled = True
 
+# %% ../../nbs/local/session.ipynb #session-41b
+JAVA_GRACE = 15 # Seconds that the JVM gets to tidy up
+
+def _end_java(
+    java:subprocess.Popen # The JVM
+)->None:
+    "Tell the JVM that nobody needs it any more, and see it end."
+    java.stdin.close()
+    try: java.wait(JAVA_GRACE)
+    except subprocess.TimeoutExpired: pass # it ends by itself, later
+
+def _see_java_end(
+    java:subprocess.Popen # The JVM; None where another process started it
+)->None:
+    "Take note of the JVM's end as soon as it comes; it comes with this process's own at the latest."
+    name = f'sees java {java.pid} end' if java else ''
+    if not java or name in {thread.name for thread in threads()}: return
+    Thread(target=java.wait, name=name, daemon=True).start()
+    atexit.register(_end_java, java)
+
 # %% ../../nbs/local/session.ipynb #session-42
 def local_spark(
     master:str=None,             # Spark master; `local[*]`, all cores of this machine, by default
@@ -257,4 +278,5 @@ def local_spark(
     with _spark_says(log or Path(tempfile.gettempdir())/f'cdc-utils-spark-{os.getpid()}.log'): spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel('ERROR')
     _silence_query_context()
+    _see_java_end(spark.sparkContext._gateway.proc)
     return spark

@@ -99,6 +99,8 @@ class Storage:
     @property
     def event_log_path(self)->Path: return self.root/'event_log'
     @property
+    def spark_log_path(self)->Path: return self.root/'logs'/'spark.log'
+    @property
     def state_path(self)->Path: return self.root/'state'
     def table_path(self, name:TableName)->Path: return addressable(self.root/'tables'/name.catalog/name.schema/name.table)
     def flow_path(self, target:TableName, flow:str)->Path:
@@ -106,13 +108,11 @@ class Storage:
         return self.root/'checkpoints'/target.catalog/target.schema/target.table/re.sub(r'[^\w.-]', '_', flow)
     def tables(self)->list[TableName]:
         "Every table in the folder, by name."
-        logs = (self.root/'tables').glob('*/*/*/_delta_log')
-        return sorted(TableName(*log.parent.relative_to(self.root/'tables').parts) for log in logs if is_table(log.parent))
+        return sorted(TableName(*log.parts[-4:-1]) for log in (self.root/'tables').glob('*/*/*/_delta_log') if is_table(log.parent))
     def create(self)->'Storage':
         "Make the folder, or check that this program can read it."
         self.root.mkdir(parents=True, exist_ok=True)
-        marker = self.root/'storage.json'
-        if not marker.exists(): write_json(marker, {'format': STORAGE_FORMAT})
+        if not (marker := self.root/'storage.json').exists(): write_json(marker, {'format': STORAGE_FORMAT})
         return self.check()
     def check(self)->'Storage':
         "Refuse a folder that another version of the layout wrote."

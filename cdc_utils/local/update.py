@@ -832,7 +832,7 @@ def session(
     request:UpdateRequest # With master and configuration
 ):
     "The session of an update, with the pipeline's configuration."
-    log = None if request.dry_run else Path(request.storage)/'logs'/'spark.log'
+    log = None if request.dry_run else Storage(request.storage).spark_log_path
     spark = local_spark(request.master, log=log)
     before = {}
     try:
