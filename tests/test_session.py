@@ -127,12 +127,21 @@ def test_a_warehouse_is_of_one_process_and_goes_with_it():
     assert one != other and not Path(one).exists() and not Path(other).exists()
 
 
-STARTS = "from cdc_utils.local.session import local_spark; print(local_spark().sparkContext._gateway.proc.pid)"
+STARTS = """
+from pyspark.sql.functions import udf
+from cdc_utils.local.session import local_spark
+spark = local_spark()
+spark.range(1).select(udf(lambda number: str(number))('id')).collect() # Python runs in the JVM's processes, and hears from them
+print(spark.sparkContext._gateway.proc.pid)
+"""
 
 
-def test_the_jvm_has_ended_when_its_process_ends():
-    jvm = int(subprocess.run([sys.executable, '-c', STARTS], capture_output=True, text=True, check=True).stdout)
-    with pytest.raises(ProcessLookupError): os.kill(jvm, 0)
+def test_the_jvm_has_ended_when_its_process_ends(tmp_path):
+    another = program(tmp_path/'python3', 'echo "not this Python" >&2; exit 1\n')
+    environ = {name: value for name, value in os.environ.items() if name != 'PYSPARK_PYTHON'} | {'PATH': f'{another.parent}:{os.environ["PATH"]}'}
+    done = subprocess.run([sys.executable, '-c', STARTS], env=environ, capture_output=True, text=True, check=True)
+    assert done.stderr == ''
+    with pytest.raises(ProcessLookupError): os.kill(int(done.stdout), 0)
 
 
 def test_a_kernel_that_shuts_down_leaves_no_temporary_files(tmp_path):

@@ -244,7 +244,10 @@ JAVA_GRACE = 15 # Seconds that the JVM gets to tidy up
 def _end_java(
     java:subprocess.Popen # The JVM
 )->None:
-    "Tell the JVM that nobody needs it any more, and see it end."
+    "Stop what runs in the JVM, tell it that nobody needs it any more, and see it end."
+    from pyspark import SparkContext
+    context = SparkContext._active_spark_context
+    if context and java.poll() is None: context.stop() # its Python side first: that would complain of a JVM that went away
     java.stdin.close()
     try: java.wait(JAVA_GRACE)
     except subprocess.TimeoutExpired: pass # it ends by itself, later
@@ -271,6 +274,7 @@ def local_spark(
     master = master or 'local[*]'
     if master.startswith('local'):
         os.environ.setdefault('SPARK_LOCAL_IP', '127.0.0.1')
+        os.environ.setdefault('PYSPARK_PYTHON', sys.executable) # else the first `python3` of the PATH, which may lack packages
         local = LOOPBACK | {JAVA_OPTIONS: java_options(jar_folder())}
     chosen = SESSION_OPTIONS | (local if master.startswith('local') else {}) | delta_options(jar_folder()) | (options or {})
     builder = SparkSession.builder.master(master).appName('cdc_utils').config('spark.sql.warehouse.dir', str(warehouse or own_warehouse()))
