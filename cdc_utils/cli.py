@@ -6,10 +6,10 @@
 __all__ = ['StorageOption', 'CatalogOption', 'SchemaOption', 'DebugOption', 'QuietOption', 'LinesOption', 'STORAGE', 'CATALOG',
            'SCHEMA', 'INTERRUPTED', 'app', 'TablesOption', 'DryRunOption', 'bundles', 'BundleOption', 'TargetOption',
            'VariableOption', 'remote', 'wheels', 'ProfileOption', 'EveryOption', 'FolderArgument', 'Format', 'Lines',
-           'read_conf', 'read_names', 'is_users_mistake', 'keep_traceback', 'exit_status', 'guarded', 'program',
-           'examples', 'open_storage', 'show', 'Level', 'events', 'feed', 'progress_style', 'finish',
-           'update_configuration', 'picture_path', 'save_picture', 'run', 'graph_lines', 'print_graph', 'demo',
-           'print_findings', 'prove', 'replay', 'repair', 'erase', 'find_bundles', 'bundle_with', 'read_pairs',
+           'read_conf', 'read_names', 'is_users_mistake', 'keep_traceback', 'came_of_interrupt', 'exit_status',
+           'guarded', 'program', 'examples', 'open_storage', 'show', 'Level', 'events', 'feed', 'progress_style',
+           'finish', 'update_configuration', 'picture_path', 'save_picture', 'run', 'graph_lines', 'print_graph',
+           'demo', 'print_findings', 'prove', 'replay', 'repair', 'erase', 'find_bundles', 'bundle_with', 'read_pairs',
            'bundle_check', 'bundle_run', 'interruptible', 'remote_update', 'as_stored', 'remote_job', 'wheels_put',
            'wheels_list', 'wheels_prune', 'workspace', 'main']
 
@@ -98,6 +98,14 @@ def keep_traceback(
 # %% ../nbs/13_cli.ipynb #13-cli-18
 INTERRUPTED = 'interrupted: what was committed stays, and the next run goes on from there'
 
+# %% ../nbs/13_cli.ipynb #13-cli-18a
+def came_of_interrupt(
+    error:BaseException # What was raised
+)->bool:                # Whether it is Ctrl-C, or what failed while it was dealt with
+    "Ctrl-C breaks connections, and tidying up may fail on those: that is nobody's fault."
+    while error is not None and not isinstance(error, KeyboardInterrupt): error = error.__context__
+    return error is not None
+
 # %% ../nbs/13_cli.ipynb #13-cli-19
 @contextmanager
 def exit_status(
@@ -106,12 +114,12 @@ def exit_status(
 ):
     "Turn what a command raises into a message on stderr and an exit status."
     try: yield
-    except KeyboardInterrupt:
-        typer.echo(INTERRUPTED, err=True)
-        raise typer.Exit(130) from None
     except BrokenPipeError: raise # the reader of the pipe left: `cdc show … | head`
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, typer.Exit) or type(error).__module__.split('.')[0] in ('click', 'typer'): raise
+        if came_of_interrupt(error):
+            typer.echo(INTERRUPTED, err=True)
+            raise typer.Exit(130) from None
         if debug: typer.echo(traceback.format_exc(), err=True)
         if is_users_mistake(error):
             typer.echo(f'error: {error}', err=True)

@@ -1,7 +1,9 @@
 "What a session starts from: a Java, the Delta jars, an archive of classes, a warehouse; and what is left when it ends."
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,6 +152,23 @@ def test_a_kernel_that_shuts_down_leaves_no_temporary_files(tmp_path):
     client = NotebookClient(new_notebook(cells=[new_code_cell(STARTS)]), kernel_name='python3')
     client.execute(env=os.environ | {'TMPDIR': str(tmp_path), 'SPARK_LOCAL_DIRS': str(tmp_path)})
     assert [name for name in names(tmp_path) if not name.startswith('cdc-utils-spark-')] == [], 'its log is for reading'
+
+
+WAITS = """
+from cdc_utils.local.session import local_spark
+spark = local_spark()
+print('ready', flush=True)
+try: spark._jvm.java.lang.Thread.sleep(120_000)
+except KeyboardInterrupt: print('interrupted')
+"""
+
+
+def test_ctrl_c_while_java_works_is_an_exception_and_no_more():
+    process = subprocess.Popen([sys.executable, '-c', WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == 'ready\n'
+    time.sleep(2) # until it waits for Java
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=100) == ('interrupted\n', '')
 
 
 DIVIDES = """

@@ -13,6 +13,7 @@ import pytest
 from deltalake import DeltaTable
 
 from cdc_utils.local.errors import PipelineError, UsageError
+from cdc_utils.local.event_log import read_events
 from cdc_utils.local.storage import Storage, TableName, locked
 from cdc_utils.local.tables import read_table
 from cdc_utils.local.update import UpdateRequest, deployed, run_update
@@ -411,6 +412,16 @@ def test_an_interrupted_update_is_continued_by_the_next(pipeline, sign):
     assert pipeline.run().state == 'COMPLETED'
     assert len(pipeline.rows('landed')) == len(events)
     assert pipeline.rows('moves') == sorted(((key, city, at, at + 1 if at < 5 else None) for key, city, at, _ in events), key=str)
+
+
+def test_an_update_interrupted_before_it_wrote_is_canceled_and_wrote_nothing(pipeline):
+    pipeline.write(landed=LANDED, stopped='raise KeyboardInterrupt').land('a', (1, 'Rome', 1, 'I'))
+    with pytest.raises(KeyboardInterrupt): pipeline.run()
+    ended = read_events(pipeline.storage.event_log_path)[-1]
+    assert (ended['event_type'], ended['message'].split()[-1]) == ('update_progress', 'CANCELED.')
+    assert pipeline.storage.tables() == []
+    pipeline.write(stopped='').run()
+    assert pipeline.rows('landed') == [(1, 'Rome', 1, 'I')]
 
 
 def test_an_update_that_died_as_it_planned_its_first_batch_is_begun_again(pipeline):

@@ -14,18 +14,17 @@ from cdc_utils.local.session import JAVA_OPTIONS, SESSION_OPTIONS, delta_options
 OBJECTS = count(0, 10**9)  # numbers of Python's objects, as Java knows them, begin here; see `connect`
 MEMORY = "spark.driver.memory"
 CONNECT = """\
-import logging, os
+import os
 os.environ.update({environ!r})
 from pyspark import SparkContext
 SparkContext._ensure_initialized()
 for name in {environ!r}: del os.environ[name] # a process that the notebook starts gets a JVM of its own
 SparkContext._gateway.gateway_property.pool.next_id = {first_object}
-logging.getLogger("py4j.java_gateway").addFilter(lambda record: "collect non existing python proxy" not in record.msg) # it was another kernel's
 spark_of_java = SparkContext._jvm.org.apache.spark
 left = getattr(getattr(spark_of_java, "SparkContext$"), "MODULE$").getActive()
 if left.isDefined(): left.get().stop()
 for forget in ("clearActiveSession", "clearDefaultSession"): getattr(spark_of_java.sql.classic.SparkSession, forget)()
-del forget, left, logging, name, os, spark_of_java, SparkContext
+del forget, left, name, os, spark_of_java, SparkContext
 """
 
 

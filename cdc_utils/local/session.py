@@ -10,16 +10,18 @@ __all__ = ['JAVA_REQUIRED', 'DELTA_VERSION', 'DELTA_JARS', 'RESOLVE', 'NOT_DELTA
 
 # %% ../../nbs/local/session.ipynb #session-03
 import atexit
+import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from threading import Thread, enumerate as threads
+from threading import Thread, current_thread, main_thread, enumerate as threads
 
 # %% ../../nbs/local/session.ipynb #session-04
 from .errors import PipelineError, UsageError
@@ -238,6 +240,23 @@ def _silence_query_context()->None:
     from pyspark.logger import PySparkLogger
     for name in ('SQLQueryContextLogger', 'DataFrameQueryContextLogger'): PySparkLogger.getLogger(name).disabled = True
 
+# %% ../../nbs/local/session.ipynb #session-41d
+@contextmanager
+def _interrupts_as_before():
+    "Put back what Ctrl-C does, after pyspark has changed it, and let it be an exception and no more."
+    before = signal.getsignal(signal.SIGINT)
+    try: yield
+    finally:
+        if before is not None and current_thread() is main_thread(): signal.signal(signal.SIGINT, before)
+        logging.getLogger('py4j').setLevel(logging.CRITICAL)
+        logging.getLogger().addFilter(_says_more_than_interrupted)
+
+def _says_more_than_interrupted(
+    record:logging.LogRecord # Of any library
+)->bool:                     # Whether it is logged
+    "Tell py4j's record of Ctrl-C, which it makes in its own name or in nobody's, from others."
+    return record.msg != 'KeyboardInterrupt while sending command.'
+
 # %% ../../nbs/local/session.ipynb #session-41b
 JAVA_GRACE = 15 # Seconds that the JVM gets to tidy up
 
@@ -245,9 +264,12 @@ def _end_java(
     java:subprocess.Popen # The JVM
 )->None:
     "Stop what runs in the JVM, tell it that nobody needs it any more, and see it end."
+    from py4j.protocol import Py4JError
     from pyspark import SparkContext
     context = SparkContext._active_spark_context
-    if context and java.poll() is None: context.stop() # its Python side first: that would complain of a JVM that went away
+    try:
+        if context and java.poll() is None: context.stop() # its Python side first: that would complain of a JVM that went away
+    except Py4JError: pass # Ctrl-C broke the connection; the JVM stops Spark as it ends
     java.stdin.close()
     try: java.wait(JAVA_GRACE)
     except subprocess.TimeoutExpired: pass # it ends by itself, later
@@ -279,7 +301,8 @@ def local_spark(
     chosen = SESSION_OPTIONS | (local if master.startswith('local') else {}) | delta_options(jar_folder()) | (options or {})
     builder = SparkSession.builder.master(master).appName('cdc_utils').config('spark.sql.warehouse.dir', str(warehouse or own_warehouse()))
     for key, value in chosen.items(): builder = builder.config(key, value)
-    with _spark_says(log or Path(tempfile.gettempdir())/f'cdc-utils-spark-{os.getpid()}.log'): spark = builder.getOrCreate()
+    log = log or Path(tempfile.gettempdir())/f'cdc-utils-spark-{os.getpid()}.log'
+    with _spark_says(log), _interrupts_as_before(): spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel('ERROR')
     _silence_query_context()
     _see_java_end(spark.sparkContext._gateway.proc)

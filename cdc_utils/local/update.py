@@ -772,7 +772,8 @@ def run_update(
         log.record('create_update', f'Update {update_id[:8]} started.', details={'create_update': {'full_refresh': request.full_refresh_all, 'dry_run': request.dry_run}})
         try: return _run(request, storage, log, sources, stack)
         except (PipelineError, KeyboardInterrupt) as error:
-            log.record('update_progress', f'Update {update_id[:8]} is FAILED.', 'ERROR', details={'update_progress': {'state': 'FAILED'}}, error=error)
+            state = 'CANCELED' if isinstance(error, KeyboardInterrupt) else 'FAILED'
+            log.record('update_progress', f'Update {update_id[:8]} is {state}.', 'ERROR', details={'update_progress': {'state': state}}, error=error)
             raise
 
 # %% ../../nbs/local/update.ipynb #update-52
