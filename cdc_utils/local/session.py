@@ -235,27 +235,27 @@ def _spark_says(
         os.close(ours), os.close(file)
 
 # %% ../../nbs/local/session.ipynb #session-41
-def _silence_query_context()->None:
-    "Keep pyspark from printing the JVM's stack of every mistake in a query; the exception says it."
+def _silence()->None:
+    "Keep pyspark and py4j from logging what an exception says: the JVM's stack of a mistake in a query, the connections that Ctrl-C broke."
     from pyspark.logger import PySparkLogger
     for name in ('SQLQueryContextLogger', 'DataFrameQueryContextLogger'): PySparkLogger.getLogger(name).disabled = True
-
-# %% ../../nbs/local/session.ipynb #session-41d
-@contextmanager
-def _interrupts_as_before():
-    "Put back what Ctrl-C does, after pyspark has changed it, and let it be an exception and no more."
-    before = signal.getsignal(signal.SIGINT)
-    try: yield
-    finally:
-        if before is not None and current_thread() is main_thread(): signal.signal(signal.SIGINT, before)
-        logging.getLogger('py4j').setLevel(logging.CRITICAL)
-        logging.getLogger().addFilter(_says_more_than_interrupted)
+    logging.getLogger('py4j').setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_says_more_than_interrupted)
 
 def _says_more_than_interrupted(
     record:logging.LogRecord # Of any library
 )->bool:                     # Whether it is logged
-    "Tell py4j's record of Ctrl-C, which it makes in its own name or in nobody's, from others."
+    "Tell py4j's record of Ctrl-C, which it makes in nobody's name, from others."
     return record.msg != 'KeyboardInterrupt while sending command.'
+
+# %% ../../nbs/local/session.ipynb #session-41d
+@contextmanager
+def _interrupts_as_before():
+    "Put back what Ctrl-C does, after pyspark has changed it."
+    before = signal.getsignal(signal.SIGINT)
+    try: yield
+    finally:
+        if before is not None and current_thread() is main_thread(): signal.signal(signal.SIGINT, before)
 
 # %% ../../nbs/local/session.ipynb #session-41b
 JAVA_GRACE = 15 # Seconds that the JVM gets to tidy up
@@ -302,8 +302,8 @@ def local_spark(
     builder = SparkSession.builder.master(master).appName('cdc_utils').config('spark.sql.warehouse.dir', str(warehouse or own_warehouse()))
     for key, value in chosen.items(): builder = builder.config(key, value)
     log = log or Path(tempfile.gettempdir())/f'cdc-utils-spark-{os.getpid()}.log'
+    _silence()
     with _spark_says(log), _interrupts_as_before(): spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel('ERROR')
-    _silence_query_context()
     _see_java_end(spark.sparkContext._gateway.proc)
     return spark
