@@ -5,14 +5,13 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from rich.console import Console
-from rich.table import Table
-
 import machine
 import plot
+import typer
 from figures import JUDGED, MEASURED, Bench, from_json, growth
 from processes import ROOT
+from rich.console import Console
+from rich.table import Table
 
 RESULTS, WORK = ROOT / "benchmarks/results.json", ROOT / "build/bench"
 SIZES = {"quick": {20_000: 1}, "default": {500_000: 5}, "large": {500_000: 5, 5_000_000: 1}}

@@ -4,8 +4,8 @@
     python benchmarks/floor.py --show TABLE     twenty rows of a table, as Spark shows them"""
 import sys
 
+from cdc_local.engines.spark.session import local_spark
 from cdc_utils import customers
-from cdc_utils.local.session import local_spark
 
 
 def write_table(spark, landing, table):

@@ -13,8 +13,8 @@ from delta.tables import DeltaTable
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from cdc_local.engines.spark.session import local_spark
 from cdc_utils import customers
-from cdc_utils.local.session import local_spark
 
 COLUMNS = list(customers.COLUMNS)
 SCHEMAS = {"customers": ", ".join(f"{name} string" for name in COLUMNS)}

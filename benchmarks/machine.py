@@ -8,7 +8,9 @@ from pathlib import Path
 import psutil
 
 import cdc_utils
-from cdc_utils.local.session import DELTA_VERSION, SESSION_OPTIONS, find_java
+from cdc_local.engines.spark.jars import DELTA_VERSION
+from cdc_local.engines.spark.java import find_java
+from cdc_local.engines.spark.session import SESSION_OPTIONS
 
 
 def cpu_model():

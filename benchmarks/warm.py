@@ -12,14 +12,15 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from pyspark.sql import functions as F
-
 import floor
 import handwritten
+from pyspark.sql import functions as F
+
+from cdc_local.engines.spark.session import local_spark
+from cdc_local.storage import Storage, TableName
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.run import run_update
 from cdc_utils import customers
-from cdc_utils.local.session import local_spark
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.update import UpdateRequest, run_update
 
 SOURCES = Path(__file__).resolve().parents[1] / "transformations"
 VOLUME = Path("Volumes/main/default/raw_data/customers")

@@ -4,9 +4,10 @@ import sys
 from nbdev.test import nb_test_cells
 from pyspark.sql import SparkSession
 
-from cdc_utils.local import session
+from cdc_local.engines.spark.jars import jar_folder
+from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, local_spark, session_java_options
 
-server = {session.JAVA_OPTIONS: session.java_options(session.jar_folder()), "spark.sql.shuffle.partitions": session.SESSION_OPTIONS["spark.sql.shuffle.partitions"]}
+server = {JAVA_OPTIONS: session_java_options(jar_folder()), "spark.sql.shuffle.partitions": SESSION_OPTIONS["spark.sql.shuffle.partitions"]}
 spark = SparkSession.builder.remote("local[2]").config(map=server).getOrCreate()
 assert "connect" in type(spark).__module__, type(spark)
 
@@ -17,7 +18,7 @@ def connected(**kwargs):
     return spark
 
 
-session.local_spark = connected
+local_spark = connected
 for path in sys.argv[1:]:
     names, cells = {"__name__": "__main__"}, [cell for cell in nb_test_cells(path) if "nbdev_export()" not in cell.source]
     assert cells, f"{path} has no cells to run"

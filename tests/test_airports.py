@@ -77,7 +77,7 @@ def test_files_are_small():
 @pytest.fixture(scope="module")
 def spark():
     pytest.importorskip("pyspark")
-    from cdc_utils.local.session import local_spark
+    from cdc_local.engines.spark.session import local_spark
     return local_spark()
 
 
@@ -132,9 +132,10 @@ dp.create_auto_cdc_flow(target="airports_history", source="airport_changes", key
 
 
 def test_a_run_over_three_updates_out_of_order(tmp_path, snapshots, changes):
-    from cdc_utils.local.storage import Storage, TableName
-    from cdc_utils.local.tables import read_table
-    from cdc_utils.local.update import UpdateRequest, run_update
+    from cdc_local.delta.reader import read_table
+    from cdc_local.storage import Storage, TableName
+    from cdc_local.update.request import UpdateRequest
+    from cdc_local.update.run import run_update
     (tmp_path / "airports.py").write_text(PIPELINE)
     landing = tmp_path / "storage/Volumes/main/default/raw/airports"
     landing.mkdir(parents=True)

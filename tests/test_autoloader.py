@@ -9,9 +9,19 @@ pytest.importorskip('pyspark')
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
-from cdc_utils.local.autoloader import Known, checked_options, detect_format, json_documents, load, partition_names, quoted, read_batch, read_stream
-from cdc_utils.local.errors import PipelineError
-from cdc_utils.local.session import local_spark
+from cdc_local.autoloader import (
+    KnownSchemas,
+    check_options,
+    detect_format,
+    in_backticks,
+    json_documents,
+    open_with_spark,
+    partition_names,
+    read_batch,
+    read_stream,
+)
+from cdc_local.engines.spark.session import local_spark
+from cdc_local.errors import PipelineError
 
 
 @pytest.fixture(scope='module')
@@ -104,7 +114,7 @@ def test_bytes_that_are_no_utf8_become_text_that_every_reader_takes(spark, tmp_p
     put(tmp_path, 'a', '{"name": "Müller", "n": "ö"}', '{"ä": "Köln"}', '{"name": "Mül', '[{"name": "ß"}]', encoding='latin-1')
     rows = read_batch(spark, str(tmp_path), options, schema, no_warning)
     texts = [field.name for field in rows.schema if field.dataType.simpleString() == 'string']
-    found = rows.select(F.to_json(F.struct(*map(quoted, texts))).alias('all'), *[F.is_valid_utf8(quoted(name)).alias(name) for name in texts]).collect()
+    found = rows.select(F.to_json(F.struct(*map(in_backticks, texts))).alias('all'), *[F.is_valid_utf8(in_backticks(name)).alias(name) for name in texts]).collect()
     assert '\ufffd' in ''.join(row['all'] for row in found) and texts
     assert all(row[name] in (True, None) for row in found for name in texts)
 
@@ -129,7 +139,7 @@ def test_an_encoding_that_spark_does_not_know_is_refused(spark, tmp_path):
 
 
 def test_names_in_backticks_and_in_folders():
-    assert quoted('a`b') == '`a``b`'
+    assert in_backticks('a`b') == '`a``b`'
     assert partition_names({}, ('/in/day=1/site=a/n=1.json', '/in/day=2/n=2.json')) == ('day', 'site')
 
 
@@ -182,7 +192,7 @@ def test_columns_evolve_and_types_stay(spark, tmp_path):
     assert '_rescued_data' not in types({'cloudFiles.schemaEvolutionMode': 'none'})
     with pytest.raises(PipelineError, match='new columns: size.h, a '):
         types({'cloudFiles.schemaEvolutionMode': 'failOnNewColumns'})
-    assert len(Known.read(state).files) == 1        # none of these stored anything
+    assert len(KnownSchemas.read(state).files) == 1        # none of these stored anything
     assert list(types()) == ['id', 'size', 'a', '_rescued_data'] and types()['id'] == 'bigint'
     assert types({'schemaHints': 'size.w int, _corrupt_record string'}) == {
         'id': 'bigint', 'size': 'struct<w:int,h:bigint>', 'a': 'boolean', '_corrupt_record': 'string', '_rescued_data': 'string'}
@@ -201,11 +211,11 @@ def test_refusals_name_what_is_wrong(spark, tmp_path):
     with pytest.raises(PipelineError, match='does not go with a declared schema'):
         read_stream(spark, str(tmp_path), {**JSON, 'cloudFiles.schemaEvolutionMode': 'addNewColumns'}, 'id string')
     with pytest.raises(PipelineError, match="schemaEvolutionMode is 'grow'"):
-        checked_options({**JSON, 'schemaEvolutionMode': 'grow'}, print)
+        check_options({**JSON, 'schemaEvolutionMode': 'grow'}, print)
     with pytest.raises(PipelineError, match="header is 'maybe'"):
         read_stream(spark, str(tmp_path), {'format': 'csv', 'header': 'maybe', 'rescuedDataColumn': 'r'}, 'id string')
     assert read_stream(spark, str(tmp_path), JSON, 'id string').columns == ['id']    # a schema, an empty folder: an empty stream
-    with pytest.raises(AnalysisException, match='UNABLE_TO_INFER_SCHEMA'): load(spark, str(tmp_path), 'parquet', {}, False) # the path is there
+    with pytest.raises(AnalysisException, match='UNABLE_TO_INFER_SCHEMA'): open_with_spark(spark, str(tmp_path), 'parquet', {}, False) # the path is there
     put(tmp_path, 'c/A.JSON', '{}'), put(tmp_path, 'c/b.jsonl.gz', '')
     assert detect_format(spark, str(tmp_path/'c')) == 'json'
     put(tmp_path, 'a.json', '{}'), put(tmp_path, 'b.csv', 'x')
@@ -227,11 +237,11 @@ def test_partitions_globs_and_times(spark, tmp_path):
     before = read_batch(spark, str(tmp_path/'p'), {**JSON, 'modifiedBefore': '2010-01-01T00:00:00'}, 'id string', no_warning)
     assert [row.id for row in after.collect()] == ['2'] and [row.id for row in before.collect()] == ['1']
     read_stream(spark, str(tmp_path/'p'), {**JSON, 'includeExistingFiles': False}, 'id string', tmp_path/'state', no_warning)
-    started = Known.read(tmp_path/'state').started
+    started = KnownSchemas.read(tmp_path/'state').started
     put(tmp_path, 'p/later.json', '{"id": "3"}')
     os.utime(tmp_path/'p'/'later.json', (started + 5, started + 5))
     only_new = read_stream(spark, str(tmp_path/'p'), {**JSON, 'includeExistingFiles': False}, 'id string', tmp_path/'state')
-    assert Known.read(tmp_path/'state').started == started
+    assert KnownSchemas.read(tmp_path/'state').started == started
     assert [row.id for row in stream_into(spark, only_new, tmp_path)[1].collect()] == ['3']
 
 

@@ -24,13 +24,14 @@ import handwritten
 import inputs
 import processes
 import warm
-from cdc_utils import customers
-from cdc_utils.feed import write_feed
-from cdc_utils.local.session import local_spark
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.tables import read_table
 from figures import MIB, Figure, Reach, from_json, growth
 from oracle import replay
+
+from cdc_local.delta.reader import read_table
+from cdc_local.engines.spark.session import local_spark
+from cdc_local.storage import Storage, TableName
+from cdc_utils import customers
+from cdc_utils.feed import write_feed
 
 TABLES = ("customers", "customers_history")
 ROWS = 600

@@ -10,13 +10,15 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from cdc_utils import cli
-from cdc_utils.local import bundle_runs
-from cdc_utils.local.bundle_runs import RunRequest, UpdateFailed, run_pipeline
-from cdc_utils.local.bundles import load_bundle, local_user
-from cdc_utils.local.errors import UsageError
-from cdc_utils.local.programs import PYTHON, Program, UpdateOptions
-from cdc_utils.local.storage import Storage
+from cdc_local.bundles import run as bundle_runs
+from cdc_local.bundles.bundle import load_bundle, local_user
+from cdc_local.bundles.run import RunRequest, UpdateFailed, run_bundle_job, run_pipeline
+from cdc_local.cli.app import app
+from cdc_local.cli.exit_status import interruptible
+from cdc_local.errors import UsageError
+from cdc_local.jobs.processes import PYTHON, Program
+from cdc_local.jobs.tasks import UpdateOptions
+from cdc_local.storage import Storage
 
 JOB = """bundle: {name: naps}
 targets: {dev: {mode: development}}
@@ -55,7 +57,7 @@ def runs(pid):
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_a_job_that_is_stopped_ends_with_its_task(bundle, kind):
     words = ["bundle", "run", "nap", "--bundle", str(bundle), "--storage", str(bundle / "cdc")]
-    process = subprocess.Popen([sys.executable, "-c", "from cdc_utils.cli import main; main()", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", "from cdc_local.cli.main import main; main()", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert waited((bundle / "pid").is_file), "the task did not start"
         pid = int((bundle / "pid").read_text())
@@ -109,7 +111,7 @@ def test_a_user_without_a_name(monkeypatch):
 def test_a_job_ends_when_its_time_is_over(bundle):
     text = (bundle / "databricks.yml").read_text().replace("      name: nap\n", "      name: nap\n      timeout_seconds: 1\n")
     (bundle / "databricks.yml").write_text(text)
-    done = bundle_runs.run_bundle_job(RunRequest(load_bundle(bundle, environ={}), "nap", Storage(bundle / "cdc").create()))
+    done = run_bundle_job(RunRequest(load_bundle(bundle, environ={}), "nap", Storage(bundle / "cdc").create()))
     assert (done.result, [run.result for run in done.tasks]) == ("TIMEDOUT", ["TIMEDOUT", "UPSTREAM_FAILED"])
 
 
@@ -117,7 +119,7 @@ def test_a_pipeline_that_is_no_ones_is_told_before_anything_runs(bundle):
     text = (bundle / "databricks.yml").read_text().replace("  pipelines:", "        - {task_key: build, pipeline_task: {pipeline_id: 0f3a}}\n  pipelines:")
     (bundle / "databricks.yml").write_text(text)
     with pytest.raises(UsageError, match="pipeline '0f3a' is not in this bundle"):
-        bundle_runs.run_bundle_job(RunRequest(load_bundle(bundle, environ={}), "nap", Storage(bundle / "cdc").create()))
+        run_bundle_job(RunRequest(load_bundle(bundle, environ={}), "nap", Storage(bundle / "cdc").create()))
     assert not (bundle / "pid").exists()
 
 
@@ -129,7 +131,7 @@ def test_the_command_passes_its_options_on(monkeypatch, bundle):
         return Program((*PYTHON, "-c", f"print({event('update_progress', state='COMPLETED')!r})"))
     monkeypatch.setattr(bundle_runs, "update_program", program)
 
-    def run(*words): return CliRunner().invoke(cli.app, ["bundle", "run", "orders", "--bundle", str(bundle), "--storage", str(bundle / "cdc"), *words])
+    def run(*words): return CliRunner().invoke(app, ["bundle", "run", "orders", "--bundle", str(bundle), "--storage", str(bundle / "cdc"), *words])
     done = run("--full-refresh", "items,orders", "--refresh", "days")
     assert done.exit_code == 0 and "Update u7 is COMPLETED." in done.stdout, done.output
     assert run("--full-refresh-all").exit_code == 0
@@ -138,7 +140,7 @@ def test_the_command_passes_its_options_on(monkeypatch, bundle):
 
 def test_the_first_interrupt_stops_and_the_second_interrupts():
     before = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(KeyboardInterrupt), cli.interruptible() as stop:
+    with pytest.raises(KeyboardInterrupt), interruptible() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()
         signal.raise_signal(signal.SIGTERM)

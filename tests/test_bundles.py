@@ -12,8 +12,8 @@ from databricks.bundles.pipelines import Pipeline
 from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
 
-from cdc_utils.local.bundle_check import bundle_problems
-from cdc_utils.local.bundles import User, load_bundle, read_files
+from cdc_local.bundles.bundle import User, load_bundle, read_files
+from cdc_local.bundles.check import bundle_problems
 from cdc_utils.settings import read
 
 ROOT = Path(__file__).parents[1]

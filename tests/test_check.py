@@ -124,7 +124,7 @@ def test_an_output_that_the_code_does_not_show_is_caught(chapter):
 SPARK_CELL = """\
 import logging, sys
 from pyspark.java_gateway import ensure_callback_server_started
-from cdc_utils.local.session import local_spark
+from cdc_local.engines.spark.session import local_spark
 spark = local_spark()
 jvm = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()
 with open('seen.txt', 'a') as seen: print(jvm, spark.sparkContext.applicationId, spark.catalog.tableExists('left'), spark.conf.get('spark.sql.shuffle.partitions'), file=seen)

@@ -3,10 +3,16 @@ import pyarrow as pa
 from deltalake import DeltaTable as Files
 from hypothesis import given
 from pyspark.sql.types import _parse_datatype_string
-
-from cdc_utils.local import small_batches, writes
 from test_scd_oracle import spark, tiny  # noqa: F401 (fixtures)
 from test_small_batches import merged_by, randomness, some
+
+from cdc_local.delta.writer import (
+    append_with_spark,
+    commit_rows,
+    create_table,
+    merge_rows,
+    overwrite_with_spark,
+)
 
 SCHEMA = "id int NOT NULL COMMENT 'the \"key\"', name string, price decimal(38,9), at timestamp, list array<struct<a:int>>"
 
@@ -43,13 +49,13 @@ def next_batch(path, stream): return stream, stored(path).version()
 
 
 BY_DELTA_RS = {
-    "append": lambda path, choose: writes.commit_rows(stored(path), visits(choose, some_ids(choose)), "append", next_batch(path, "stream")),
-    "overwrite": lambda path, choose: writes.commit_rows(stored(path), visits(choose, some_ids(choose)), "overwrite"),
-    "upsert": lambda path, choose: small_batches.upsert(stored(path), visits(choose, choose.sample(range(9), 3)), ["id"], next_batch(path, "merge")),
+    "append": lambda path, choose: commit_rows(stored(path), visits(choose, some_ids(choose)), "append", next_batch(path, "stream")),
+    "overwrite": lambda path, choose: commit_rows(stored(path), visits(choose, some_ids(choose)), "overwrite"),
+    "upsert": lambda path, choose: merge_rows(stored(path), visits(choose, choose.sample(range(9), 3)), ["id"], next_batch(path, "merge")),
 }
 BY_OTHERS = {
-    "append": lambda spark, path, choose: writes.append_with_spark(spark.createDataFrame(visits(choose, [1, 1, 2])), path, next_batch(path, "spark")),
-    "overwrite": lambda spark, path, choose: writes.overwrite_with_spark(spark.read.format("delta").load(str(path)).limit(2).localCheckpoint(), path),
+    "append": lambda spark, path, choose: append_with_spark(spark.createDataFrame(visits(choose, [1, 1, 2])), path, next_batch(path, "spark")),
+    "overwrite": lambda spark, path, choose: overwrite_with_spark(spark.read.format("delta").load(str(path)).limit(2).localCheckpoint(), path),
     "delete": lambda spark, path, choose: spark.sql(f"DELETE FROM delta.`{path}` WHERE id < {choose.randrange(9)}"),
     "optimize": lambda spark, path, choose: spark.sql(f"OPTIMIZE delta.`{path}`"),
     "property": lambda spark, path, choose: spark.sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ('level' = '{choose.random()}')"),
@@ -66,7 +72,7 @@ BY_OTHERS = {
 @given(randomness)
 def test_delta_lake_agrees_whoever_wrote_before(tiny, tmp_path_factory, choose):
     path = tmp_path_factory.mktemp("sums 100% é") / "t"
-    writes.create(tiny, path, _parse_datatype_string(SCHEMA), "What it's for", {"quality": "gold"})
+    create_table(tiny, path, _parse_datatype_string(SCHEMA), "What it's for", {"quality": "gold"})
     assert merged_by(path) == "delta-rs" and sums(tiny, path) == (0, True, True)
     for name in choose.sample([*BY_OTHERS], 5):
         BY_OTHERS[name](tiny, path, choose)

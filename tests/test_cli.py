@@ -16,11 +16,13 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
-from cdc_utils import cli
-from cdc_utils.local.errors import Location, PipelineError, UsageError
-from cdc_utils.local.event_log import EventLog
-from cdc_utils.local.graph import Graph, LakeflowModule
-from cdc_utils.local.storage import Storage, TableName
+from cdc_local.cli.app import app
+from cdc_local.cli.exit_status import INTERRUPTED
+from cdc_local.dataflow.dp import LakeflowModule
+from cdc_local.dataflow.graph import Graph
+from cdc_local.errors import Location, PipelineError, UsageError
+from cdc_local.storage import Storage, TableName
+from cdc_local.update.event_log import EventLog
 
 MOMENT = datetime(2024, 5, 1, 10, 30, tzinfo=timezone.utc)
 
@@ -47,7 +49,7 @@ def shell(*typed, storage=None, **options):
     environ = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "CDC_STORAGE", "FORCE_COLOR")}
     if storage:
         environ["CDC_STORAGE"] = str(storage.root)
-    return subprocess.run([sys.executable, "-c", "from cdc_utils.cli import main; main()", *typed], capture_output=True, text=True, env=environ, **options)
+    return subprocess.run([sys.executable, "-c", "from cdc_local.cli.main import main; main()", *typed], capture_output=True, text=True, env=environ, **options)
 
 
 # --- processes -------------------------------------------------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ def test_help_needs_no_spark_and_loads_nothing_heavy(tmp_path):
         import sys
         for name in ('pyspark', 'duckdb', 'deltalake', 'pyarrow', 'pandas'): sys.modules[name] = None # importing it fails
         from typer.testing import CliRunner
-        from cdc_utils.cli import app
+        from cdc_local.cli.main import app
         for typed in ([], ['run'], ['show'], ['events'], ['feed'], ['demo'], ['replay'], ['repair']):
             done = CliRunner().invoke(app, [*typed, '--help'])
             assert done.exit_code == 0 and 'Usage' in done.stdout, (typed, done.exception)
@@ -91,7 +93,7 @@ def test_show_and_events_load_neither_spark_nor_pandas(storage):
     script = """if True:
         import sys
         from typer.testing import CliRunner
-        from cdc_utils.cli import app
+        from cdc_local.cli.main import app
         for typed in (['show', 'kinds'], ['show'], ['events'], ['show', 'cities', '--schema', 'sales']):
             assert CliRunner().invoke(app, [*typed, '--storage', sys.argv[1]]).exit_code == 0
         print([name for name in ('pyspark', 'pandas', 'numpy', 'pyarrow') if name in sys.modules])"""
@@ -100,7 +102,7 @@ def test_show_and_events_load_neither_spark_nor_pandas(storage):
 
 
 def test_a_reader_who_leaves_is_no_fault(storage):
-    command = f"{sys.executable} -c 'from cdc_utils.cli import main; main()' show customers --format json --storage {storage.root} | head -1"
+    command = f"{sys.executable} -c 'from cdc_local.cli.main import main; main()' show customers --format json --storage {storage.root} | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert json.loads(done.stdout)["id"] == "0" and done.stderr == ""
     assert not (storage.root / "tracebacks").exists()
@@ -109,16 +111,16 @@ def test_a_reader_who_leaves_is_no_fault(storage):
 def test_ctrl_c_exits_130_and_says_that_the_next_run_goes_on(tmp_path):
     script = """if True:
         import sys, time, types
-        update = types.ModuleType('cdc_utils.local.update')
+        update = types.ModuleType('cdc_local.update.run')
         class UpdateRequest:
             def __init__(self, **_): pass
         def run_update(request, listener):
             print('running', flush=True)
             time.sleep(300)
         update.UpdateRequest, update.run_update = UpdateRequest, run_update
-        sys.modules['cdc_utils.local.update'] = update
+        sys.modules['cdc_local.update.run'] = update
         sys.argv = ['cdc', 'run', 'x.py', '--storage', sys.argv[1]]
-        from cdc_utils.cli import main
+        from cdc_local.cli.main import main
         main()"""
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "running\n"
@@ -131,7 +133,7 @@ def test_ctrl_c_exits_130_and_says_that_the_next_run_goes_on(tmp_path):
 # --- in this process -------------------------------------------------------------------------------------------------------------------
 
 def typed(*words):
-    return CliRunner().invoke(cli.app, list(words))
+    return CliRunner().invoke(app, list(words))
 
 
 def test_json_says_exactly_what_is_in_the_table(storage):
@@ -171,7 +173,7 @@ def test_a_newer_storage_is_refused(tmp_path):
 @pytest.fixture
 def update(monkeypatch):
     """A stand-in for the runner: it notes the request, tells three events, and ends as told."""
-    module = types.ModuleType("cdc_utils.local.update")
+    module = types.ModuleType("cdc_local.update.run")
     module.ending = SimpleNamespace(update_id="u1", state="COMPLETED", flows=(), error=None, graph=None)
 
     class UpdateRequest(SimpleNamespace):
@@ -188,7 +190,7 @@ def update(monkeypatch):
         return module.ending
 
     module.UpdateRequest, module.run_update = UpdateRequest, run_update
-    monkeypatch.setitem(sys.modules, "cdc_utils.local.update", module)
+    monkeypatch.setitem(sys.modules, "cdc_local.update.run", module)
     return module
 
 
@@ -251,10 +253,10 @@ def test_run_tells_a_program_json_and_nothing_else(update):
     (UsageError("no such path: x", hint="give a file"), 2, "error: no such path: x; give a file\n"),
     (PipelineError("no column idd", Location("a.py", 7)), 1, "error: a.py:7: no column idd\n"),
     (ValueError("keys is empty"), 2, "error: keys is empty\n"),
-    (KeyboardInterrupt(), 130, cli.INTERRUPTED + "\n"),
+    (KeyboardInterrupt(), 130, INTERRUPTED + "\n"),
     (SimpleNamespace(update_id="u", state="FAILED", flows=(), error="customers: boom", graph=None), 1, "error: customers: boom\n"),
     (SimpleNamespace(update_id="u", state="FAILED", flows=(flow(error="idd?"),), error=None, graph=None), 1, "error: idd?\n"),
-    (SimpleNamespace(update_id="u", state="CANCELED", flows=(), error=None, graph=None), 130, cli.INTERRUPTED + "\n"),
+    (SimpleNamespace(update_id="u", state="CANCELED", flows=(), error=None, graph=None), 130, INTERRUPTED + "\n"),
 ])
 def test_how_a_run_can_end(update, ending, status, told):
     update.ending = ending
@@ -341,6 +343,6 @@ def test_levels_and_limits_of_events(tmp_path):
 def test_letters_that_a_terminal_does_not_have_are_shown_as_numbers(tmp_path):
     storage = Storage(tmp_path / "cdc").create()
     write_deltalake(str(storage.table_path(TableName("main", "default", "places"))), pa.table({"city": ["Zürich ☃"]}))
-    command = [sys.executable, "-c", "from cdc_utils.cli import main; main()", "show", "places", "--format", "csv", "--storage", str(storage.root)]
+    command = [sys.executable, "-c", "from cdc_local.cli.main import main; main()", "show", "places", "--format", "csv", "--storage", str(storage.root)]
     done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"})
     assert (done.returncode, done.stdout) == (0, b"city\nZ\xfcrich \\u2603\n")

@@ -22,5 +22,5 @@ def test_chapters_on_connect():
 
 def test_every_chapter_that_takes_frames_is_run_on_connect():
     "A new chapter of the library proper joins the list."
-    uses = {path.stem for path in (ROOT / "nbs").glob("[0-9]*.ipynb") if "from cdc_utils.local.session import local_spark" in path.read_text()}
+    uses = {path.stem for path in (ROOT / "nbs").glob("[0-9]*.ipynb") if "from cdc_local.engines.spark.session import local_spark" in path.read_text()}
     assert uses - {"13_cli"} == set(CHAPTERS)  # the command starts a session, and takes no frames

@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from cdc_utils.local import demo
-from cdc_utils.local.bundle_runs import JobRun
-from cdc_utils.local.errors import PipelineError
-from cdc_utils.local.report import make_console
+from cdc_local.bundles.run import JobRun
+from cdc_local.errors import PipelineError
+from cdc_local.operations import demo
+from cdc_local.operations.demo import run_demo
+from cdc_local.reports.update import make_console
 from cdc_utils.results import FlowResult, TaskRun, UpdateResult
 
 
@@ -31,7 +32,7 @@ def test_the_job_then_what_came_out(tmp_path, monkeypatch, before, state):
     monkeypatch.setattr(demo, "run_bundle_job", run)
     monkeypatch.setattr(demo, "print_results", lambda *given: shown.append(given[1:5]))
     file = StringIO()
-    def shows(): return demo.run_demo(tmp_path, tmp_path / "storage", 7, 3, "c", "s", make_console(file), stop)
+    def shows(): return run_demo(tmp_path, tmp_path / "storage", 7, 3, "c", "s", make_console(file), stop)
     if state == "FAILED":
         with pytest.raises(PipelineError, match="no column idd"): shows()
         assert shown == [] and "What came out" not in file.getvalue()

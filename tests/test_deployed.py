@@ -8,10 +8,10 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.catalog import VolumeType
 from databricks.sdk.service.workspace import ImportFormat
 
+from cdc_local.delta.reader import read_rows
+from cdc_local.storage import Storage, TableName
+from cdc_local.workspace.server import serve_workspace
 from cdc_utils import workspace
-from cdc_utils.local.server import served
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.tables import read_rows
 
 USER, TOKEN = "ann@example.org", "a-token-for-tests-only"
 HOME, WHEELS = f"/Workspace/Users/{USER}/shop", "/Volumes/dev/shop/wheels"
@@ -43,7 +43,7 @@ def upload(client, path, text):
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("deployed")
     storage = Storage(folder / "cdc").create()
-    with served(storage, USER, lambda: (TOKEN, "…"), 0) as running:
+    with serve_workspace(storage, USER, lambda: (TOKEN, "…"), 0) as running:
         client = WorkspaceClient(host=running.host, token=TOKEN)
         client.schemas.create("shop", "dev")
         client.volumes.create("dev", "shop", "wheels", VolumeType.MANAGED)

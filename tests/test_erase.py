@@ -7,13 +7,13 @@ pytest.importorskip("pyspark")
 from test_repair import FIRST, Moves
 from typer.testing import CliRunner
 
-from cdc_utils import cli
-from cdc_utils.local import erase as erasing
-from cdc_utils.local.erase import erase
-from cdc_utils.local.errors import PipelineError, UsageError
-from cdc_utils.local.event_log import read_events
-from cdc_utils.local.session import local_spark
-from cdc_utils.local.storage import Storage, TableName, locked
+from cdc_local.cli.app import app
+from cdc_local.engines.spark.session import local_spark
+from cdc_local.errors import PipelineError, UsageError
+from cdc_local.operations import erase as erasing
+from cdc_local.operations.erase import erase_rows, rewrite_without
+from cdc_local.storage import Storage, TableName, lock_storage
+from cdc_local.update.event_log import read_events
 
 SEVEN = "id = '7'"
 
@@ -25,21 +25,21 @@ def moves(tmp_path_factory): return Moves(tmp_path_factory.mktemp("moves"))
 def test_a_key_goes_and_updates_go_on(moves, monkeypatch, tmp_path):
     spark, tables = local_spark(), ("direct", "history", "landed", "now")
     before = {table: spark.read.format("delta").load(moves.path(table)).count() for table in tables}
-    with locked(moves.storage), pytest.raises(UsageError, match="in use by another update"): erase(spark, moves.storage, SEVEN)
+    with lock_storage(moves.storage), pytest.raises(UsageError, match="in use by another update"): erase_rows(spark, moves.storage, SEVEN)
 
     written = []
     def write_two(spark, path, condition):
         if len(written) == 2: raise PipelineError("the disk is full")
         written.append(path.name)
         return write(spark, path, condition)
-    write = erasing.write_without
+    write = rewrite_without
     monkeypatch.setattr(erasing, "write_without", write_two)
-    with pytest.raises(PipelineError, match="the disk is full"): erase(spark, moves.storage, SEVEN)
+    with pytest.raises(PipelineError, match="the disk is full"): erase_rows(spark, moves.storage, SEVEN)
     monkeypatch.setattr(erasing, "write_without", write)
 
-    typed = CliRunner().invoke(cli.app, ["erase", "--where", SEVEN, "--storage", str(moves.storage.root)], input="n\n")
+    typed = CliRunner().invoke(app, ["erase", "--where", SEVEN, "--storage", str(moves.storage.root)], input="n\n")
     assert typed.exit_code == 1 and "rows for good?" in typed.stderr
-    typed = CliRunner().invoke(cli.app, ["erase", "--where", SEVEN, "--storage", str(moves.storage.root), "--yes", "--format", "json"])
+    typed = CliRunner().invoke(app, ["erase", "--where", SEVEN, "--storage", str(moves.storage.root), "--yes", "--format", "json"])
     assert typed.exit_code == 0, typed.stderr
     told = {row["table"].split(".")[-1]: row["status"] for row in map(json.loads, typed.stdout.splitlines())}
     assert told == {table: "no such row" if table in written else "erased" for table in tables}
@@ -58,8 +58,8 @@ def test_a_key_goes_and_updates_go_on(moves, monkeypatch, tmp_path):
 def test_a_condition_on_no_table_changes_nothing(moves):
     versions = {name: erasing.delta_version(moves.storage.table_path(name)) for name in moves.storage.tables()}
     for where, told in (("customer = 7", "has a column customer"), ("city = 'Rome'", "whose keys go whole"), ("true", "names no column"), ("id =", "--where 'id ='")):
-        with pytest.raises(UsageError, match=told): erase(local_spark(), moves.storage, where)
-    assert erase(local_spark(), moves.storage, "id = 'nobody'").rows == 0
+        with pytest.raises(UsageError, match=told): erase_rows(local_spark(), moves.storage, where)
+    assert erase_rows(local_spark(), moves.storage, "id = 'nobody'").rows == 0
     assert versions == {name: erasing.delta_version(moves.storage.table_path(name)) for name in moves.storage.tables()}
 
 
@@ -72,8 +72,8 @@ def test_old_files_that_an_interrupted_call_left_go_with_the_next(tmp_path, monk
     with monkeypatch.context() as broken:
         def interrupted(path): raise KeyboardInterrupt
         broken.setattr(erasing, "delete_old_files", interrupted)
-        with pytest.raises(KeyboardInterrupt): erase(spark, storage, SEVEN)
+        with pytest.raises(KeyboardInterrupt): erase_rows(spark, storage, SEVEN)
     assert old <= set(path.glob("*.parquet")) and [row.id for row in spark.read.format("delta").load(str(path)).collect()] == ["8"]
-    assert erase(spark, storage, SEVEN, dry_run=True).rows == 0 and old <= set(path.glob("*.parquet"))
-    assert erase(spark, storage, SEVEN).rows == 0
+    assert erase_rows(spark, storage, SEVEN, dry_run=True).rows == 0 and old <= set(path.glob("*.parquet"))
+    assert erase_rows(spark, storage, SEVEN).rows == 0
     assert not old & set(path.glob("*.parquet")) and not list(storage.state_path.iterdir())

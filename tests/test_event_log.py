@@ -7,8 +7,8 @@ import threading
 import pytest
 from deltalake import DeltaTable
 
-from cdc_utils.local import event_log
-from cdc_utils.local.event_log import COLUMNS, EventLog, describe_error, read_events
+from cdc_local.update import event_log
+from cdc_local.update.event_log import COLUMNS, EventLog, describe_error, event_update, read_events
 
 
 def numbers(events):
@@ -89,7 +89,7 @@ def test_what_is_recorded_during_a_flush_waits_for_the_next_one(tmp_path, monkey
 def test_a_crash_loses_only_what_was_not_flushed(tmp_path):
     script = """if True:
         import os, sys
-        from cdc_utils.local.event_log import EventLog
+        from cdc_local.update.event_log import EventLog
         log = EventLog(sys.argv[1], 'customers', 'u')
         log.record('create_update', 'started'); log.flush()
         log.record('flow_progress', 'lost')
@@ -148,7 +148,7 @@ def test_error_chains_end():
     assert [found["message"] for found in describe_error(first)["exceptions"]] == ["a", "b"]
     assert describe_error(None) is None
     assert event_log.read_events("nowhere") == []
-    assert event_log.event_update({"origin": "{}"}) is None
+    assert event_update({"origin": "{}"}) is None
 
 
 def test_an_event_without_details(tmp_path):

@@ -40,7 +40,7 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def spark():
-    from cdc_utils.local.session import local_spark
+    from cdc_local.engines.spark.session import local_spark
     return local_spark()
 
 
@@ -67,7 +67,7 @@ def test_without_the_wheel_the_first_cell_installs_it(name, monkeypatch):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_never_ask_where_they_are(name):
     text = "\n".join(cells(name))
-    assert "DATABRICKS" not in text and "os.environ" not in text and "cdc_utils.local" not in text
+    assert "DATABRICKS" not in text and "os.environ" not in text and "cdc_local" not in text
 
 
 def test_data_is_created_only_for_mock(raw, tmp_path):

@@ -3,9 +3,9 @@ import pytest
 
 pytest.importorskip('pyspark')
 
-from cdc_utils.local.session import local_spark
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.tables import read_table
+from cdc_local.delta.reader import read_table
+from cdc_local.engines.spark.session import local_spark
+from cdc_local.storage import Storage, TableName
 
 
 def test_the_year_9999_is_read_without_spark(tmp_path):

@@ -9,10 +9,12 @@ from delta.tables import DeltaTable
 from deltalake import DeltaTable as Files
 from deltalake import write_deltalake
 
-from cdc_utils.local import first_reads
-from cdc_utils.local.first_reads import only_grew, starting_options
-from cdc_utils.local.session import local_spark
-from cdc_utils.local.update import UpdateRequest, run_update
+from cdc_local.delta import log as first_reads
+from cdc_local.delta.log import only_grew
+from cdc_local.delta.stream_progress import starting_options
+from cdc_local.engines.spark.session import local_spark
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.run import run_update
 
 
 @pytest.fixture(scope='module')
@@ -121,7 +123,7 @@ def test_an_update_begins_with_commits_and_goes_on(spark, tmp_path, monkeypatch)
     def noting(path, checkpoint, options):
         given.append((path.name, checkpoint.parent.name, found := starting_options(path, checkpoint, options)))
         return found
-    monkeypatch.setattr('cdc_utils.local.lakeflow.starting_options', noting)
+    monkeypatch.setattr('cdc_local.analysis.runtime.starting_options', noting)
     for number in (1, 2):
         given.clear()
         (landing/f'{number}.json').write_text(f'{{"id": {number}}}\n')

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
+from cdc_local.engines.spark.session import local_spark
 from cdc_utils import gold
-from cdc_utils.local.session import local_spark
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 from deltalake import DeltaTable
-
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.tables import read_table
 from oracle import COLUMNS, SCHEMA, assert_same, random_story, replay
+
+from cdc_local.delta.reader import read_table
+from cdc_local.storage import Storage, TableName
 
 KILLS, SEED = int(os.environ.get("KILLS", 2)), int(os.environ.get("SEED", 1))
 CDC = str(Path(sys.executable).with_name("cdc"))

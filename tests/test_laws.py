@@ -7,15 +7,17 @@ import os
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
-
-from cdc_utils.local import autocdc, merge
-from cdc_utils.local.graph import Flow
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.tables import read_table
-from cdc_utils.spec import CdcSpec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from oracle import COLUMNS, DELETE, KEYS, TRACKINGS, TRUNCATE, assert_same, random_story, replay
 from test_scd_oracle import frame_of, spark, tiny  # noqa: F401 (fixtures)
+
+from cdc_local.auto_cdc.merge import apply_events
+from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
+from cdc_local.dataflow.graph import Flow
+from cdc_local.delta.reader import read_table
+from cdc_local.storage import Storage, TableName
+from cdc_utils.spec import CdcSpec
 
 STORIES = 200
 LISTS = {"keys": KEYS, "sequence_by": "at", "apply_as_deletes": DELETE, "column_list": COLUMNS}
@@ -30,12 +32,12 @@ class Table:
         self.storage, self.name = Storage(root), TableName("main", "default", name)
         flow = Flow(name, self.name, "auto_cdc", spec=CdcSpec(name, "events", **LISTS, **spec))
         source = frame_of(spark, [(0, "x", "a", "p", 1, "I", 0, None)]).schema
-        self.target, self.path = autocdc.Target.of(flow, source), self.storage.table_path(self.name)
-        autocdc.create(spark, self.path, self.target, source)
+        self.target, self.path = Target.of(flow, source), self.storage.table_path(self.name)
+        create_backing_table(spark, self.path, self.target, source)
 
     def apply(self, spark, batch):
-        events = autocdc.change_events(frame_of(spark, batch), self.target).persist()
-        merge.apply_events(events, self.path, self.target)
+        events = change_events(frame_of(spark, batch), self.target).persist()
+        apply_events(events, self.path, self.target)
         events.unpersist()
 
     def rows(self):

@@ -11,13 +11,64 @@ import pytest
 
 pytest.importorskip('pyspark')
 
-from cdc_utils.local import autocdc, merge, lakeflow, session, storage, up_to_date, update, writes
-from cdc_utils.local.merge import apply_events
-from cdc_utils.local.dbutils import Dbutils
-from cdc_utils.local.errors import Location, PipelineError, UsageError
-from cdc_utils.local.expectations import ExpectationCount, broken
-from cdc_utils.local.graph import Dataset, Expectation, Flow, Graph, LakeflowModule, check
-from cdc_utils.local.storage import Storage, TableName, localize, locked
+from cdc_utils.results import ExpectationCount
+
+from cdc_local.analysis import runtime as lakeflow
+from cdc_local.analysis.evaluation import Evaluation, declaring
+from cdc_local.analysis.flow_analysis import (
+    analyse_flow,
+    check_layout,
+    check_view,
+    settle_dataset_kind,
+    upstream_flows,
+)
+from cdc_local.analysis.patches import install_patches
+from cdc_local.analysis.queries import apply_use, is_session_statement, relation_frame, with_metadata
+from cdc_local.analysis.runtime import (
+    Runtime,
+    autoloader_key,
+    checkpoint_path,
+    read_stored,
+    with_expectations,
+)
+from cdc_local.analysis.snapshot_source import latest_version, next_snapshot, stored_source_columns
+from cdc_local.auto_cdc.merge import apply_events, read_touched_rows, recompute_rows, row_differs
+from cdc_local.auto_cdc.target import (
+    Target,
+    backing_properties,
+    change_events,
+    check_declaration,
+    compute_rows,
+    create_backing_table,
+    latest_columns,
+    visible_schema,
+)
+from cdc_local.dataflow.dp import LakeflowModule
+from cdc_local.dataflow.expectations import is_broken
+from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph, check_graph
+from cdc_local.delta.stream_progress import streamed_table
+from cdc_local.delta.writer import create_table
+from cdc_local.engines.spark.catalyst import exception_messages
+from cdc_local.engines.spark.session import local_spark
+from cdc_local.errors import Location, PipelineError, UsageError
+from cdc_local.source.dbutils import Dbutils
+from cdc_local.storage import STORAGE_FORMAT, Storage, TableName, localize, lock_storage, read_json
+from cdc_local.update import run as update
+from cdc_local.update.append_flow import append_once, sink_writer
+from cdc_local.update.auto_cdc_flow import rules_for
+from cdc_local.update.counters import (
+    CHANGES,
+    batch_counters,
+    progress_details,
+    stream_counters,
+    summarize_flow,
+)
+from cdc_local.update.request import UpdateRequest, choose_tables, update_session
+from cdc_local.update.scheduler import describe_failure, run_flows, wait_or_stop, write_rows
+from cdc_local.update.snapshot_flow import note_version, snapshot_ingestion_time
+from cdc_local.update.source_environment import import_path
+from cdc_local.update.streams import Run, log_stream_progress, must_commit_as_one_batch, stream_id
+from cdc_local.update.table_setup import reset_tables
 from cdc_utils.spec import CdcSpec
 
 
@@ -27,7 +78,7 @@ def table(name): return TableName('main', 'default', name)
 def place(tmp_path): return Storage(tmp_path/'cdc').create()
 
 @pytest.fixture(scope='module')
-def spark(): return session.local_spark()
+def spark(): return local_spark()
 
 
 # Storage
@@ -45,7 +96,7 @@ def test_folders(place, tmp_path, monkeypatch):
 
 def test_a_newer_layout_stays_as_it_is(place):
     marker = place.root/'storage.json'
-    assert json.loads(marker.read_text()) == {'format': storage.STORAGE_FORMAT}
+    assert json.loads(marker.read_text()) == {'format': STORAGE_FORMAT}
     marker.write_text('{"format": 99}')
     with pytest.raises(UsageError, match='storage format 99'): place.create()
     assert marker.read_text() == '{"format": 99}'
@@ -66,10 +117,10 @@ def test_paths_that_climb_out(place, path):
 
 
 def test_the_lock_names_its_owner_and_goes_with_an_error(place):
-    with pytest.raises(ZeroDivisionError), locked(place):
-        with pytest.raises(UsageError, match=f'process {os.getpid()}'), locked(place): pass
+    with pytest.raises(ZeroDivisionError), lock_storage(place):
+        with pytest.raises(UsageError, match=f'process {os.getpid()}'), lock_storage(place): pass
         raise ZeroDivisionError
-    with locked(place): pass
+    with lock_storage(place): pass
 
 
 # dbutils
@@ -192,7 +243,7 @@ def test_sinks_hooks_and_reads(graph, dp):
     (lambda dp: (dp.create_streaming_table('t', expect_all={'r': '1'}, expect_all_or_drop={'r': '2'}), dp.append_flow(query, target='t')), "two expectations named 'r'")])
 def test_pipelines_that_cannot_be(graph, dp, declare, words):
     declare(dp)
-    with pytest.raises(PipelineError, match=words): check(graph)
+    with pytest.raises(PipelineError, match=words): check_graph(graph)
 
 
 # The order of flows
@@ -206,13 +257,13 @@ def pipeline(*names, **properties):
     for name in names:
         graph.add_dataset(Dataset(table(name), 'streaming_table', table_properties=properties.get(name, {})))
         graph.add_flow(Flow(name, table(name), 'append', location=Location(f'{name}.py', 1)))
-    return update.Run(SimpleNamespace(graph=graph), Log())
+    return Run(SimpleNamespace(graph=graph), Log())
 
 def ran(monkeypatch, run, upstream, chosen, failing=()):
     "Run flows that do nothing; their states in the order they ended."
     def run_flow(run, flow): return update.FlowResult(flow.name, str(flow.target), 'FAILED' if flow.name in failing else 'COMPLETED')
     monkeypatch.setattr(update, 'run_flow', run_flow)
-    return {result.name: result.status for result in update.run_flows(run, upstream, {table(name) for name in chosen}, 1)}
+    return {result.name: result.status for result in run_flows(run, upstream, {table(name) for name in chosen}, 1)}
 
 
 def test_flows_run_in_the_order_of_what_they_read(monkeypatch):
@@ -252,7 +303,7 @@ def test_ctrl_c_stops_the_streams_and_lets_flows_end(monkeypatch):
     run = pipeline('a')
     run.runtime.spark = SimpleNamespace(streams=SimpleNamespace(active=[SimpleNamespace(stop=lambda: stopped.append('stream'))]),
         sparkContext=SimpleNamespace(cancelAllJobs=lambda: stopped.append('jobs')))
-    assert update.wait_or_stop(run, {'one': 1, 'two': 2}) == {'one', 'two'}
+    assert wait_or_stop(run, {'one': 1, 'two': 2}) == {'one', 'two'}
     assert run.stopping.is_set() and stopped == ['stream', 'jobs'] and waits[1] == {} # for all of them
 
 
@@ -262,7 +313,7 @@ def test_independent_flows_run_side_by_side(monkeypatch):
         met.wait()
         return update.FlowResult(flow.name, str(flow.target), 'COMPLETED')
     monkeypatch.setattr(update, 'run_flow', run_flow)
-    results = update.run_flows(pipeline('a', 'b'), {'a': set(), 'b': set()}, {table('a'), table('b')})
+    results = run_flows(pipeline('a', 'b'), {'a': set(), 'b': set()}, {table('a'), table('b')})
     assert sorted(result.name for result in results) == ['a', 'b']
 
 
@@ -270,20 +321,20 @@ def test_every_writer_of_a_table_comes_before_its_reader():
     graph = pipeline('a', 'b').runtime.graph
     graph.add_flow(Flow('a2', table('a'), 'append'))
     analysed = {name: SimpleNamespace(reads={table('a'), table('elsewhere')} if name == 'b' else set()) for name in graph.flows}
-    assert update.upstream_flows(SimpleNamespace(graph=graph, analysed=analysed)) == {'a': set(), 'b': {'a', 'a2'}, 'a2': set()}
+    assert upstream_flows(SimpleNamespace(graph=graph, analysed=analysed)) == {'a': set(), 'b': {'a', 'a2'}, 'a2': set()}
 
 
 # One flow
 
 def test_flows_into_one_table_keep_a_checkpoint_each(place):
-    one, other = (lakeflow.checkpoint_path(SimpleNamespace(storage=place), Flow(name, table('t'), 'append')) for name in ('one', 'other'))
+    one, other = (checkpoint_path(SimpleNamespace(storage=place), Flow(name, table('t'), 'append')) for name in ('one', 'other'))
     assert one != other and one.name == other.name == 'checkpoint'
 
 
 def test_a_checkpoint_made_anew_is_another_stream(tmp_path):
     for name in ('first', 'after a full refresh'):
         (tmp_path/'metadata').write_text(json.dumps({'id': name}))
-        assert update.stream_id(tmp_path) == name
+        assert stream_id(tmp_path) == name
 
 
 @pytest.mark.parametrize('target, view, wanted', [('drop', 'fail', True), ('fail', 'drop', True), ('drop', 'warn', False)])
@@ -291,7 +342,7 @@ def test_a_flow_is_written_whole_where_a_rule_of_it_or_of_its_views_fails(target
     run = pipeline()
     for name, action in (('t', target), ('v', view)):
         run.runtime.graph.add_dataset(Dataset(table(name), 'view', expectations=(Expectation('other', 'x', 'warn'), Expectation('r', 'x', action))))
-    assert update.whole(run, SimpleNamespace(flow=Flow('t', table('t'), 'append'), observed={table('t'): 1, table('v'): 2})) == wanted
+    assert must_commit_as_one_batch(run, SimpleNamespace(flow=Flow('t', table('t'), 'append'), observed={table('t'): 1, table('v'): 2})) == wanted
 
 
 def test_rows_read_are_told_once():
@@ -302,18 +353,18 @@ def test_rows_read_are_told_once():
         return len(query.recentProgress) == 3
     query.awaitTermination = wait
     run = pipeline('f')
-    assert update.told(run, run.runtime.graph.flows['f'], query) == progress
+    assert log_stream_progress(run, run.runtime.graph.flows['f'], query) == progress
     assert [args[1] for args, _ in run.log] == ['f: 3 rows read', 'f: 7 rows read', 'f: 12 rows read']
 
 
 def test_where_a_sink_writes(place):
-    run, batches = update.Run(SimpleNamespace(storage=place, graph=Graph('main', 'default')), Log()), []
+    run, batches = Run(SimpleNamespace(storage=place, graph=Graph('main', 'default')), Log()), []
     class Writer(dict):
         def format(self, name): return self.option('format', name)
         def options(self, **options): return Writer(self | options)
         def option(self, key, value): return self.options(**{key: value})
         def foreachBatch(self, function): return self.option('each', function)
-    def pointed(**sink): return update.sink_writer(run, SimpleNamespace(sink=sink), Writer())
+    def pointed(**sink): return sink_writer(run, SimpleNamespace(sink=sink), Writer())
     assert pointed(format='delta', options={'tableName': 'crm.t'}) == ({'format': 'delta', 'mergeSchema': 'true'}, place.table_path(TableName('main', 'crm', 't')))
     assert pointed(format='delta', options={'path': '/Volumes/main/a'}) == ({'format': 'delta', 'mergeSchema': 'true'}, f'{place.root}/Volumes/main/a')
     assert pointed(format='kafka', options={'topic': 't'}) == ({'format': 'kafka', 'topic': 't'}, None)
@@ -324,20 +375,20 @@ def test_where_a_sink_writes(place):
 
 def test_a_batch_without_counters_counts_nothing():
     progress = [SimpleNamespace(observedMetrics={'r0': 1, 'other': 2}), SimpleNamespace(observedMetrics={}), SimpleNamespace(observedMetrics={'r0': 3})]
-    assert update.observed(SimpleNamespace(observed={table('t'): 'r0', table('v'): 'r1'}), progress) == {table('t'): [1, 3], table('v'): []}
+    assert stream_counters(SimpleNamespace(observed={table('t'): 'r0', table('v'): 'r1'}), progress) == {table('t'): [1, 3], table('v'): []}
 
 
 def test_the_version_of_a_snapshot_rises_when_the_clock_does_not():
-    assert update.ingestion_time(datetime(9999, 1, 1)) == datetime(9999, 1, 1, 0, 0, 0, 1)
+    assert snapshot_ingestion_time(datetime(9999, 1, 1)) == datetime(9999, 1, 1, 0, 0, 0, 1)
     before = datetime.now()
-    assert all(before <= update.ingestion_time(latest) <= datetime.now() for latest in (None, datetime(2024, 1, 1)))
+    assert all(before <= snapshot_ingestion_time(latest) <= datetime.now() for latest in (None, datetime(2024, 1, 1)))
 
 
 def test_a_version_is_noted_in_utc_with_its_type(tmp_path):
     noted = []
     for version in (7, '7', datetime(2024, 1, 1, 9, tzinfo=timezone(timedelta(hours=9)))):
-        update.note_version(tmp_path, version)
-        noted.append(storage.read_json(tmp_path/'version.json'))
+        note_version(tmp_path, version)
+        noted.append(read_json(tmp_path/'version.json'))
     assert noted == [{'version': '7', 'type': 'bigint'}, {'version': '7', 'type': 'string'}, {'version': '2024-01-01 00:00:00+00:00', 'type': 'timestamp'}]
 
 
@@ -347,27 +398,27 @@ def test_only_a_stream_of_a_delta_table_on_this_disk_has_a_version(tmp_path):
     def streamed(node='StreamingRelation', kind='delta', path=str(tmp_path)):
         option = SimpleNamespace(isDefined=lambda: path is not None, get=lambda: path)
         source = SimpleNamespace(className=lambda: kind, options=lambda: SimpleNamespace(get={'path': option}.get))
-        return up_to_date.streamed_table(SimpleNamespace(nodeName=lambda: node, dataSource=lambda: source))
+        return streamed_table(SimpleNamespace(nodeName=lambda: node, dataSource=lambda: source))
     assert streamed() == streamed(path=f'file:{tmp_path}') == tmp_path
     for other in ({'node': 'LogicalRelation'}, {'kind': 'parquet'}, {'path': None}, {'path': f's3:/{tmp_path}'}): assert streamed(**other) is None
 
 
 # Which tables
 
-def request(**options): return update.UpdateRequest(('src',), Path('storage'), **options)
+def request(**options): return UpdateRequest(('src',), Path('storage'), **options)
 
 @pytest.mark.parametrize('options, wanted', [({}, ('ab', '')), ({'refresh': ('a',)}, ('a', '')), ({'full_refresh': ('b',)}, ('b', 'b')),
     ({'refresh': ('main.default.a',), 'full_refresh': ('b',)}, ('ab', 'b')), ({'full_refresh_all': True}, ('ab', 'b'))])
 def test_chosen_tables(options, wanted):
     graph = pipeline('a', 'b', a={'pipelines.reset.allowed': False}).runtime.graph
-    assert update.chosen_tables(graph, request(**options)) == tuple({table(name) for name in names} for names in wanted)
+    assert choose_tables(graph, request(**options)) == tuple({table(name) for name in names} for names in wanted)
 
 
 def test_wrong_choices():
     graph = pipeline('a', a={'pipelines.reset.allowed': 'FALSE'}).runtime.graph
-    with pytest.raises(UsageError, match='main.default.a may not be emptied'): update.chosen_tables(graph, request(full_refresh=('a',)))
+    with pytest.raises(UsageError, match='main.default.a may not be emptied'): choose_tables(graph, request(full_refresh=('a',)))
     for options in ({'full_refresh': ('x',)}, {'refresh': ('x',)}):
-        with pytest.raises(UsageError, match='no table x in this pipeline; it has a'): update.chosen_tables(graph, request(**options))
+        with pytest.raises(UsageError, match='no table x in this pipeline; it has a'): choose_tables(graph, request(**options))
 
 
 # Emptying
@@ -378,10 +429,10 @@ def folders(place, name):
     return both
 
 def test_reset_removes_table_and_checkpoints(place):
-    update.reset(place, set())
+    reset_tables(place, set())
     assert not place.state_path.exists()
     gone, kept = folders(place, 'gone'), folders(place, 'kept')
-    update.reset(place, {table('gone')})
+    reset_tables(place, {table('gone')})
     assert [folder.exists() for folder in gone + kept] == [False, False, True, True]
     assert list(place.state_path.iterdir()) == []
 
@@ -394,9 +445,9 @@ def test_a_reset_killed_half_way_is_finished_by_the_next(place, monkeypatch, rem
         if len(done) == removals: raise KeyboardInterrupt
         done.append(rmtree(folder, **options))
     monkeypatch.setattr(update.shutil, 'rmtree', killed)
-    with pytest.raises(KeyboardInterrupt): update.reset(place, {table('a'), table('b')})
+    with pytest.raises(KeyboardInterrupt): reset_tables(place, {table('a'), table('b')})
     monkeypatch.undo()
-    update.reset(place, set())
+    reset_tables(place, set())
     assert not any(folder.exists() for folder in both) and list(place.state_path.iterdir()) == []
 
 
@@ -404,7 +455,7 @@ def test_a_reset_killed_half_way_is_finished_by_the_next(place, monkeypatch, rem
 
 def test_reasons_name_the_line_and_the_way_out():
     flow = Flow('f', table('t'), 'append', location=Location('t.py', 3))
-    def said(text): return update.reason(flow, RuntimeError(text), set())
+    def said(text): return describe_failure(flow, RuntimeError(text), set())
     assert said('x [USER_RAISED_EXCEPTION] EXPECTATION_VIOLATION rule r SQLSTATE: P0001\nat x') == 't.py:3: main.default.t: EXPECTATION_VIOLATION rule r'
     assert said('x [USER_RAISED_EXCEPTION] AUTO CDC: key is NULL') == 't.py:3: main.default.t: AUTO CDC: key is NULL'
     assert 'a streaming source must only grow' in said('[DELTA_SOURCE_IGNORE_DELETE] x') and 'must only grow' in said('[DELTA_SOURCE_TABLE_IGNORE_CHANGES] x')
@@ -417,12 +468,12 @@ def test_causes_go_to_the_innermost():
     inner.java_exception = SimpleNamespace(getMessage=lambda: 'java', getCause=lambda: SimpleNamespace(getMessage=lambda: 'deep', getCause=lambda: None))
     outer = ValueError('outer')
     outer.__cause__ = inner
-    assert update.causes(outer) == ['outer', 'inner', 'java', 'deep']
+    assert exception_messages(outer) == ['outer', 'inner', 'java', 'deep']
 
 
 def test_progress_details():
     result = update.FlowResult('f', 't', 'COMPLETED', 5, None, 0, 2, (ExpectationCount('t', 'r', 3, 4),))
-    assert update.progress_details(result) == {'metrics': {'num_output_rows': 5, 'num_deleted_rows': 0}, 'data_quality': {'dropped_records': 2,
+    assert progress_details(result) == {'metrics': {'num_output_rows': 5, 'num_deleted_rows': 0}, 'data_quality': {'dropped_records': 2,
         'expectations': [{'dataset': 't', 'name': 'r', 'passed_records': 3, 'failed_records': 4}]}}
 
 
@@ -432,10 +483,10 @@ def test_flow_results_sum_views_and_target():
     graph.datasets[table('t')] = replace(graph.datasets[table('t')], expectations=(rule,))
     graph.add_dataset(Dataset(table('v'), 'view', expectations=(rule,)))
     counters = {table('t'): [{'rows': 4, 'dropped': 1, 'failed_0': 1}, {'rows': 3, 'dropped': 0, 'failed_0': 0}], table('v'): [{'rows': 9, 'dropped': 2, 'failed_0': 2}]}
-    result = update.flow_result(run, graph.flows['t'], dict(counters), 1.5)
+    result = summarize_flow(run, graph.flows['t'], dict(counters), 1.5)
     assert (result.num_output_rows, result.num_upserted_rows, result.num_deleted_rows, result.dropped_records, result.seconds) == (6, None, None, 3, 1.5)
     assert [(count.dataset, count.failed_records) for count in result.expectations] == [('main.default.t', 1), ('main.default.v', 2)]
-    result = update.flow_result(run, graph.flows['t'], counters | {update.CHANGES: [{'upserted': 2, 'deleted': 1}, {'upserted': 4, 'deleted': 0}]}, 0)
+    result = summarize_flow(run, graph.flows['t'], counters | {CHANGES: [{'upserted': 2, 'deleted': 1}, {'upserted': 4, 'deleted': 0}]}, 0)
     assert (result.num_output_rows, result.num_upserted_rows, result.num_deleted_rows) == (7, 6, 1)
 
 
@@ -443,18 +494,18 @@ def test_import_path_is_the_root_then_the_sources(tmp_path):
     for name in ('etl/a.py', 'etl/deep/b.py'):
         (tmp_path/name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path/name).write_text('')
-    asked = update.UpdateRequest((str(tmp_path/'etl'),), tmp_path)
-    assert update.import_path(asked) == [str(tmp_path), str(tmp_path/'etl'), str(tmp_path/'etl/deep')]
-    assert update.import_path(replace(asked, root_path=str(tmp_path/'other')))[0] == str(tmp_path/'other')
+    asked = UpdateRequest((str(tmp_path/'etl'),), tmp_path)
+    assert import_path(asked) == [str(tmp_path), str(tmp_path/'etl'), str(tmp_path/'etl/deep')]
+    assert import_path(replace(asked, root_path=str(tmp_path/'other')))[0] == str(tmp_path/'other')
 
 
 # With Spark
 
 def test_a_backfill_that_is_written_twice_lands_once(place, spark): # killed between the commit and the mark that it is done
-    run = update.Run(SimpleNamespace(storage=place, spark=spark), Log(), {table('t'): threading.Lock()})
+    run = Run(SimpleNamespace(storage=place, spark=spark), Log(), {table('t'): threading.Lock()})
     flow, path = Flow('once', table('t'), 'append', once=True), str(place.table_path(table('t')))
-    writes.create(spark, Path(path), spark.range(0).schema)
-    def append(): return update.append_once(run, flow, spark.range(2), lakeflow.Evaluation(flow))
+    create_table(spark, Path(path), spark.range(0).schema)
+    def append(): return append_once(run, flow, spark.range(2), Evaluation(flow))
     def rows(): return spark.read.format('delta').load(path).count()
     for _ in range(2): append()
     assert rows() == 2
@@ -463,13 +514,13 @@ def test_a_backfill_that_is_written_twice_lands_once(place, spark): # killed bet
     assert rows() == 4
 
 
-@pytest.mark.parametrize('kind,nothing', [('append', {}), ('auto_cdc', {update.CHANGES: []}), ('snapshot', {update.CHANGES: []})])
+@pytest.mark.parametrize('kind,nothing', [('append', {}), ('auto_cdc', {CHANGES: []}), ('snapshot', {CHANGES: []})])
 def test_once_means_once(place, monkeypatch, kind, nothing):
-    run, flow, written = update.Run(SimpleNamespace(storage=place), Log()), Flow('once', table('t'), kind, once=True), []
+    run, flow, written = Run(SimpleNamespace(storage=place), Log()), Flow('once', table('t'), kind, once=True), []
     for name in ('write_query', 'apply_snapshots'): monkeypatch.setattr(update, name, lambda run, flow: written.append(flow.name) or {'t': []})
-    assert [update.write_rows(run, flow) for _ in range(3)] == [{'t': []}, nothing, nothing]
+    assert [write_rows(run, flow) for _ in range(3)] == [{'t': []}, nothing, nothing]
     assert written == ['once']
-    update.write_rows(run, replace(flow, once=False))
+    write_rows(run, replace(flow, once=False))
     assert written == ['once', 'once']
 
 
@@ -477,8 +528,8 @@ def test_delete_events_pass_the_rules_of_their_target(spark):
     frame = spark.createDataFrame([(None, 'D'), (None, 'U'), (1, 'U'), (None, None)], 'n int, op string')
     dataset = Dataset(table('t'), 'streaming_table', expectations=(Expectation('n', 'n IS NOT NULL', 'drop'),))
     flow = Flow('f', table('t'), 'auto_cdc', spec=CdcSpec('t', 's', ['n'], 'n', apply_as_deletes="op = 'D'"))
-    def kept(flow): return frame.where(~broken(update.rules_for(dataset, flow).expectations[0])).count()
-    assert (kept(flow), update.rules_for(dataset, flow).expectations[0].action) == (2, 'drop')
+    def kept(flow): return frame.where(~is_broken(rules_for(dataset, flow).expectations[0])).count()
+    assert (kept(flow), rules_for(dataset, flow).expectations[0].action) == (2, 'drop')
     assert kept(replace(flow, spec=CdcSpec('t', 's', ['n'], 'n', apply_as_truncates="op = 'D'"))) == 2
     for other in (replace(flow, kind='append'), replace(flow, spec=CdcSpec('t', 's', ['n'], 'n'))): assert kept(other) == 1
 
@@ -490,22 +541,22 @@ def test_a_batch_is_counted_for_its_target_and_the_views_it_reads(spark):
     for each in seen.values(): frame = frame.observe(each, F.count('*').alias('rows'))
     frame.collect()
     evaluation = SimpleNamespace(flow=Flow('t', table('t'), 'complete'), observed=seen | {table('s'): 'counters of a stream'})
-    assert update.batch_observed(spark, evaluation) == {table('t'): [{'rows': 3}], table('v'): [{'rows': 3}]}
+    assert batch_counters(spark, evaluation) == {table('t'): [{'rows': 3}], table('v'): [{'rows': 3}]}
 
 
 def test_configuration_is_the_pipelines_and_goes_with_it(spark, tmp_path):
     spark.conf.set('cdc.kept', 'before')
-    with update.session(request(dry_run=True, configuration={'cdc.kept': 1, 'cdc.new': 'x'})) as running:
+    with update_session(request(dry_run=True, configuration={'cdc.kept': 1, 'cdc.new': 'x'})) as running:
         assert (running.conf.get('cdc.kept'), running.conf.get('cdc.new')) == ('1', 'x')
     assert (spark.conf.get('cdc.kept'), spark.conf.get('cdc.new', None)) == ('before', None)
-    with pytest.raises(UsageError, match='--conf spark.driver.memory=1g'), update.session(request(dry_run=True, configuration={'spark.driver.memory': '1g'})): pass
+    with pytest.raises(UsageError, match='--conf spark.driver.memory=1g'), update_session(request(dry_run=True, configuration={'spark.driver.memory': '1g'})): pass
     spark.conf.unset('cdc.kept')
 
 
 def test_counts_of_a_stream_are_rows_or_missing():
     from pyspark.sql import Row
 
-    from cdc_utils.local.expectations import expectation_counts
+    from cdc_local.dataflow.expectations import expectation_counts
     counts, passed, dropped = expectation_counts('t', [Expectation('r', 'x', 'drop')], [Row(rows=3, dropped=1, failed_0=1), Row(rows=2, dropped=None, failed_0=None), {'rows': 1}])
     assert (counts, passed, dropped) == ([ExpectationCount('t', 'r', 5, 1)], 5, 1)
 
@@ -523,98 +574,98 @@ def auto_cdc(spec): return Flow('t', table('t'), 'auto_cdc', spec=spec, location
 def test_targets_resolve_their_lists(spark): # the session reads the types
     from pyspark.sql.types import StructType
     source = StructType.fromDDL('id int, city string, street string, at int, op string')
-    every = autocdc.Target.of(auto_cdc(moves()), source)
-    assert (every.columns, every.tracked, autocdc.latest_columns(every), every.shown[-2:]) == (('id', 'city', 'street'), None, [], ['__START_AT', '__END_AT'])
-    some = autocdc.Target.of(auto_cdc(moves(track_history_except_column_list=['street'])), source)
-    assert (set(some.tracked) - {'id'}, autocdc.latest_columns(some)) == ({'city'}, ['street'])
-    assert autocdc.Target.of(auto_cdc(moves(False)), source).shown == ['id', 'city', 'street']
-    silent = autocdc.Target.of(auto_cdc(moves(False, ignore_null_updates_except_column_list=['street'])), source)
-    assert (silent.ignoring_nulls, autocdc.latest_columns(silent), silent.identity, silent.shown) == (('city',), ['city'], ['id', '__sequence'], ['id', 'city', 'street'])
+    every = Target.of(auto_cdc(moves()), source)
+    assert (every.columns, every.tracked, latest_columns(every), every.shown[-2:]) == (('id', 'city', 'street'), None, [], ['__START_AT', '__END_AT'])
+    some = Target.of(auto_cdc(moves(track_history_except_column_list=['street'])), source)
+    assert (set(some.tracked) - {'id'}, latest_columns(some)) == ({'city'}, ['street'])
+    assert Target.of(auto_cdc(moves(False)), source).shown == ['id', 'city', 'street']
+    silent = Target.of(auto_cdc(moves(False, ignore_null_updates_except_column_list=['street'])), source)
+    assert (silent.ignoring_nulls, latest_columns(silent), silent.identity, silent.shown) == (('city',), ['city'], ['id', '__sequence'], ['id', 'city', 'street'])
     told = StructType.fromDDL('id int, city string, street string, at int, op string, changed array<string>, numbers array<int>')
-    listed = autocdc.Target.of(auto_cdc(replace(moves(False, columns_to_update='changed'), except_column_list=('op', 'at', 'changed', 'numbers'))), told)
-    assert (listed.identity, autocdc.latest_columns(listed)) == (['id', '__sequence'], ['city', 'street'])
+    listed = Target.of(auto_cdc(replace(moves(False, columns_to_update='changed'), except_column_list=('op', 'at', 'changed', 'numbers'))), told)
+    assert (listed.identity, latest_columns(listed)) == (['id', '__sequence'], ['city', 'street'])
     for wrong, kind in (('city', 'string'), ('numbers', 'array<int>')):
         with pytest.raises(PipelineError, match=f"^t.py:4: t: `columns_to_update` is '{wrong}'; its type is {kind}"):
-            autocdc.Target.of(auto_cdc(moves(columns_to_update=wrong)), told)
-    with pytest.raises(PipelineError, match='^t.py:4: .*nowhere'): autocdc.Target.of(auto_cdc(replace(moves(), except_column_list=('nowhere',))), source)
+            Target.of(auto_cdc(moves(columns_to_update=wrong)), told)
+    with pytest.raises(PipelineError, match='^t.py:4: .*nowhere'): Target.of(auto_cdc(replace(moves(), except_column_list=('nowhere',))), source)
 
 
 def test_what_readers_of_a_target_are_told():
-    told = autocdc.properties(autocdc.Target(moves(), ('id', 'city', 'street'), ('id', 'city')), 'int')
+    told = backing_properties(Target(moves(), ('id', 'city', 'street'), ('id', 'city')), 'int')
     assert json.loads(told['cdc.declaration']) == {'keys': ['id'], 'stored_as_scd_type': 2, 'sequence_type': 'int', 'tracked': ['city', 'id']}
     assert json.loads(told['cdc.latest']) == ['street'] and told['cdc.visible'] == '__START_AT IS NOT NULL'
     assert json.loads(told['cdc.columns']) == ['id', 'city', 'street', '__START_AT', '__END_AT']
-    told = autocdc.properties(autocdc.Target(moves(False), ('id', 'city'), None), 'int')
+    told = backing_properties(Target(moves(False), ('id', 'city'), None), 'int')
     assert (told['cdc.visible'], told['cdc.latest'], json.loads(told['cdc.columns'])) == ('NOT __deleted', '[]', ['id', 'city'])
-    told = autocdc.properties(autocdc.Target(moves(False, columns_to_update='changed'), ('id', 'city'), None), 'int')
+    told = backing_properties(Target(moves(False, columns_to_update='changed'), ('id', 'city'), None), 'int')
     assert json.loads(told['cdc.declaration'])['columns_to_update'] == 'changed'
     assert (told['cdc.visible'], told['cdc.latest']) == ('__START_AT IS NOT NULL AND __END_AT IS NULL', '["city"]')
 
 
 def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path, monkeypatch):
-    before = autocdc.Target(moves(), ('id', 'city', 'street'), None)
-    about = SimpleNamespace(configuration=autocdc.properties(before, 'int'))
+    before = Target(moves(), ('id', 'city', 'street'), None)
+    about = SimpleNamespace(configuration=backing_properties(before, 'int'))
     monkeypatch.setattr('deltalake.DeltaTable', lambda path: SimpleNamespace(metadata=lambda: about))
-    def checked(target, sequence='int'): return autocdc.check_declaration(tmp_path, target, autocdc.properties(target, sequence))
+    def checked(target, sequence='int'): return check_declaration(tmp_path, target, backing_properties(target, sequence))
     assert checked(before) == {}
     moved = checked(replace(before, columns=('id', 'city', 'country')))
     assert json.loads(moved['cdc.columns']) == ['id', 'city', 'country', 'street', '__START_AT', '__END_AT']
     assert checked(replace(before, columns=('id', 'city'))) == {} # a lost column stays
     silent = replace(before, spec=replace(before.spec, ignore_null_updates=True))
     with pytest.raises(PipelineError, match='`ignore_null_updates` changed from None to True'): checked(silent)
-    about.configuration = autocdc.properties(silent, 'int')
+    about.configuration = backing_properties(silent, 'int')
     with pytest.raises(PipelineError, match='`ignore_null_updates` changed from True to None'): checked(before)
-    about.configuration = autocdc.properties(before, 'int')
+    about.configuration = backing_properties(before, 'int')
     for other, sequence, field in ((replace(before, spec=replace(before.spec, stored_as_scd_type=1)), 'int', 'stored_as_scd_type'), (before, 'string', 'sequence_type'),
             (replace(before, tracked=('id',)), 'int', 'tracked'), (replace(before, spec=replace(before.spec, keys=('id', 'city'))), 'int', 'keys')):
         with pytest.raises(PipelineError, match=f'`{field}` changed from .*--full-refresh t'): checked(other, sequence)
 
 
 def test_only_touched_keys_are_computed_anew(spark):
-    target = autocdc.Target(moves(), ('id', 'city', 'country'), None)
+    target = Target(moves(), ('id', 'city', 'country'), None)
     stored = spark.createDataFrame([(1, 'Bern', 1, False, 1, None), (2, 'Rome', 1, False, 1, None)],
         'id int, city string, __sequence int, __deleted boolean, __START_AT int, __END_AT int') # before `country` was there
     events = spark.createDataFrame([(1, 'Oslo', 'NO', 2, False)], 'id int, city string, country string, __sequence int, __deleted boolean')
-    rows = merge.recomputed(merge.touched_rows(stored, events, target), events, target).select('id', 'city', 'country', '__START_AT', '__END_AT').collect()
+    rows = recompute_rows(read_touched_rows(stored, events, target), events, target).select('id', 'city', 'country', '__START_AT', '__END_AT').collect()
     assert sorted(map(tuple, rows)) == [(1, 'Bern', None, 1, 2), (1, 'Oslo', 'NO', 2, None)]
 
 
 def test_rows_that_stay_are_told_from_those_to_write(spark):
     both = spark.createDataFrame([(0, ('x', None), ('x',)), (1, ('x', None), ('y',)), (2, (None, None), (None,)), (3, (None, None), ('x',)), (4, ('x', 'new'), ('x',))],
         'n int, new struct<a string, b string>, old struct<a string>')
-    written = both.where(merge.differs(['a', 'b'], ['a'], both.schema['new'].dataType)).select('n').collect()
+    written = both.where(row_differs(['a', 'b'], ['a'], both.schema['new'].dataType)).select('n').collect()
     assert sorted(row.n for row in written) == [1, 3, 4]
 
 
 def test_the_columns_a_target_shows(spark):
     from pyspark.sql.types import StructType
     source = StructType.fromDDL(MOVES)
-    assert autocdc.shown_schema(spark, auto_cdc(moves()), source).names == ['id', 'city', '__START_AT', '__END_AT']
-    assert autocdc.shown_schema(spark, auto_cdc(moves(False)), source).names == ['id', 'city']
+    assert visible_schema(spark, auto_cdc(moves()), source).names == ['id', 'city', '__START_AT', '__END_AT']
+    assert visible_schema(spark, auto_cdc(moves(False)), source).names == ['id', 'city']
 
 
 def test_the_rows_of_a_target_follow_its_lists(spark):
     told = spark.sql("SELECT * FROM VALUES (1, 'Bern', 1, 'U', array('city')), (1, 'Oslo', 2, 'U', array('id')) AS t (id, city, at, op, changed)")
-    def bounds(target): return sorted((row['__START_AT'], row['__END_AT']) for row in autocdc.computed(autocdc.change_events(told, target), target).collect() if row['__START_AT'])
-    assert bounds(autocdc.Target(moves(), ('id', 'city'), None)) == [(1, 2), (2, None)]
-    assert bounds(autocdc.Target(moves(), ('id', 'city'), ('id',))) == [(1, None)]
-    assert bounds(autocdc.Target(moves(columns_to_update='changed'), ('id', 'city'), None)) == [(1, None)] # the second event doesn't write the city
+    def bounds(target): return sorted((row['__START_AT'], row['__END_AT']) for row in compute_rows(change_events(told, target), target).collect() if row['__START_AT'])
+    assert bounds(Target(moves(), ('id', 'city'), None)) == [(1, 2), (2, None)]
+    assert bounds(Target(moves(), ('id', 'city'), ('id',))) == [(1, None)]
+    assert bounds(Target(moves(columns_to_update='changed'), ('id', 'city'), None)) == [(1, None)] # the second event doesn't write the city
 
 
 def test_a_batch_is_one_commit_and_a_table_may_be_called_anything(spark, tmp_path):
     from deltalake import DeltaTable
-    target, path = autocdc.Target(moves(False), ('id', 'city'), None), tmp_path/'t'
+    target, path = Target(moves(False), ('id', 'city'), None), tmp_path/'t'
     changes = spark.createDataFrame([(1, 'Bern', 1, 'U'), (2, 'Rome', 1, 'U')], MOVES)
-    autocdc.create(spark, path, target, changes.schema, 'Where they live', {'quality': 'gold', 'cdc.visible': 'true'})
+    create_backing_table(spark, path, target, changes.schema, 'Where they live', {'quality': 'gold', 'cdc.visible': 'true'})
     about = DeltaTable(path).metadata()
     assert (about.description, about.configuration['quality'], about.configuration['cdc.visible']) == ('Where they live', 'gold', 'NOT __deleted')
     later = spark.createDataFrame([(1, 'Oslo', 2, 'U'), (2, None, 2, 'D'), (3, 'Kyiv', 1, 'U')], MOVES)
-    for batch in (changes, later): apply_events(autocdc.change_events(batch, target), path, target)
+    for batch in (changes, later): apply_events(change_events(batch, target), path, target)
     rows = DeltaTable(path).to_pyarrow_table().select(['id', 'city', '__deleted']).to_pylist()
     assert sorted(tuple(row.values()) for row in rows) == [(1, 'Oslo', False), (2, None, True), (3, 'Kyiv', False)]
     assert DeltaTable(path).version() == 2
     wider = changes.selectExpr('*', "'CH' AS country")
-    autocdc.create(spark, path, replace(target, columns=('id', 'city', 'country')), wider.schema)
+    create_backing_table(spark, path, replace(target, columns=('id', 'city', 'country')), wider.schema)
     assert [field.name for field in DeltaTable(path).schema().fields] == ['id', 'city', '__sequence', '__deleted', 'country']
     assert json.loads(DeltaTable(path).metadata().configuration['cdc.columns']) == ['id', 'city', 'country']
 
@@ -625,7 +676,7 @@ def test_a_table_settles_as_its_query_is():
     def settled(kind, streaming, once=False):
         graph = Graph('main', 'default')
         graph.add_dataset(Dataset(table('t'), 'table' if kind == 'table' else 'streaming_table'))
-        flow = lakeflow.settle(graph, graph.add_flow(Flow('t', table('t'), kind, once=once)), streaming)
+        flow = settle_dataset_kind(graph, graph.add_flow(Flow('t', table('t'), kind, once=once)), streaming)
         assert graph.flows['t'] == flow
         return flow.kind, graph.datasets[table('t')].kind
     assert settled('table', True) == ('append', 'streaming_table') and settled('table', False) == ('complete', 'materialized_view')
@@ -639,21 +690,21 @@ def test_a_table_settles_as_its_query_is():
     ({'partition_cols': ('ID', 'City')}, '`partition_cols` names every column'), ({'cluster_by': ('ID', '`city`.name')}, None)])
 def test_layouts(layout, words):
     dataset = Dataset(table('t'), 'materialized_view', **layout)
-    if words is None: return lakeflow.check_layout(dataset, ['id', 'city'])
-    with pytest.raises(PipelineError, match=words): lakeflow.check_layout(dataset, ['id', 'city'])
+    if words is None: return check_layout(dataset, ['id', 'city'])
+    with pytest.raises(PipelineError, match=words): check_layout(dataset, ['id', 'city'])
 
 
 def test_statements_a_source_file_may_run():
     for text in ('SET a = 1', 'use catalog x', 'RESET', 'DECLARE x', 'create temporary view v', 'CREATE OR REPLACE TEMPORARY VIEW v', 'CREATE FUNCTION f', 'SHOW TABLES'):
-        assert lakeflow.harmless(text), text
-    for text in ('DROP TABLE t', 'CREATE TABLE t', 'INSERT INTO t', 'CREATE OR REPLACE TABLE t', 'SHOW COLUMNS'): assert not lakeflow.harmless(text), text
+        assert is_session_statement(text), text
+    for text in ('DROP TABLE t', 'CREATE TABLE t', 'INSERT INTO t', 'CREATE OR REPLACE TABLE t', 'SHOW COLUMNS'): assert not is_session_statement(text), text
 
 
 @pytest.mark.parametrize('text, wanted', [('USE CATALOG shop', ('shop', 'default')), ('use catalog shop', ('shop', 'default')), ('use `shop`.`raw`;', ('shop', 'raw')), ('USE SCHEMA raw', ('main', 'raw')),
     ('USE raw', ('main', 'raw')), ('DATABASE raw', None)])
 def test_use(spark, text, wanted):
     runtime = SimpleNamespace(spark=spark, graph=Graph('main', 'default'))
-    moved = lakeflow.use(runtime, text)
+    moved = apply_use(runtime, text)
     assert (moved is None) == (wanted is None) and (runtime.graph.catalog, runtime.graph.schema) == (wanted or ('main', 'default'))
 
 
@@ -666,14 +717,14 @@ FILES = "read_files('/data', format => 'json')"
     (f'SELECT * FROM (SELECT n, _metadata.file_name FROM {FILES})', None),
     (f'SELECT *, _metadata.file_name FROM {FILES} UNION ALL SELECT *, _metadata.file_name FROM {FILES}',
      f'SELECT * EXCEPT (_metadata), _metadata.file_name FROM {FILES} UNION ALL SELECT * EXCEPT (_metadata), _metadata.file_name FROM {FILES}')])
-def test_a_star_beside_metadata(spark, text, wanted): assert lakeflow.with_metadata(spark, text) == (wanted or text)
+def test_a_star_beside_metadata(spark, text, wanted): assert with_metadata(spark, text) == (wanted or text)
 
 
 @pytest.fixture
 def runtime(place, spark):
-    runtime = lakeflow.Runtime(spark, Graph('main', 'default', lambda: None), place, keep_schemas=False)
+    runtime = Runtime(spark, Graph('main', 'default', lambda: None), place, keep_schemas=False)
     runtime.dp = LakeflowModule('dlt', runtime.graph)
-    with lakeflow.installed(runtime): yield runtime
+    with install_patches(runtime): yield runtime
 
 def test_what_a_flow_reads_and_gives(runtime, spark):
     dp = runtime.dp
@@ -681,13 +732,13 @@ def test_what_a_flow_reads_and_gives(runtime, spark):
     dp.expect('small', 'n < 3')(dp.view(name='seen')(lambda: spark.readStream.table('ticks').where('ticks.n > 0')))
     dp.table(name='kept', partition_cols='m')(lambda: spark.readStream.table('seen').selectExpr('seen.n', '1 AS m'))
     dp.materialized_view(name='total', schema='n BIGINT')(lambda: spark.sql('SELECT max(n) AS n FROM kept'))
-    evaluations = {name: lakeflow.analyse(runtime, flow) for name, flow in list(runtime.graph.flows.items())}
+    evaluations = {name: analyse_flow(runtime, flow) for name, flow in list(runtime.graph.flows.items())}
     assert {name.split('.')[-1]: sorted(each.table for each in evaluation.reads) for name, evaluation in evaluations.items()} == \
         {'ticks': [], 'kept': ['seen', 'ticks'], 'total': ['kept']}
     assert {name.table: schema.simpleString() for name, schema in runtime.schemas.items()} == \
         {'ticks': 'struct<n:bigint>', 'kept': 'struct<n:bigint,m:int>', 'total': 'struct<n:bigint>'}
     assert list(evaluations['main.default.kept'].observed) == [table('seen')]
-    assert all(lakeflow.analyse(runtime, flow) is evaluations[name] for name, flow in runtime.graph.flows.items())
+    assert all(analyse_flow(runtime, flow) is evaluations[name] for name, flow in runtime.graph.flows.items())
     assert runtime.source_columns['main.default.kept'].names == ['n', 'm'] and runtime.running == []
 
 
@@ -702,11 +753,11 @@ def test_what_cannot_be_read(runtime, spark, query, words):
     runtime.dp.view(name='loop')(lambda: spark.read.table('loop'))
     how, name = query.split()
     runtime.dp.table(name='wrong')(lambda: getattr(spark, how).table(name))
-    with pytest.raises(PipelineError) as raised: lakeflow.analyse(runtime, runtime.graph.flows['main.default.wrong'])
+    with pytest.raises(PipelineError) as raised: analyse_flow(runtime, runtime.graph.flows['main.default.wrong'])
     assert words in str(raised.value)
 
 
-def analysed(runtime): return {name: lakeflow.analyse(runtime, flow) for name, flow in list(runtime.graph.flows.items())}
+def analysed(runtime): return {name: analyse_flow(runtime, flow) for name, flow in list(runtime.graph.flows.items())}
 
 def test_two_flows_make_one_table_whatever_the_case_of_their_columns(runtime, spark):
     dp = runtime.dp
@@ -740,13 +791,13 @@ def test_a_one_part_name_is_looked_up_where_it_was_written(runtime, spark):
     ('id + 1', lambda spark: spark.range(1), "expectation 'r' of main.default.seen"), ('id > 0', lambda spark: spark.range(spark.range(1).count()), 'count is an action')])
 def test_a_view_that_nobody_reads_is_checked_too(runtime, spark, rule, query, words):
     runtime.dp.view(name='seen')(runtime.dp.expect('r', rule)(lambda: query(spark)))
-    with pytest.raises(PipelineError, match=words): lakeflow.check_view(runtime, runtime.graph.datasets[table('seen')])
+    with pytest.raises(PipelineError, match=words): check_view(runtime, runtime.graph.datasets[table('seen')])
 
 
 def test_rows_of_a_table_are_counted_with_rules_or_without(spark):
-    evaluation = lakeflow.Evaluation(None)
+    evaluation = Evaluation(None)
     for name, kind, rules in (('t', 'streaming_table', ()), ('v', 'view', ()), ('w', 'view', (Expectation('r', 'id > 0', 'drop'),))):
-        lakeflow.with_expectations(Dataset(table(name), kind, expectations=rules), spark.range(2), evaluation)
+        with_expectations(Dataset(table(name), kind, expectations=rules), spark.range(2), evaluation)
     assert list(evaluation.observed) == [table('t'), table('w')]
 
 
@@ -754,7 +805,7 @@ def test_what_a_source_file_may_do_while_it_declares(runtime, spark):
     file = Path(localize(runtime.storage, '/Volumes/a/b/c/one.txt'))
     file.parent.mkdir(parents=True)
     file.write_text('one')
-    with lakeflow.declaring():
+    with declaring():
         assert Path('/Volumes/a/b/c/one.txt').read_text() == 'one' and os.listdir('/Volumes/a/b') == ['c']
         assert spark.sql('SET cdc.some = 1') is not None and spark.range(2).count() == 2
         with pytest.raises(PipelineError, match='DROP TABLE t.* is not a query'): spark.sql('DROP TABLE t')
@@ -763,12 +814,12 @@ def test_what_a_source_file_may_do_while_it_declares(runtime, spark):
 
 
 def test_arguments_of_read_files_win_over_its_defaults(runtime, monkeypatch):
-    from cdc_utils.local.relations import Relation
+    from cdc_local.sql.relations import Relation
     asked = []
     monkeypatch.setattr(lakeflow, 'load_files', lambda runtime, *arguments: asked.append(arguments))
     for function in ('read_files', 'cloud_files'):
-        lakeflow.relation_frame(runtime, Relation(function=function, arguments={'path': '/Volumes/a', 'schema': 'n int'}, streaming=True))
-    lakeflow.relation_frame(runtime, Relation(function='read_files', arguments={'path': '/x', 'inferColumnTypes': 'false'}))
+        relation_frame(runtime, Relation(function=function, arguments={'path': '/Volumes/a', 'schema': 'n int'}, streaming=True))
+    relation_frame(runtime, Relation(function='read_files', arguments={'path': '/x', 'inferColumnTypes': 'false'}))
     volume = localize(runtime.storage, '/Volumes/a')
     assert asked == [(volume, {'inferColumnTypes': 'true'}, 'n int', True), (volume, {}, 'n int', True), ('/x', {'inferColumnTypes': 'false'}, None, False)]
 
@@ -780,7 +831,7 @@ def test_inferred_schemas_are_kept_beside_the_checkpoint_of_a_flow(runtime, spar
     runtime.dp.table(name='t')(lambda: spark.readStream.format('cloudFiles').load('/data/in'))
     analysed(runtime)
     assert folders == [runtime.storage.flow_path(table('t'), 'main.default.t')/'schemas'/'7ae7e08052a5' if keep else None]
-    assert lakeflow.autoloader_key('/other/in') != lakeflow.autoloader_key('/data/in') == '7ae7e08052a5' # it names folders of storages that are there
+    assert autoloader_key('/other/in') != autoloader_key('/data/in') == '7ae7e08052a5' # it names folders of storages that are there
 
 
 # Sources of snapshots
@@ -789,7 +840,7 @@ def test_an_answer_is_kept_for_one_question(runtime):
     flow = Flow('f', table('t'), 'snapshot', snapshots=lambda latest: ('asked', latest))
     def answers(*versions):
         runtime.answers['f'] = 1, ('kept', 1)
-        return [lakeflow.next_snapshot(runtime, flow, version, lakeflow.Evaluation(flow)) for version in versions]
+        return [next_snapshot(runtime, flow, version, Evaluation(flow)) for version in versions]
     assert answers(1, 1) == [('kept', 1), ('asked', 1)]
     assert answers(None) == [('asked', None)] # after a full refresh
 
@@ -806,29 +857,29 @@ def test_a_snapshot_of_a_stand_in_is_not_kept(runtime, spark):
 @pytest.mark.parametrize('noted, latest', [(None, 3), (2, 3), (5, 5)])
 def test_how_far_a_table_of_snapshots_is(runtime, spark, noted, latest): # 2: killed before the note; 5: a snapshot that changed nothing
     flow = Flow('f', table('t'), 'snapshot')
-    assert lakeflow.latest_version(runtime, flow) is None
+    assert latest_version(runtime, flow) is None
     spark.range(4).selectExpr('id AS __sequence').write.format('delta').save(str(runtime.storage.table_path(flow.target)))
     note = runtime.storage.flow_path(flow.target, flow.name)/'version.json'
     note.parent.mkdir(parents=True)
     if noted: note.write_text(json.dumps({'version': noted, 'type': 'bigint'}))
-    assert lakeflow.latest_version(runtime, flow) == latest
+    assert latest_version(runtime, flow) == latest
 
 
 def test_the_columns_of_a_table_of_snapshots_that_gets_no_newer_one(runtime, spark):
-    from cdc_utils.local.autocdc import Target, create
+    from cdc_local.auto_cdc.target import Target, create_backing_table
     flow = Flow('f', table('t'), 'snapshot', spec=CdcSpec('t', 'following()', ['id'], '__version', '__absent', except_column_list=('__version', '__absent'), stored_as_scd_type=2))
-    with pytest.raises(PipelineError, match=r'has no snapshot yet: following\(\) returned None'): lakeflow.stored_columns(runtime, flow)
+    with pytest.raises(PipelineError, match=r'has no snapshot yet: following\(\) returned None'): stored_source_columns(runtime, flow)
     changes = spark.createDataFrame([], 'id int, city string, __version int, __absent boolean')
-    create(spark, runtime.storage.table_path(flow.target), Target.of(flow, changes.schema), changes.schema)
-    assert lakeflow.stored_columns(runtime, flow).schema.simpleString() == changes.schema.simpleString()
+    create_backing_table(spark, runtime.storage.table_path(flow.target), Target.of(flow, changes.schema), changes.schema)
+    assert stored_source_columns(runtime, flow).schema.simpleString() == changes.schema.simpleString()
 
 
 def test_what_auto_cdc_hides_is_not_read(runtime, spark):
-    from cdc_utils.local.autocdc import Target, change_events, create
+    from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
     flow = auto_cdc(moves(track_history_column_list=['id']))
     changes = spark.createDataFrame([(1, 'Bern', 1, 'U'), (1, 'Oslo', 2, 'U'), (2, None, 1, 'D')], MOVES)
     target, path = Target.of(flow, changes.schema), runtime.storage.table_path(flow.target)
-    create(spark, path, target, changes.schema)
+    create_backing_table(spark, path, target, changes.schema)
     apply_events(change_events(changes, target), path, target)
     assert spark.read.format('delta').load(str(path)).count() > 1
-    assert [tuple(row) for row in lakeflow.read_stored(spark, path).collect()] == [(1, 'Oslo', 1, None)]
+    assert [tuple(row) for row in read_stored(spark, path).collect()] == [(1, 'Oslo', 1, None)]

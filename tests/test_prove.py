@@ -15,12 +15,48 @@ import pytest
 from deltalake import write_deltalake
 from pyspark.sql.types import StructType
 
-from cdc_utils.local import prove as proving
-from cdc_utils.local.errors import PipelineError, UsageError
-from cdc_utils.local.prove import prove
-from cdc_utils.local.session import local_spark
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.update import UpdateRequest
+from cdc_local.engines.spark.session import local_spark
+from cdc_local.errors import PipelineError, UsageError
+from cdc_local.operations import prove as proving
+from cdc_local.operations.prove import (
+    RERUNS,
+    Finding,
+    Trial,
+    broken_law,
+    choose_flows,
+    describe_difference,
+    find_ties,
+    law_of_pairs,
+    laws_of_content,
+    laws_of_order,
+    play_delivery,
+    prove_laws,
+    read_outcome,
+    reference_rows,
+    shrink_delivery,
+    source_events,
+    write_probes,
+)
+from cdc_local.operations.prove_feeds import (
+    Event,
+    Input,
+    Plan,
+    Survey,
+    choose_deletes,
+    file_text,
+    json_value,
+    land_batch,
+    made_feed,
+    make_key_events,
+    own_feed,
+    plan_input,
+    replace_name,
+    survey_pipeline,
+    typed_table,
+    upstream_of,
+)
+from cdc_local.storage import Storage, TableName
+from cdc_local.update.request import UpdateRequest
 from cdc_utils.spec import CdcSpec
 
 deep = pytest.mark.skipif("PROVE" not in os.environ, reason="a dozen updates and more: make prove ARGS=pipelines")
@@ -52,7 +88,7 @@ declare("by_clock", "moves", F.expr("current_timestamp()"))
 @deep
 def test_mistakes_are_caught_with_a_few_rows(tmp_path):
     (tmp_path / "moves.py").write_text(MISTAKES)
-    findings = {(found.table, found.law): found for found in prove(UpdateRequest((str(tmp_path / "moves.py"),), tmp_path / "none"), events=24)}
+    findings = {(found.table, found.law): found for found in prove_laws(UpdateRequest((str(tmp_path / "moves.py"),), tmp_path / "none"), events=24)}
     def broken(table): return {law for name, law in findings if name == table and findings[name, law].verdict == "breaks"}
     assert {"order", "batches"} <= broken("by_arrival") and "no ties" not in broken("by_arrival")
     assert broken("by_day") == {"no ties"}
@@ -65,7 +101,7 @@ def test_mistakes_are_caught_with_a_few_rows(tmp_path):
 
 @deep
 def test_this_projects_pipeline_holds():
-    done = subprocess.run([sys.executable, "-c", "from cdc_utils.cli import main; main()", "prove", "transformations", "--events", "120", "--format", "json",
+    done = subprocess.run([sys.executable, "-c", "from cdc_local.cli.main import main; main()", "prove", "transformations", "--events", "120", "--format", "json",
         "--storage", "no-such-storage"], cwd=ROOT, capture_output=True, text=True, env=os.environ)
     findings = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,7 +113,7 @@ def test_this_projects_pipeline_holds():
 def test_what_cannot_be_generated_is_named(tmp_path):
     (tmp_path / "moves.py").write_text(MISTAKES.replace('.schema("id int, city string, at timestamp")', ""))
     with pytest.raises(UsageError, match="no feed can be made for /Volumes/main/default/raw/moves: its schema is inferred"):
-        prove(UpdateRequest((str(tmp_path / "moves.py"),), tmp_path / "none"))
+        prove_laws(UpdateRequest((str(tmp_path / "moves.py"),), tmp_path / "none"))
 
 
 # --- what a pipeline declares, surveyed once ------------------------------------------------------------------------------------------------
@@ -105,7 +141,7 @@ def surveyed(tmp_path_factory):
     for name in ("names", "arrivals"): write_deltalake(str(stored.table_path(table(name))), pa.table({"id": pa.array([1], pa.int32()), "name": ["Ann"], "at": [1]}).select(
         ["id", "name"] if name == "names" else ["id", "at"]))
     (folder / "flows.py").write_text(SURVEYED.lstrip())
-    return proving.survey(UpdateRequest((str(folder / "flows.py"),), stored.root), folder / "survey"), stored
+    return survey_pipeline(UpdateRequest((str(folder / "flows.py"),), stored.root), folder / "survey"), stored
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +156,7 @@ def test_a_survey_tells_what_flows_read_and_which_tables_are_copied(surveyed):
     assert {name.split(".")[-1]: [(each.place, each.file_format) for each in places] for name, places in found.inputs.items()} == {
         "landed": [("Volumes/main/default/raw/moves", "json")], "later": [("main.default.arrivals", "table")]}
     assert found.tables == {table("names"): stored.table_path(table("names"))}
-    flows, places, left = proving.subjects(found)
+    flows, places, left = choose_flows(found)
     assert ([flow.target.table for flow in flows], [place.file_format for place in places], left) == (["now", "later"], ["json", "table"], [])
     now = next(flow for flow in flows if flow.target == table("now"))
     assert found.columns[now.name].names == ["id", "city", "op", "at", "name"] and table("landed") in found.reads[now.name]
@@ -128,46 +164,46 @@ def test_a_survey_tells_what_flows_read_and_which_tables_are_copied(surveyed):
 
 def test_a_plan_follows_the_rules_of_the_pipeline(surveyed, spark):
     found, _ = surveyed
-    flows, places, _ = proving.subjects(found)
-    made = proving.plan(spark, found, flows[0], places[0])
+    flows, places, _ = choose_flows(found)
+    made = plan_input(spark, found, flows[0], places[0])
     assert (made.keys, made.sequence, made.pools) == (("id",), ("at",), {"city": ["Oslo", "Bern", None]})
     assert made.deletes == [{"op": "D"}] and {"op": None} in made.upserts and {"op": "D"} not in made.upserts
 
 
 def test_a_delete_rule_is_asked_in_any_spelling(spark):
     columns = StructType.fromDDL("ID int, OP string")
-    assert proving.told_to_delete(spark, columns, "op = 'D'", [{"Op": "U"}, {"Op": "D"}, {"Op": None}]) == [False, True, False]
-    assert proving.replace_name(columns["OP"], "op").name == "op"
+    assert choose_deletes(spark, columns, "op = 'D'", [{"Op": "U"}, {"Op": "D"}, {"Op": None}]) == [False, True, False]
+    assert replace_name(columns["OP"], "op").name == "op"
 
 
 # --- feeds and deliveries -------------------------------------------------------------------------------------------------------------------
 
-MOVES = proving.Input("Volumes/main/default/raw/moves", "json", StructType().add("id", "integer").add("city", "string").add("at", "integer"))
+MOVES = Input("Volumes/main/default/raw/moves", "json", StructType().add("id", "integer").add("city", "string").add("at", "integer"))
 
 
-def moves(*rows): return [proving.Event(0, (str(row[0]),), tuple(zip(("id", "city", "at"), row))) for row in rows]
+def moves(*rows): return [Event(0, (str(row[0]),), tuple(zip(("id", "city", "at"), row))) for row in rows]
 
 
 @pytest.mark.parametrize("text, kind, value", [("false", "boolean", False), ("true", "boolean", True), ("1.5", "double", 1.5),
                                                ("7", "integer", 7), ("7", "string", "7"), (None, "integer", None), (3, "integer", 3)])
 def test_values_for_json(text, kind, value):
-    found = proving.json_value(text, StructType().add("x", kind)["x"].dataType)
+    found = json_value(text, StructType().add("x", kind)["x"].dataType)
     assert (found, type(found)) == (value, type(value))
 
 
 def test_moments_of_a_key_are_unique_and_rise():
-    made = proving.Plan(("id",), ("at",), {"city": ["Oslo", None]}, [], [{}], {field.name: field.dataType for field in MOVES.schema})
+    made = Plan(("id",), ("at",), {"city": ["Oslo", None]}, [], [{}], {field.name: field.dataType for field in MOVES.schema})
     for seed in range(40):
-        at = [dict(event.row)["at"] for event in proving.story(random.Random(seed), 0, 1, made, MOVES.schema)]
+        at = [dict(event.row)["at"] for event in make_key_events(random.Random(seed), 0, 1, made, MOVES.schema)]
         assert at == sorted(set(at))
 
 
 def test_a_feed_mixes_keys_and_inputs_and_keeps_the_time_of_a_key(monkeypatch):
-    made = proving.Plan(("id",), ("at",), {}, [], [{}], {field.name: field.dataType for field in MOVES.schema})
+    made = Plan(("id",), ("at",), {}, [], [{}], {field.name: field.dataType for field in MOVES.schema})
     monkeypatch.setattr(proving, "plan", lambda *_: made)
     graph = SimpleNamespace(flows={"f": SimpleNamespace(name="f", target="t")})
-    found = proving.Survey(graph, {"f": [MOVES, replace(MOVES, place="other")]}, {}, {}, {})
-    feed = proving.made_feed(None, found, [graph.flows["f"]], found.inputs["f"], 60, random.Random(1))
+    found = Survey(graph, {"f": [MOVES, replace(MOVES, place="other")]}, {}, {}, {})
+    feed = made_feed(None, found, [graph.flows["f"]], found.inputs["f"], 60, random.Random(1))
     assert 60 <= len(feed) < 70 and {event.place for event in feed} == {0, 1}
     for key in {event.key for event in feed}:
         at = [dict(event.row)["at"] for event in feed if event.key == key]
@@ -177,23 +213,23 @@ def test_a_feed_mixes_keys_and_inputs_and_keeps_the_time_of_a_key(monkeypatch):
 
 def test_a_feed_of_the_user(tmp_path):
     for name, text in (("b.json", '{"ID": 2}\n'), ("a.json", '{"ID": 1, "at": 2}\n\n{"ID": 1\n'), ("_c.json", '{"ID": 3}\n')): (tmp_path / name).write_text(text)
-    feed = proving.own_feed(tmp_path, [MOVES], ("id",))
+    feed = own_feed(tmp_path, [MOVES], ("id",))
     assert [(event.key, event.row) for event in feed] == [(("1",), (("\0", '{"ID": 1, "at": 2}'),)), (("None",), (("\0", '{"ID": 1'),)), (("2",), (("\0", '{"ID": 2}'),))]
-    with pytest.raises(UsageError, match="one folder of JSON lines"): proving.own_feed(tmp_path, [MOVES, MOVES], ("id",))
+    with pytest.raises(UsageError, match="one folder of JSON lines"): own_feed(tmp_path, [MOVES, MOVES], ("id",))
 
 
 def test_each_input_gets_its_own_rows(tmp_path):
     storage = Storage(tmp_path).create()
     events = [*moves((1, "Bern", 1)), *[event._replace(place=1) for event in moves((2, "Oslo", 2))]]
-    proving.land(storage, [MOVES, replace(MOVES, place="Volumes/other", file_format="csv", options=(("header", "true"),))], events, "001")
+    land_batch(storage, [MOVES, replace(MOVES, place="Volumes/other", file_format="csv", options=(("header", "true"),))], events, "001")
     texts = {str(path.relative_to(tmp_path)): path.read_text() for path in (tmp_path / "Volumes").rglob("*.*")}
     assert texts == {"Volumes/main/default/raw/moves/001.json": '{"id": 1, "city": "Bern", "at": 1}\n', "Volumes/other/001.csv": "id,city,at\n2,Oslo,2\n"}
-    assert proving.file_text([{"id": 2, "at": 3}], replace(MOVES, file_format="csv", options=(("sep", ";"),))) == "2;;3\n"
+    assert file_text([{"id": 2, "at": 3}], replace(MOVES, file_format="csv", options=(("sep", ";"),))) == "2;;3\n"
 
 
 def test_rows_for_a_delta_table_are_typed():
     schema = pa.schema([("id", pa.int32()), ("at", pa.timestamp("us", tz="UTC")), ("local", pa.timestamp("us")), ("city", pa.string())])
-    rows = proving.typed_table([{"id": 7, "at": "2026-01-01T07:00:00.000Z", "local": "2026-01-01T07:00:00"}], schema)
+    rows = typed_table([{"id": 7, "at": "2026-01-01T07:00:00.000Z", "local": "2026-01-01T07:00:00"}], schema)
     assert rows.schema == schema
     assert rows.to_pylist() == [{"id": 7, "at": datetime(2026, 1, 1, 7, tzinfo=timezone.utc), "local": datetime(2026, 1, 1, 7), "city": None}]
 
@@ -207,21 +243,21 @@ def flow(target, source, kind=1, **spec):
 
 def trial(folder, *flows, **changes):
     graph = SimpleNamespace(flows={each.name: each for each in flows})
-    found = proving.Survey(graph, {each.name: [MOVES] for each in flows}, {}, {}, {})
-    return proving.Trial(UpdateRequest(("src",), folder / "none"), found, [MOVES], list(flows), folder, lambda line: None, **changes)
+    found = Survey(graph, {each.name: [MOVES] for each in flows}, {}, {}, {})
+    return Trial(UpdateRequest(("src",), folder / "none"), found, [MOVES], list(flows), folder, lambda line: None, **changes)
 
 
 def test_flows_behind_a_flow():
     flows = {name: SimpleNamespace(name=name, target=f"table {name}") for name in "abcd"}
-    found = proving.Survey(SimpleNamespace(flows=flows), {}, {"c": {"table b"}, "b": {"table a", "a view"}, "a": set(), "d": {"table c"}}, {}, {})
-    assert proving.upstream(found, "c") == ["c", "b", "a"]
+    found = Survey(SimpleNamespace(flows=flows), {}, {"c": {"table b"}, "b": {"table a", "a view"}, "a": set(), "d": {"table c"}}, {}, {})
+    assert upstream_of(found, "c") == ["c", "b", "a"]
 
 
 def test_flows_that_no_feed_reaches_are_left_out_by_name():
     flows = [flow("one", "s"), flow("two", "s"), flow("never", "s"), flow("past", "s")]
     flows[3].once = True
-    found = proving.Survey(SimpleNamespace(flows={each.name: each for each in flows}), {name: [MOVES] for name in ("one", "two", "past")}, {}, {}, {})
-    chosen, places, left = proving.subjects(found)
+    found = Survey(SimpleNamespace(flows={each.name: each for each in flows}), {name: [MOVES] for name in ("one", "two", "past")}, {}, {}, {})
+    chosen, places, left = choose_flows(found)
     assert ([each.name for each in chosen], places) == (["one", "two"], [MOVES])
     assert [(each.table, each.why[:20]) for each in left] == [("never", "no feed can be made:"), ("past", "flow past runs once,")]
 
@@ -229,7 +265,7 @@ def test_flows_that_no_feed_reaches_are_left_out_by_name():
 def test_every_source_has_a_probe(tmp_path):
     played = trial(tmp_path, flow("now", "landed"), flow("history", "landed", 2), flow("other", "crm.moves"))
     assert played.probes() == {"crm.moves": "__proof_0", "landed": "__proof_1"}
-    proving.write_probes(played)
+    write_probes(played)
     declared = (tmp_path / "probes/probes.py").read_text()
     assert "@dp.table(name='__proof_1')\ndef proof_1(): return spark.readStream.table('landed')\n" in declared
 
@@ -241,19 +277,19 @@ def test_a_delivery_lands_batch_by_batch_in_a_storage_of_its_own(tmp_path, monke
         return SimpleNamespace(state="COMPLETED" if len(requests) < 4 else "FAILED", error="boom")
     monkeypatch.setattr(proving, "run_update", update)
     batches = [moves((1, "Bern", 1)), moves((2, "Oslo", 1))]
-    first = proving.play(played, batches)
+    first = play_delivery(played, batches)
     assert [files for _, files in requests] == [["001.json"], ["001.json", "002.json"]]
     assert requests[0][0].refresh == ("main.default.__proof_0", "main.default.now") and requests[0][0].storage == first.root
-    assert proving.play(played, batches[:1]).root != first.root and played.updates == 3
-    with pytest.raises(PipelineError, match="failed on a generated feed: boom"): proving.play(played, batches)
+    assert play_delivery(played, batches[:1]).root != first.root and played.updates == 3
+    with pytest.raises(PipelineError, match="failed on a generated feed: boom"): play_delivery(played, batches)
 
 
 def test_outcomes_are_compared_key_by_key(tmp_path):
     storage = Storage(tmp_path).create()
     write_deltalake(str(storage.table_path(table("t"))), pa.table({"B": [2, 1, 1], "a": ["x", "y", "y"], "n": [1, 3, 2]}))
-    before = proving.outcome(storage, table("t"), ("b", "a"))
+    before = read_outcome(storage, table("t"), ("b", "a"))
     assert list(map(len, (before[("1", "y")], before[("2", "x")]))) == [2, 1] and before[("1", "y")] == sorted(before[("1", "y")])
-    assert proving.difference(before, before | {("3", "z"): ["row"]}) == [("3", "z")] == proving.difference(before | {("3", "z"): ["row"]}, before)
+    assert describe_difference(before, before | {("3", "z"): ["row"]}) == [("3", "z")] == describe_difference(before | {("3", "z"): ["row"]}, before)
 
 
 def events_of(monkeypatch, spark, rows):
@@ -265,17 +301,17 @@ def events_of(monkeypatch, spark, rows):
 def test_the_batch_formulation_is_of_the_flows_of_the_table(tmp_path, monkeypatch, spark):
     played = trial(tmp_path, flow("now", "landed", apply_as_deletes="op = 'D'", except_column_list=["op"]), flow("other", "landed"))
     events_of(monkeypatch, spark, [(1, "Bern", 2, "U"), (1, "Lyon", 1, "U"), (2, "Oslo", 1, "U"), (2, None, 2, "D")])
-    target, events = proving.source_events(played, Storage(tmp_path), table("now"))
+    target, events = source_events(played, Storage(tmp_path), table("now"))
     assert (target.spec.target, events.count()) == ("now", 4)
-    assert proving.reference(played, Storage(tmp_path), table("now")) == {("1",): ['{"id": 1, "city": "Bern", "at": 2}']}
+    assert reference_rows(played, Storage(tmp_path), table("now")) == {("1",): ['{"id": 1, "city": "Bern", "at": 2}']}
 
 
 def test_copies_are_no_ties(tmp_path, monkeypatch, spark):
     played = trial(tmp_path, flow("now", "landed"))
     events_of(monkeypatch, spark, [(1, "Bern", 1, "U"), (1, "Bern", 1, "U"), (2, "Oslo", 1, "U")])
-    assert proving.ties(played, Storage(tmp_path), table("now")) == []
+    assert find_ties(played, Storage(tmp_path), table("now")) == []
     events_of(monkeypatch, spark, [(1, "Bern", 1, "U"), (1, "Lyon", 1, "U"), (1, "Lyon", 1, "U")])
-    assert [json.loads(each)["city"] for each in proving.ties(played, Storage(tmp_path), table("now"))] == ["Bern", "Lyon"]
+    assert [json.loads(each)["city"] for each in find_ties(played, Storage(tmp_path), table("now"))] == ["Bern", "Lyon"]
 
 
 def first_wins(monkeypatch, plays):
@@ -294,26 +330,26 @@ def test_a_counterexample_is_small_and_alone(tmp_path, monkeypatch):
     plays = []
     expect = first_wins(monkeypatch, plays)
     rows = moves((5, "Ulm", 1), (1, "Oslo", 3), (1, "Bern", 4), (2, "Kyiv", 1), (2, "Rome", 2), (2, "Lyon", 3))
-    batches, expected, found = proving.shrink(trial(tmp_path, flow("now", "landed")), table("now"), [rows[:4], rows[4:]], [("5",), ("1",), ("2",)], expect)
+    batches, expected, found = shrink_delivery(trial(tmp_path, flow("now", "landed")), table("now"), [rows[:4], rows[4:]], [("5",), ("1",), ("2",)], expect)
     assert (batches, expected, found) == ([moves((1, "Oslo", 3), (1, "Bern", 4))], ("Bern",), ("Oslo",))
-    assert len(plays) <= proving.RERUNS + 1
-    assert proving.shrink(trial(tmp_path, flow("now", "landed")), table("now"), [rows], [("5",)], expect) is None
+    assert len(plays) <= RERUNS + 1
+    assert shrink_delivery(trial(tmp_path, flow("now", "landed")), table("now"), [rows], [("5",)], expect) is None
 
 
 def test_a_broken_law_is_told_with_its_small_story(tmp_path, monkeypatch):
     small = ([moves((1, "Oslo", 2)), moves((1, "Bern", 1))], ("expected",), ("found",))
     monkeypatch.setattr(proving, "shrink", lambda *_: small)
-    told = proving.broken_law(trial(tmp_path), "order", table("now"), 3, [moves((1, "Oslo", 2), (7, "Ulm", 1))], [("1",), ("7",)], None)
-    assert told == proving.Finding("order", "now", "breaks", 3, "2 keys differ", (('{"id": 1, "city": "Oslo", "at": 2}',), ('{"id": 1, "city": "Bern", "at": 1}',)), ("expected",), ("found",))
+    told = broken_law(trial(tmp_path), "order", table("now"), 3, [moves((1, "Oslo", 2), (7, "Ulm", 1))], [("1",), ("7",)], None)
+    assert told == Finding("order", "now", "breaks", 3, "2 keys differ", (('{"id": 1, "city": "Oslo", "at": 2}',), ('{"id": 1, "city": "Bern", "at": 1}',)), ("expected",), ("found",))
     assert (told.events[0], told.expected, told.found) == (('{"id": 1, "city": "Oslo", "at": 2}',), ("expected",), ("found",))
 
 
 def test_every_delivery_is_compared_with_the_one_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(proving, "outcome", lambda storage, name, keys: storage)
-    monkeypatch.setattr(proving, "broken_law", lambda trial, law, name, cases, *_: proving.Finding(law, name.table, "breaks", cases))
+    monkeypatch.setattr(proving, "broken_law", lambda trial, law, name, cases, *_: Finding(law, name.table, "breaks", cases))
     right, wrong = {("1",): ["a"]}, {("1",): ["b"]}
     played = {"order": [([], right), ([], right)], "batches": [([], wrong), ([], right)], "repeats": [([], right), ([], wrong)]}
-    findings = proving.laws_of_order(trial(tmp_path, flow("now", "landed")), table("now"), right, played)
+    findings = laws_of_order(trial(tmp_path, flow("now", "landed")), table("now"), right, played)
     assert [(each.law, each.verdict, each.cases) for each in findings] == [("order", "holds", 2), ("batches", "breaks", 1), ("repeats", "breaks", 2)]
     assert findings[2].why == "1 keys differ; mend the law that has a counterexample first"
 
@@ -322,8 +358,8 @@ def test_every_delivery_is_compared_with_the_one_in_order(tmp_path, monkeypatch)
 def test_content_and_ties(tmp_path, monkeypatch, reference, ties, verdicts):
     monkeypatch.setattr(proving, "reference", lambda *_: reference)
     monkeypatch.setattr(proving, "ties", lambda *_: ties)
-    monkeypatch.setattr(proving, "broken_law", lambda trial, law, name, cases, *_: proving.Finding(law, name.table, "breaks", cases))
-    findings = proving.laws_of_content(trial(tmp_path, flow("now", "landed")), table("now"), {}, None, [])
+    monkeypatch.setattr(proving, "broken_law", lambda trial, law, name, cases, *_: Finding(law, name.table, "breaks", cases))
+    findings = laws_of_content(trial(tmp_path, flow("now", "landed")), table("now"), {}, None, [])
     assert [(each.law, each.verdict) for each in findings] == list(zip(("reference", "no ties"), verdicts))
 
 
@@ -331,7 +367,7 @@ def test_a_current_table_is_compared_with_the_open_rows_of_its_history(tmp_path,
     rows = {"now": [{"id": 1, "city": "Bern"}], "history": [{"id": 1, "city": "Lyon", "__END_AT": 2}, {"id": 1, "city": "Bern", "__END_AT": None}]}
     monkeypatch.setattr(proving, "read_table", lambda storage, name: SimpleNamespace(to_pylist=lambda: rows[name.table]))
     flows = flow("now", "landed"), flow("history", "landed", 2), flow("alone", "other"), flow("emptied", "landed", apply_as_truncates="op = 'T'")
-    def verdicts(): return [(each.table, each.verdict, each.why) for each in proving.law_of_pairs(trial(tmp_path, *flows), None)]
+    def verdicts(): return [(each.table, each.verdict, each.why) for each in law_of_pairs(trial(tmp_path, *flows), None)]
     assert verdicts() == [("now", "holds", "with history"), ("alone", "not applicable", "no SCD 2 table has its source, keys and sequence"),
         ("emptied", "not applicable", "a history is not truncated")]
     rows["now"] = [{"id": 1, "city": "Lyon"}]
@@ -346,5 +382,5 @@ def test_a_table_with_two_flows_is_tried_once_and_one_without_rows_is_told(tmp_p
         monkeypatch.setattr(proving, name, lambda *_, answer=answer: answer)
     monkeypatch.setattr(proving, "outcome", lambda *_: next(outcomes))
     request = UpdateRequest(("src",), tmp_path / "none")
-    assert prove(request) == ["left out", "order", "content", "pairs"]
-    with pytest.raises(UsageError, match="no row of the feed reached main.default.now"): prove(request)
+    assert prove_laws(request) == ["left out", "order", "content", "pairs"]
+    with pytest.raises(UsageError, match="no row of the feed reached main.default.now"): prove_laws(request)

@@ -8,15 +8,23 @@ pytest.importorskip("pyspark")
 from delta.tables import DeltaTable
 from deltalake import DeltaTable as Files
 
-from cdc_utils.local import repair as repairing
-from cdc_utils.local.errors import PipelineError, UsageError
-from cdc_utils.local.event_log import read_events
-from cdc_utils.local.graph import Dataset, Flow, Graph
-from cdc_utils.local.repair import Choice, repair
-from cdc_utils.local.session import local_spark
-from cdc_utils.local.storage import Storage, TableName, locked
-from cdc_utils.local.tables import Rows
-from cdc_utils.local.update import UpdateRequest, run_update
+from cdc_local.dataflow.graph import Dataset, Flow, Graph
+from cdc_local.delta.reader import Rows
+from cdc_local.engines.spark.session import local_spark
+from cdc_local.errors import PipelineError, UsageError
+from cdc_local.operations import repair as repairing
+from cdc_local.operations.repair import (
+    Choice,
+    Repaired,
+    persist_rows,
+    prepare_aside,
+    repair_table,
+    repaired_flows,
+)
+from cdc_local.storage import Storage, TableName, lock_storage
+from cdc_local.update.event_log import read_events
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.run import run_update
 
 PIPELINE = """
 from pyspark import pipelines as dp
@@ -68,7 +76,7 @@ class Moves:
     def version(self, table): return Files(self.path(table)).version()
     def delta(self, table): return DeltaTable.forPath(local_spark(), self.path(table))
     def repair(self, table, where=None, since=None, until=None, force=False, **options):
-        return repair(replace(self.request, **options), table, Choice(where, since, until), force)
+        return repair_table(replace(self.request, **options), table, Choice(where, since, until), force)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +126,7 @@ def test_wrong_use_changes_nothing(moves):
 
 
 def test_a_held_storage_and_a_changed_declaration_are_refused(moves):
-    with locked(moves.storage), pytest.raises(UsageError, match="in use"): moves.repair("history", "true")
+    with lock_storage(moves.storage), pytest.raises(UsageError, match="in use"): moves.repair("history", "true")
     (moves.sources / "moves.py").write_text(PIPELINE.replace("stored_as_scd_type=2, ", "").lstrip())
     with pytest.raises(PipelineError, match="stored_as_scd_type"): moves.repair("history", "true")
     (moves.sources / "moves.py").write_text(PIPELINE.replace("where('id is not null')", "selectExpr('*', '1 AS country')", 1).lstrip())
@@ -172,10 +180,10 @@ def test_which_tables_can_be_repaired(tmp_path):
     for name in ("moves", "totals", "people"):
         (storage.table_path(table(name)) / "_delta_log").mkdir(parents=True)
         (storage.table_path(table(name)) / "_delta_log/00000000000000000000.json").touch()
-    assert [flow.name for flow in repairing.repaired_flows(graph, storage, "default.moves")] == ["one", "two"]
+    assert [flow.name for flow in repaired_flows(graph, storage, "default.moves")] == ["one", "two"]
     for name, words in (("totals", "its flow is complete"), ("people", "its flow is missing"), ("moved", "has no rows to repair yet"),
                         ("mved", "did you mean moved?"), ("x", "it has moved, moves, people, totals")):
-        with pytest.raises(UsageError, match=words.replace("?", r"\?")): repairing.repaired_flows(graph, storage, name)
+        with pytest.raises(UsageError, match=words.replace("?", r"\?")): repaired_flows(graph, storage, name)
 
 
 def test_the_folder_aside_has_the_schemas_and_goes(tmp_path):
@@ -184,7 +192,7 @@ def test_the_folder_aside_has_the_schemas_and_goes(tmp_path):
     for folder in (schemas, left): folder.mkdir(parents=True)
     (schemas / "1").write_text("id int")
     for dry_run in (True, False):
-        with repairing.aside(storage, dry_run) as there:
+        with prepare_aside(storage, dry_run) as there:
             assert there.table_path(table("moves")) == storage.table_path(table("moves"))
             assert (there.flow_path(table("moves"), "flow") / "schemas" / "0" / "1").read_text() == "id int"
             assert there.aside.is_relative_to(storage.root) != dry_run and left.exists() == dry_run
@@ -194,11 +202,11 @@ def test_the_folder_aside_has_the_schemas_and_goes(tmp_path):
 def test_rows_that_are_kept_are_computed_once(tmp_path):
     read = tmp_path / "read.txt"
     read.write_text("Bern\n")
-    once = repairing.kept(local_spark().read.text(str(read)), tmp_path / "kept")
+    once = persist_rows(local_spark().read.text(str(read)), tmp_path / "kept")
     read.unlink()
     assert [row.value for row in once.collect()] == ["Bern"]
 
 
 def test_rows_that_only_go_or_only_come_are_a_change():
-    def changed(removed, added): return repairing.Repaired("moves", 1, removed, added, removed, added, Rows((), [])).changed
+    def changed(removed, added): return Repaired("moves", 1, removed, added, removed, added, Rows((), [])).changed
     assert (changed(0, 0), changed(1, 0), changed(0, 1)) == (False, True, True)

@@ -8,14 +8,15 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from cdc_local.delta.reader import read_rows, read_table
+from cdc_local.errors import UsageError
+from cdc_local.operations import replay as replaying
+from cdc_local.operations.replay import MendedRow, landed_lines, plan_landing, refuse_format, replay_rows
+from cdc_local.storage import Storage, TableName
+from cdc_local.update.event_log import read_events
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.run import run_update
 from cdc_utils.feed import write_whole
-from cdc_utils.local import replay as replaying
-from cdc_utils.local.errors import UsageError
-from cdc_utils.local.event_log import read_events
-from cdc_utils.local.replay import replay
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.tables import read_rows, read_table
-from cdc_utils.local.update import UpdateRequest, run_update
 
 ROOT = Path(__file__).parents[1]
 QUARANTINE = TableName("main", "default", "customers_cdc_quarantine")
@@ -57,11 +58,11 @@ def test_a_late_mended_row_splits_a_version_and_no_row_is_lost(storage, tmp_path
     dump = list(read_rows(storage, QUARANTINE).json_lines())
     mended = tmp_path / "mended.json"
     mended.write_text("\n".join(line.replace("UPSERT", "UPDATE") for line in dump))
-    with pytest.raises(UsageError, match="2 of 3 rows are as they are in quarantine"): replay(storage, QUARANTINE, [mended])
-    done = replay(storage, QUARANTINE, [mended], skip_unchanged=True)
+    with pytest.raises(UsageError, match="2 of 3 rows are as they are in quarantine"): replay_rows(storage, QUARANTINE, [mended])
+    done = replay_rows(storage, QUARANTINE, [mended], skip_unchanged=True)
     assert done.place == (storage.root / "Volumes/main/default/raw_data/customers").resolve()  # from source_file alone
     assert list(json.loads(done.landings[0].content)) == ["id", "firstname", "lastname", "email", "address", "operation", "operation_date"]
-    assert replay(storage, QUARANTINE, [mended], skip_unchanged=True).landings[0].rows == 0  # a second time lands nothing
+    assert replay_rows(storage, QUARANTINE, [mended], skip_unchanged=True).landings[0].rows == 0  # a second time lands nothing
     assert update(storage).state == "COMPLETED"
     assert history(storage, "7") == [("Bern", 11, 12), ("Lyon", 10, 11), ("Oslo", 12, None)]
     assert [count(storage, each) for each in ("bronze", "clean", "quarantine")] == [7, 4, 3]
@@ -73,7 +74,7 @@ def test_an_emptied_corrupt_record_is_refused(storage, tmp_path):
     corrupt = next(row for row in map(json.loads, read_rows(storage, QUARANTINE).json_lines()) if row["_corrupt_record"])
     mended = tmp_path / "mended.json"
     mended.write_text(json.dumps(corrupt | {"_corrupt_record": '{"id": "9"}'}))
-    with pytest.raises(UsageError, match="has no value in id, firstname"): replay(storage, QUARANTINE, [mended])
+    with pytest.raises(UsageError, match="has no value in id, firstname"): replay_rows(storage, QUARANTINE, [mended])
 
 
 def test_a_replay_that_dies_leaves_no_half_file(storage, tmp_path, monkeypatch):
@@ -87,9 +88,9 @@ def test_a_replay_that_dies_leaves_no_half_file(storage, tmp_path, monkeypatch):
         write_whole(path, content)
 
     monkeypatch.setattr(replaying, "write_whole", dies)
-    with pytest.raises(OSError, match="no space left"): replay(storage, QUARANTINE, [first, second])
+    with pytest.raises(OSError, match="no space left"): replay_rows(storage, QUARANTINE, [first, second])
     monkeypatch.undo()
-    again = replay(storage, QUARANTINE, [first, second])
+    again = replay_rows(storage, QUARANTINE, [first, second])
     assert [(each.rows, each.landed_before) for each in again.landings] == [(0, 1), (1, 0)]
     files = list(again.place.glob("*-replay-*"))
     assert len(files) == len({file.read_text() for file in files}) and not list(again.place.glob(".*"))
@@ -104,28 +105,28 @@ def test_numbers_keep_their_digits_so_an_untouched_row_is_known(tmp_path):
     write_deltalake(str(storage.table_path(name)), rows)
     mended = tmp_path / "mended.json"
     mended.write_text("\n".join(read_rows(storage, name).json_lines()))
-    with pytest.raises(UsageError, match="1 of 1 rows are as they are in quarantine"): replay(storage, name, [mended])
+    with pytest.raises(UsageError, match="1 of 1 rows are as they are in quarantine"): replay_rows(storage, name, [mended])
     for options in ({"force": True}, {"force": True, "skip_unchanged": True}):  # a rule was mended: all of them land
-        assert replay(storage, name, [mended], dry_run=True, **options).landings[0].content == b'{"price": 1.10}\n'
+        assert replay_rows(storage, name, [mended], dry_run=True, **options).landings[0].content == b'{"price": 1.10}\n'
 
 
 @pytest.mark.parametrize("files, fits", [([], True), (["a.json"], True), (["a.json.gz"], True), (["a.jsonl", "b.csv"], True), ([".a.csv.crc", "_log.csv", "README"], True),
                                          (["a.csv"], False), (["a.snappy.parquet"], False)])
 def test_json_lines_land_where_json_is_read(tmp_path, files, fits):
     for name in files: (tmp_path / name).touch()
-    if fits: replaying.refuse_format(tmp_path, QUARANTINE)
+    if fits: refuse_format(tmp_path, QUARANTINE)
     else:
-        with pytest.raises(UsageError, match=f"holds {''.join(Path(files[0]).suffixes)} files"): replaying.refuse_format(tmp_path, QUARANTINE)
+        with pytest.raises(UsageError, match=f"holds {''.join(Path(files[0]).suffixes)} files"): refuse_format(tmp_path, QUARANTINE)
 
 
 def test_what_an_earlier_replay_landed_is_known_whatever_is_in_it(tmp_path):
     line = '{"note": "one\u2028two"}'  # a line separator for Python, none for JSON lines
     (tmp_path / "orders-replay-0.json").write_text(line + "\n", encoding="utf-8")
     for name in ("orders.json", ".orders-replay-1.json", "_orders-replay-1.json"): (tmp_path / name).write_text("{}\n")
-    assert replaying.landed_lines(tmp_path) == {line}
+    assert landed_lines(tmp_path) == {line}
 
 
 def test_a_row_in_two_mended_files_lands_once(tmp_path):
-    landed, rows = set(), [replaying.MendedRow("a.json", 1, {"id": "7"}), replaying.MendedRow("a.json", 2, {"id": "8"})]
-    def planned(rows): return replaying.plan_landing(rows, ["id"], tmp_path, "orders.json", {}, landed, False)
+    landed, rows = set(), [MendedRow("a.json", 1, {"id": "7"}), MendedRow("a.json", 2, {"id": "8"})]
+    def planned(rows): return plan_landing(rows, ["id"], tmp_path, "orders.json", {}, landed, False)
     assert [(each.rows, each.landed_before) for each in map(planned, (rows[:1], rows, rows))] == [(1, 0), (1, 1), (0, 2)]

@@ -10,10 +10,11 @@ pytest.importorskip('pyspark')
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from cdc_utils.local.errors import PipelineError
-from cdc_utils.local.storage import Storage, TableName, localize
-from cdc_utils.local.tables import read_table
-from cdc_utils.local.update import UpdateRequest, run_update
+from cdc_local.delta.reader import read_table
+from cdc_local.errors import PipelineError
+from cdc_local.storage import Storage, TableName, localize
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.run import run_update
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ import time
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oracle import COLUMNS, DELETE, KEYS, SCHEMA, TRACKINGS, assert_same, random_story, replay
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import _parse_datatype_string
 
+from cdc_local.engines.spark.session import local_spark
 from cdc_utils import scd1, scd2
-from cdc_utils.local.session import local_spark
-from oracle import COLUMNS, DELETE, KEYS, SCHEMA, TRACKINGS, assert_same, random_story, replay
 
 STORIES = 250
 OWN = [*COLUMNS, scd1.SEQUENCE, scd1.DELETED]

@@ -33,7 +33,7 @@ def _import_faults(tree):
     modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     modules += [node.module or '.' for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     return [f'it imports {module}' for module in modules if module.split('.')[0] not in ('pyspark', 'cdc_utils')
-            or module.startswith('cdc_utils.local')]
+            or module.startswith('cdc_local')]
 
 
 def _session_faults(tree):
@@ -119,7 +119,7 @@ GOOD = '"""Doc."""\nfrom pyspark import pipelines as dp\n'
     ('"""Doc."""\nimport dlt\n', 'first statement'),
     (GOOD + 'import os\n', 'it imports os'),
     (GOOD + 'from .near import thing\n', 'it imports near'),
-    (GOOD + 'from cdc_utils.local.session import local_spark\n', 'it imports cdc_utils.local.session'),
+    (GOOD + 'from cdc_local.engines.spark.session import local_spark\n', 'it imports cdc_local.engines.spark.session'),
     (GOOD + 'from pyspark.sql import SparkSession\n', 'it asks for a session: SparkSession'),
     (GOOD + 'import pyspark\ns = pyspark.sql.SparkSession.builder.getOrCreate()\n', 'it asks for a session: getOrCreate'),
     (GOOD + 'spark = None\n', 'it sets spark'),

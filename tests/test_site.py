@@ -18,7 +18,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from typer.main import get_command
 
-from cdc_utils import __version__, cli
+from cdc_local.cli.app import app
+from cdc_utils import __version__
 
 ROOT = Path(__file__).parents[1]
 MADE_BY_SPHINX = {"search", "genindex", "py-modindex"}  # the theme's own pages have little text
@@ -110,7 +111,7 @@ def commands():
     def below(path, group):
         yield path, group
         for name, command in getattr(group, "commands", {}).items(): yield from below(f"{path} {name}", command)
-    return dict(below("cdc", get_command(cli.app)))
+    return dict(below("cdc", get_command(app)))
 
 
 def command_functions(): return {f"cdc_utils.cli.{command.callback.__name__}" for command in commands().values() if command.callback}

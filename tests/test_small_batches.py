@@ -11,18 +11,30 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable as Files
 from deltalake import write_deltalake
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import _parse_datatype_string
-
-from cdc_utils.local import autocdc, merge, small_batches
-from cdc_utils.local import update as updating
-from cdc_utils.local.graph import Flow
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.tables import read_table
-from cdc_utils.local.update import UpdateRequest, run_update
-from cdc_utils.spec import CdcSpec
 from test_scd_oracle import spark, tiny  # noqa: F401 (fixtures)
+
+from cdc_local.auto_cdc import merge
+from cdc_local.auto_cdc.merge import (
+    apply_events,
+    can_merge_small,
+    merge_small_batch,
+    merge_with_spark,
+    touched_rows_without_spark,
+)
+from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
+from cdc_local.dataflow.graph import Flow
+from cdc_local.delta.reader import read_table
+from cdc_local.delta.support import can_read_files, data_files
+from cdc_local.delta.writer import merge_rows
+from cdc_local.storage import Storage, TableName
+from cdc_local.update import run as updating
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.run import run_update
+from cdc_utils.spec import CdcSpec
 
 UTC = dt.timezone.utc
 VALUES = {  # column -> type and values, the awkward ones too
@@ -95,10 +107,10 @@ class Table:
     "A backing table, merged into by one of the routes."
     def __init__(self, spark, path, spec, source, extra=None):
         self.spark, self.path = spark, path
-        self.target = autocdc.Target.of(Flow("t", TableName("main", "default", "t"), "auto_cdc", spec=spec), source)
-        autocdc.create(spark, path, self.target, source, extra=extra)
+        self.target = Target.of(Flow("t", TableName("main", "default", "t"), "auto_cdc", spec=spec), source)
+        create_backing_table(spark, path, self.target, source, extra=extra)
 
-    def events(self, frame): return autocdc.change_events(frame, self.target)
+    def events(self, frame): return change_events(frame, self.target)
 
     def rows(self):
         "All stored rows, hidden columns too, as Spark reads them."
@@ -107,8 +119,8 @@ class Table:
 
 def with_spark(table, events):
     "What `apply_events` does where the short route is closed."
-    if not Files(table.path).file_uris(): merge.apply_events(events, table.path, table.target)
-    else: merge.merge_with_spark(events, table.path, table.target)
+    if not Files(table.path).file_uris(): apply_events(events, table.path, table.target)
+    else: merge_with_spark(events, table.path, table.target)
 
 
 @some
@@ -120,8 +132,8 @@ def test_both_routes_write_the_same_rows(tiny, tmp_path_factory, choose):
     for number, batch in enumerate(feed.batches()):
         frame = feed.frame(tiny, batch)
         if number:
-            assert merge.suits(short.events(frame), Files(short.path), short.target)
-            assert merge.merge_small(short.events(frame), Files(short.path), short.path, short.target)
+            assert can_merge_small(short.events(frame), Files(short.path), short.target)
+            assert merge_small_batch(short.events(frame), Files(short.path), short.path, short.target)
         else: with_spark(short, short.events(frame))
         with_spark(long, long.events(frame))
         assert short.rows() == long.rows(), (number, feed.spec, feed.types)
@@ -147,9 +159,9 @@ def frame(spark, rows, schema=SCHEMA):
 def stored_after(spark, path, extra=None, change=lambda table: None):
     "A table with two batches; the second after a change."
     table = Table(spark, path, SPEC, frame(spark, []).schema, extra)
-    merge.apply_events(table.events(frame(spark, FIRST)), path, table.target)
+    apply_events(table.events(frame(spark, FIRST)), path, table.target)
     change(table)
-    merge.apply_events(table.events(frame(spark, SECOND)), path, table.target, ("stream", 1))
+    apply_events(table.events(frame(spark, SECOND)), path, table.target, ("stream", 1))
     return table
 
 
@@ -166,7 +178,7 @@ def old_timestamps(table):
     spark.conf.set("spark.sql.parquet.outputTimestampType", "INT96")
     try: spark.read.format("delta").load(str(table.path)).coalesce(1).write.format("delta").mode("overwrite").save(str(table.path))
     finally: spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-    assert not small_batches.readable(small_batches.data_files(Files(table.path), table.path))
+    assert not can_read_files(data_files(Files(table.path), table.path))
 
 
 def deletion_vector(table):
@@ -214,7 +226,7 @@ def test_types_and_masters_that_need_spark(tiny, tmp_path, column, kind):
         schema = _parse_datatype_string(written)
         table = type("", (), {"protocol": plain.protocol, "metadata": plain.metadata,
             "schema": lambda self: type("", (), {"to_json": lambda self: schema.json()})()})()
-        return merge.suits(events, table, autocdc.Target(SPEC, ("id", "name"), None))
+        return can_merge_small(events, table, Target(SPEC, ("id", "name"), None))
     write_deltalake(tmp_path / "t", pa.table({"id": [1]}))
     plain = Files(tmp_path / "t")
     types = {"id": "int", "name": "string", "__sequence": "int", "__deleted": "boolean"}
@@ -234,7 +246,7 @@ def test_a_source_that_gains_and_loses_columns(tiny, tmp_path):
     first = [(number, f"n{number}", SEEN, 1, "U", {"city": "Ulm"}) for number in range(20)]
     second = [(3, SEEN, 2, "U", {"city": "Bonn", "zip": 53}, 1), (4, None, 2, "D", None, None), (5, SEEN, 0, "U", None, 7), (30, SEEN, 1, "U", None, 2)]
     rows = []
-    for route in (with_spark, lambda table, events: merge.apply_events(events, table.path, table.target)):
+    for route in (with_spark, lambda table, events: apply_events(events, table.path, table.target)):
         path = tmp_path / f"{len(rows)}"
         table = Table(tiny, path, SPEC, frame(tiny, [], before).schema)
         route(table, table.events(frame(tiny, first, before)))
@@ -249,18 +261,18 @@ def test_a_large_decimal_finds_its_row(tmp_path):
     "delta-rs rounds the bounds of a decimal to a double: files must not be left out by them."
     numbers = pa.array([Decimal("1234567890123456.7891"), Decimal("1234567890123456.7892")], pa.decimal128(20, 4))
     write_deltalake(tmp_path, pa.table({"id": numbers, "name": ["a", "b"]}))
-    small_batches.upsert(Files(tmp_path), pa.table({"id": numbers, "name": ["A", "B"]}), ["id"])
-    rows = small_batches.touched(small_batches.data_files(Files(tmp_path), tmp_path), pa.table({"id": numbers}), ["id"], pa.schema({"id": numbers.type, "name": pa.string()}))
+    merge_rows(Files(tmp_path), pa.table({"id": numbers, "name": ["A", "B"]}), ["id"])
+    rows = touched_rows_without_spark(data_files(Files(tmp_path), tmp_path), pa.table({"id": numbers}), ["id"], pa.schema({"id": numbers.type, "name": pa.string()}))
     assert sorted(rows["name"].to_pylist()) == ["A", "B"]
 
 
 def test_files_without_a_touched_key_stay(tiny, tmp_path):
     table = Table(tiny, tmp_path / "t", SPEC, frame(tiny, []).schema)
     for start in (0, 100):
-        merge.apply_events(table.events(frame(tiny, [(start + number, "n", SEEN, 1, "U") for number in range(50)])), table.path, table.target)
-    before = set(small_batches.data_files(Files(table.path), table.path))
-    merge.apply_events(table.events(frame(tiny, [(120, "other", None, 3, "U")])), table.path, table.target)
-    after = set(small_batches.data_files(Files(table.path), table.path))
+        apply_events(table.events(frame(tiny, [(start + number, "n", SEEN, 1, "U") for number in range(50)])), table.path, table.target)
+    before = set(data_files(Files(table.path), table.path))
+    apply_events(table.events(frame(tiny, [(120, "other", None, 3, "U")])), table.path, table.target)
+    after = set(data_files(Files(table.path), table.path))
     assert len(before) == 2 and len(before & after) == 1 and len(table.rows()) == 101
 
 
@@ -268,8 +280,8 @@ def test_new_keys_only_and_nothing_at_all_with_nested_columns(tiny, tmp_path):
     schema = "id int, list array<int>, nested struct<a:int>, map map<string,int>, at int, op string"
     table = Table(tiny, tmp_path / "t", SPEC, _parse_datatype_string(schema))
     def events(*ids): return table.events(tiny.createDataFrame([(id, [id], (id,), {"a": id}, 1, "U") for id in ids], schema))
-    merge.apply_events(events(1), table.path, table.target)
-    for ids in ((2, 3), ()): assert merge.merge_small(events(*ids), Files(table.path), table.path, table.target)
+    apply_events(events(1), table.path, table.target)
+    for ids in ((2, 3), ()): assert merge_small_batch(events(*ids), Files(table.path), table.path, table.target)
     assert [tuple(row) for row in tiny.read.format("delta").load(str(table.path)).orderBy("id").select("id", "list", "nested.a", "map").collect()] == [
         (id, [id], id, {"a": id}) for id in (1, 2, 3)]
 
@@ -277,12 +289,12 @@ def test_new_keys_only_and_nothing_at_all_with_nested_columns(tiny, tmp_path):
 def test_a_batch_that_comes_twice_is_merged_once(tiny, tmp_path, monkeypatch):
     table = stored_after(tiny, tmp_path / "t")
     version, rows = Files(table.path).version(), table.rows()
-    merge.apply_events(table.events(frame(tiny, SECOND)), table.path, table.target)  # under no name: it differs in nothing
+    apply_events(table.events(frame(tiny, SECOND)), table.path, table.target)  # under no name: it differs in nothing
     def must_not(*_): raise AssertionError("it was merged again")
     monkeypatch.setattr(merge, "changed_rows", must_not)
-    for number in (0, 1): merge.apply_events(table.events(frame(tiny, SECOND)), table.path, table.target, ("stream", number))
+    for number in (0, 1): apply_events(table.events(frame(tiny, SECOND)), table.path, table.target, ("stream", number))
     for name, number in (("stream", 2), ("other", 1)):
-        with pytest.raises(AssertionError): merge.apply_events(table.events(frame(tiny, SECOND)), table.path, table.target, (name, number))
+        with pytest.raises(AssertionError): apply_events(table.events(frame(tiny, SECOND)), table.path, table.target, (name, number))
     assert Files(table.path).version() == version and table.rows() == rows
 
 
@@ -301,7 +313,7 @@ dp.create_auto_cdc_flow('people', 'each_once', ['id'], 'at', except_column_list=
 class Dies:
     "Merges, and fails before the stream can note that the batch is done."
     def __init__(self, *arguments):
-        merge.apply_events(*arguments)
+        apply_events(*arguments)
         raise RuntimeError("killed after the commit")
 
 

@@ -5,11 +5,12 @@ from unittest import mock
 
 import pytest
 
-from cdc_utils.local import update
-from cdc_utils.local.errors import PipelineError
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.tables import read_table
-from cdc_utils.local.update import UpdateRequest, run_update
+from cdc_local.delta.reader import read_table
+from cdc_local.errors import PipelineError
+from cdc_local.storage import Storage, TableName
+from cdc_local.update import run as update
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.run import run_update
 
 PERIODIC = """
 from pyspark import pipelines as dp

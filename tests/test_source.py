@@ -6,8 +6,9 @@ import textwrap
 
 import pytest
 
-from cdc_utils.local.errors import Location, PipelineError, UsageError
-from cdc_utils.local.source import describe, discover, execute, read_source, user_error, user_location
+from cdc_local.errors import Location, PipelineError, UsageError
+from cdc_local.source.files import discover_sources, execute_source, read_source
+from cdc_local.source.user_errors import describe_exception, user_error, user_location
 
 
 def write(path, text):
@@ -21,7 +22,7 @@ def notebook(path, *cells, **metadata):
 
 def run(path, sql=None, **names):
     namespace = dict(names)
-    execute(read_source(path), namespace, sql)
+    execute_source(read_source(path), namespace, sql)
     return namespace
 
 def failure(path, **names):
@@ -32,7 +33,7 @@ def failure(path, **names):
 def test_discover_reads_each_file_once_in_order(tmp_path):
     for name in ('b.py', 'a/z.sql', 'a/y.ipynb', '.git/x.py', 'a/__pycache__/q.py', 'a/.ipynb_checkpoints/y.ipynb', 'a/data.json', 'a/__init__.py'):
         write(tmp_path/name, '')
-    def found(*paths): return [str(file.relative_to(tmp_path)) for file in discover([str(tmp_path/path) for path in paths])]
+    def found(*paths): return [str(file.relative_to(tmp_path)) for file in discover_sources([str(tmp_path/path) for path in paths])]
     everything = ['a/__init__.py', 'a/y.ipynb', 'a/z.sql', 'b.py']
     assert found('') == found('**') == found('**/*') == everything
     assert found('b.py', '') == ['b.py', 'a/__init__.py', 'a/y.ipynb', 'a/z.sql']
@@ -41,19 +42,19 @@ def test_discover_reads_each_file_once_in_order(tmp_path):
 
 def test_discover_inside_a_hidden_folder(tmp_path):
     write(tmp_path/'.bundle/files/a.py', '')
-    assert [file.name for file in discover([str(tmp_path/'.bundle/files')])] == ['a.py']
-    assert [file.name for file in discover([str(tmp_path/'.bundle/files/**')])] == ['a.py']
+    assert [file.name for file in discover_sources([str(tmp_path/'.bundle/files')])] == ['a.py']
+    assert [file.name for file in discover_sources([str(tmp_path/'.bundle/files/**')])] == ['a.py']
 
 @pytest.mark.parametrize('path, words', [('nowhere', 'no such file or folder'), ('nowhere/**', 'no source file in'), ('empty', 'no source file in'), ('a.md', 'is not a source file')])
 def test_discover_names_what_is_missing(tmp_path, path, words):
     (tmp_path/'empty').mkdir()
     write(tmp_path/'a.md', '')
-    with pytest.raises(UsageError, match=words) as caught: discover([str(tmp_path/path)])
+    with pytest.raises(UsageError, match=words) as caught: discover_sources([str(tmp_path/path)])
     assert path in str(caught.value) and caught.value.exit_code == 2
 
 def test_discover_brackets_in_a_real_name(tmp_path):
     write(tmp_path/'team[1]/a.py', '')
-    assert [file.name for file in discover([str(tmp_path/'team[1]')])] == ['a.py']
+    assert [file.name for file in discover_sources([str(tmp_path/'team[1]')])] == ['a.py']
 
 
 def test_every_line_of_a_notebook_is_where_the_file_has_it(tmp_path):
@@ -215,8 +216,8 @@ def test_source_code_of_a_notebook_can_be_inspected(tmp_path):
 def test_java_stack_and_plans_are_left_out():
     class Java(Exception):
         java_exception = type('J', (), {'toString': lambda self: 'java.io.IOException: disk full'})()
-    assert describe(Java('\n\tat org.apache')) == 'Java: java.io.IOException: disk full'
-    assert describe(ValueError("[X] no `a`; line 1 pos 7;\n'Project ['a]\n+- Range")) == 'ValueError: [X] no `a`; line 1 pos 7'
+    assert describe_exception(Java('\n\tat org.apache')) == 'Java: java.io.IOException: disk full'
+    assert describe_exception(ValueError("[X] no `a`; line 1 pos 7;\n'Project ['a]\n+- Range")) == 'ValueError: [X] no `a`; line 1 pos 7'
 
 def test_user_error_outside_of_user_code_has_no_place():
     assert user_error(ValueError('x'), {'a.py'}).location is None
@@ -231,5 +232,5 @@ def test_paths_are_shown_as_seen_from_the_current_folder(tmp_path, monkeypatch):
     assert failure(path).location.file == str(path)
 
 def test_reading_needs_no_spark():
-    code = "import sys; sys.modules['pyspark'] = None; sys.modules['py4j'] = None; import cdc_utils.local.source"
+    code = "import sys; sys.modules['pyspark'] = None; sys.modules['py4j'] = None; import cdc_local.source.files, cdc_local.source.user_errors"
     subprocess.run([sys.executable, '-c', code], check=True)

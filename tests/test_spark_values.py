@@ -1,8 +1,8 @@
 """Specs and settings made from what Spark itself gives: Columns and a session's configuration."""
 import pytest
 
+from cdc_local.engines.spark.session import local_spark
 from cdc_utils import settings
-from cdc_utils.local.session import local_spark
 from cdc_utils.spec import CdcSpec, SpecError
 
 

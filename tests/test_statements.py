@@ -6,23 +6,27 @@ import pytest
 
 pytest.importorskip('pyspark')
 
-from cdc_utils.local.errors import Location, PipelineError
-from cdc_utils.local.graph import Expectation, Graph
-from cdc_utils.local.relations import closing, is_query, place, relations, substitute, tokens
-from cdc_utils.local.statements import Scope, declare, statements, with_parameters
+from cdc_local.dataflow.graph import Expectation, Graph
+from cdc_local.engines.spark.catalyst import is_query
+from cdc_local.errors import Location, PipelineError, locate
+from cdc_local.sql.lexer import closing_bracket, tokenize
+from cdc_local.sql.parser import fill_parameters, split_statements
+from cdc_local.sql.relations import find_relations, substitute_relations
+from cdc_local.sql.scope import Scope
+from cdc_local.sql.statements import declare_sql
 from cdc_utils.spec import CdcSpec
 
 
 @pytest.fixture(scope='module')
 def spark():
-    from cdc_utils.local.session import local_spark
+    from cdc_local.engines.spark.session import local_spark
     return local_spark()
 
 @pytest.fixture
 def declared(spark):
     def read(sql, scope=None, **configuration):
         graph = Graph('main', 'crm')
-        declare(sql, graph, spark, configuration, Location('a.sql', 1), scope)
+        declare_sql(sql, graph, spark, configuration, Location('a.sql', 1), scope)
         return graph
     return read
 
@@ -36,7 +40,7 @@ def refused(declared):
 
 def only(items): (item,) = items.values(); return item
 
-def names(spark, sql): return [relation.name or relation.function for relation in relations(spark, sql)]
+def names(spark, sql): return [relation.name or relation.function for relation in find_relations(spark, sql)]
 
 
 # Relations
@@ -70,49 +74,49 @@ def test_spans_cover_the_relation_and_nothing_else(spark):
         'STREAM(a) WITH (SKIPCHANGECOMMITS)', "STREAM a WITH ('skipChangeCommits' = 'true')"]
     for piece, alias in itertools.product(pieces, ('', ' q', ' AS q')):
         sql = f"SELECT 'é𝒳' AS text FROM {piece}{alias} WHERE 1 = 1"
-        (found,) = relations(spark, sql)
+        (found,) = find_relations(spark, sql)
         assert (sql[found.start:found.stop], found.alias) == (piece, 'q' if alias else None)
         assert found.streaming == (piece.startswith('STREAM') or 'cloud_files' in piece)
 
 def test_a_literal_with_brackets_or_commas_is_one_argument(spark):
-    (found,) = relations(spark, "SELECT * FROM STREAM read_files('/a,(b)', format=>'csv', sep => ',', maxFilesPerTrigger => 10, header => TRUE, x => 1 + 1, nothing => NULL)")
+    (found,) = find_relations(spark, "SELECT * FROM STREAM read_files('/a,(b)', format=>'csv', sep => ',', maxFilesPerTrigger => 10, header => TRUE, x => 1 + 1, nothing => NULL)")
     assert found.arguments == {'path': '/a,(b)', 'format': 'csv', 'sep': ',', 'maxFilesPerTrigger': '10', 'header': 'true', 'x': '2', 'nothing': None}
 
 def test_an_argument_that_is_no_constant(spark):
-    with pytest.raises(PipelineError, match="a.sql:6: 'path' is no constant"): relations(spark, 'SELECT *\nFROM read_files(path)', Location('a.sql', 5))
+    with pytest.raises(PipelineError, match="a.sql:6: 'path' is no constant"): find_relations(spark, 'SELECT *\nFROM read_files(path)', Location('a.sql', 5))
 
 def test_substitution_keeps_line_numbers_and_everything_else(spark):
     sql = 'SELECT\n  a.x, -- a.x\n  \'a.x\'\nFROM STREAM(LIVE.a)\n  JOIN b ON a.id = b.id\n'
-    swapped = substitute(sql, {relation: f'v{n}' for n, relation in enumerate(relations(spark, sql))})
+    swapped = substitute_relations(sql, {relation: f'v{n}' for n, relation in enumerate(find_relations(spark, sql))})
     assert swapped == 'SELECT\n  a.x, -- a.x\n  \'a.x\'\nFROM v0 AS `a`\n  JOIN v1 AS `b` ON a.id = b.id\n'
 
 def test_substitution_of_some(spark):
     sql = 'SELECT * FROM a JOIN b'
-    first = relations(spark, sql)[0]
-    assert substitute(sql, {first: 'v'}) == 'SELECT * FROM v AS `a` JOIN b'
-    assert substitute(sql, {}) == sql
+    first = find_relations(spark, sql)[0]
+    assert substitute_relations(sql, {first: 'v'}) == 'SELECT * FROM v AS `a` JOIN b'
+    assert substitute_relations(sql, {}) == sql
 
 def test_an_alias_goes_behind_sample_and_watermark(spark):
     for sql, expected in [('SELECT * FROM a TABLESAMPLE (10 PERCENT) REPEATABLE (7) WHERE true', 'SELECT * FROM v TABLESAMPLE (10 PERCENT) REPEATABLE (7) AS `a` WHERE true'),
             ('SELECT * FROM STREAM a WATERMARK at DELAY OF INTERVAL 1 MINUTE', 'SELECT * FROM v WATERMARK at DELAY OF INTERVAL 1 MINUTE AS `a`')]:
-        swapped = substitute(sql, {relation: 'v' for relation in relations(spark, sql)})
+        swapped = substitute_relations(sql, {relation: 'v' for relation in find_relations(spark, sql)})
         assert swapped == expected
-        relations(spark, swapped) # Spark parses it
+        find_relations(spark, swapped) # Spark parses it
 
 def test_names_in_full_go_on_meaning_their_relation(spark):
     sql = 'SELECT main.crm.a.x, crm.a.y, LIVE.b.z FROM main.crm.a JOIN LIVE.b ON main.crm.a.id = LIVE.b.id'
-    found = relations(spark, sql)
-    assert substitute(sql, dict(zip(found, ('v1', 'v2')))) == 'SELECT a.x, crm.a.y, b.z FROM v1 AS `a` JOIN v2 AS `b` ON a.id = b.id'
+    found = find_relations(spark, sql)
+    assert substitute_relations(sql, dict(zip(found, ('v1', 'v2')))) == 'SELECT a.x, crm.a.y, b.z FROM v1 AS `a` JOIN v2 AS `b` ON a.id = b.id'
 
 def test_an_option_without_value_moves_nothing_behind_it(spark):
     sql = 'SELECT * FROM STREAM(a) WITH (SKIPCHANGECOMMITS) JOIN b USING (id)'
-    assert [sql[found.start:found.stop] for found in relations(spark, sql)] == ['STREAM(a) WITH (SKIPCHANGECOMMITS)', 'b']
+    assert [sql[found.start:found.stop] for found in find_relations(spark, sql)] == ['STREAM(a) WITH (SKIPCHANGECOMMITS)', 'b']
 
 def test_a_longer_name_that_begins_like_another_is_left_whole(spark):
     sql = 'SELECT a.b.x FROM a.b JOIN a.b.c'
-    assert substitute(sql, {relations(spark, sql)[0]: 'v'}) == 'SELECT b.x FROM v AS `b` JOIN a.b.c'
+    assert substitute_relations(sql, {find_relations(spark, sql)[0]: 'v'}) == 'SELECT b.x FROM v AS `b` JOIN a.b.c'
     sql = 'SELECT a.b.x FROM a.b, STREAM(a.b.c)'
-    assert substitute(sql, dict(zip(relations(spark, sql), 'vw'))) == 'SELECT b.x FROM v AS `b`, w AS `c`'
+    assert substitute_relations(sql, dict(zip(find_relations(spark, sql), 'vw'))) == 'SELECT b.x FROM v AS `b`, w AS `c`'
 
 def test_a_syntax_error_logs_no_stack(spark):
     from pyspark.logger import PySparkLogger
@@ -120,7 +124,7 @@ def test_a_syntax_error_logs_no_stack(spark):
     handler = logging.Handler()
     handler.emit = records.append
     logger.addHandler(handler)
-    with pytest.raises(PipelineError, match='Values must be specified'): relations(spark, 'SELECT * FROM t WITH (x)')
+    with pytest.raises(PipelineError, match='Values must be specified'): find_relations(spark, 'SELECT * FROM t WITH (x)')
     assert not records and isinstance(logger, PySparkLogger) # plain logging.getLogger would break pyspark's own
     logger.removeHandler(handler)
 
@@ -131,26 +135,26 @@ def test_a_command_is_no_query(spark):
 
 @pytest.mark.parametrize('sql', ["SELECT 'a", 'SELECT `a', 'SELECT "a', 'SELECT 1 /* a'])
 def test_what_never_ends(sql):
-    with pytest.raises(PipelineError, match='a.sql:8: this .* never ends'): tokens('\n' + sql, Location('a.sql', 7))
+    with pytest.raises(PipelineError, match='a.sql:8: this .* never ends'): tokenize('\n' + sql, Location('a.sql', 7))
 
 
 def test_places_and_brackets():
     text = 'SELECT f(a,\n(b), c) d'
-    assert (str(place(text, text.index('b'))), str(place(text, text.index('b'), Location('a.sql', 5))), str(place(text, 0, Location('a.sql')))) == ('SQL:2', 'a.sql:6', 'a.sql:1')
-    words = tokens(text)
-    assert [words[closing(words, start)].stop for start in (2, 5)] == [text.index(' d'), text.index(', c')]
-    assert closing(words[:6], 2) == 5 # never closed: the last word
+    assert (str(locate(text, text.index('b'))), str(locate(text, text.index('b'), Location('a.sql', 5))), str(locate(text, 0, Location('a.sql')))) == ('SQL:2', 'a.sql:6', 'a.sql:1')
+    words = tokenize(text)
+    assert [words[closing_bracket(words, start)].stop for start in (2, 5)] == [text.index(' d'), text.index(', c')]
+    assert closing_bracket(words[:6], 2) == 5 # never closed: the last word
 
 
 # Splitting and parameters
 
 def test_semicolons_in_strings_comments_and_names():
     sql = "SELECT ';', \";\", `;` /* ; */ -- ;\n; SELECT 'it''s \\'; ' ;;\n\n"
-    assert [len(statement.words) for statement in statements(sql)] == [6, 2]
+    assert [len(statement.words) for statement in split_statements(sql)] == [6, 2]
 
 def test_parameters():
-    assert with_parameters("a ${x} '${ y }' \"${x}\" -- ${z}\n/* ${z} */ '-- ${x}'", {'x': '1', 'y': 2}) == "a 1 '2' \"1\" -- ${z}\n/* ${z} */ '-- 1'"
-    with pytest.raises(PipelineError, match=r'parameter \$\{a\.b\} has no value; set it'): with_parameters('${a.b}', {})
+    assert fill_parameters("a ${x} '${ y }' \"${x}\" -- ${z}\n/* ${z} */ '-- ${x}'", {'x': '1', 'y': 2}) == "a 1 '2' \"1\" -- ${z}\n/* ${z} */ '-- 1'"
+    with pytest.raises(PipelineError, match=r'parameter \$\{a\.b\} has no value; set it'): fill_parameters('${a.b}', {})
 
 def test_a_parameter_brings_statements_and_names(declared):
     assert str(only(declared('CREATE VIEW ${schema}.v AS SELECT ${n}', schema='s', n='1').datasets).name) == 'main.s.v'
@@ -213,7 +217,7 @@ def test_use_reaches_queries_of_every_shape(spark):
         def __getattr__(self, name): return getattr(spark, name)
         def sql(self, text): return text
     graph = Graph('main', 'crm')
-    declare('''USE main2.s2;
+    declare_sql('''USE main2.s2;
         CREATE MATERIALIZED VIEW v AS WITH c AS (SELECT * FROM a) SELECT a.x FROM c JOIN s3.a JOIN m.s.t u JOIN LIVE.b;
         CREATE STREAMING TABLE w AS SELECT * FROM STREAM(a) WITH (SKIPCHANGECOMMITS);
         CREATE FLOW f AS AUTO CDC INTO w FROM STREAM(a) KEYS (id) SEQUENCE BY n''', graph, Session())
@@ -228,7 +232,7 @@ def test_use_catalog_alone_reaches_a_query(spark):
         def __getattr__(self, name): return getattr(spark, name)
         def sql(self, text): return text
     graph = Graph('main', 'crm')
-    declare('USE CATALOG ref; CREATE VIEW v AS SELECT * FROM a', graph, Session())
+    declare_sql('USE CATALOG ref; CREATE VIEW v AS SELECT * FROM a', graph, Session())
     assert only(graph.datasets).query() == 'SELECT * FROM `ref`.`crm`.`a` AS `a`'
 
 def test_set_wins_over_the_configuration_from_where_it_stands(declared):
@@ -329,9 +333,9 @@ def test_refused_by_name_and_line(refused, sql, words):
 
 def test_nothing_is_declared_by_a_refused_statement(spark):
     graph = Graph('main', 'crm')
-    with pytest.raises(PipelineError): declare('CREATE STREAMING TABLE t AS SELECT 1 FROM a b c', graph, spark, {})
+    with pytest.raises(PipelineError): declare_sql('CREATE STREAMING TABLE t AS SELECT 1 FROM a b c', graph, spark, {})
     assert not graph.datasets and not graph.flows
 
 def test_lines_of_a_cell(declared, spark):
-    with pytest.raises(PipelineError) as caught: declare('\n\nCREATE VIEW v AS\nSELECT 1 FRM\nx y z', Graph('m', 's'), spark, {}, Location('a.ipynb cell 3', 2))
+    with pytest.raises(PipelineError) as caught: declare_sql('\n\nCREATE VIEW v AS\nSELECT 1 FRM\nx y z', Graph('m', 's'), spark, {}, Location('a.ipynb cell 3', 2))
     assert str(caught.value.location) == 'a.ipynb cell 3:6'

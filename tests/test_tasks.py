@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from cdc_utils.local import notebooks, programs
-from cdc_utils.local.errors import PipelineError
-from cdc_utils.local.programs import PYTHON, Program, run_program
-from cdc_utils.local.storage import Storage
+from cdc_local.errors import PipelineError
+from cdc_local.jobs import tasks as programs
+from cdc_local.jobs.notebook_task import Installed, register_magics
+from cdc_local.jobs.processes import PYTHON, TAIL, Program, last_words, run_program
+from cdc_local.storage import Storage
 
 GOODBYE = """
 import signal, sys, time
@@ -57,14 +58,14 @@ def test_a_program_ends_though_nobody_takes_what_it_prints():
 
 
 def test_only_the_newest_lines_are_kept():
-    kept = run_program(Program((*PYTHON, "-c", f"for number in range({programs.TAIL + 5}): print(number)"))).splitlines()
-    assert (len(kept), kept[0], kept[-1]) == (programs.TAIL, "5", str(programs.TAIL + 4))
+    kept = run_program(Program((*PYTHON, "-c", f"for number in range({TAIL + 5}): print(number)"))).splitlines()
+    assert (len(kept), kept[0], kept[-1]) == (TAIL, "5", str(TAIL + 4))
 
 
 def test_why_a_program_failed():
-    assert programs.last_words(1, deque(), deque(["error: a", "b", "error: c", "d"])) == "c\nd"
-    assert programs.last_words(-signal.SIGKILL, deque(["out"]), deque()) == "ended by SIGKILL\nout"
-    assert programs.last_words(3, deque(["out"]), deque()) == "exit status 3\nout"
+    assert last_words(1, deque(), deque(["error: a", "b", "error: c", "d"])) == "c\nd"
+    assert last_words(-signal.SIGKILL, deque(["out"]), deque()) == "ended by SIGKILL\nout"
+    assert last_words(3, deque(["out"]), deque()) == "exit status 3\nout"
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def shell(monkeypatch, tmp_path):
     from pyspark.sql import SparkSession
     monkeypatch.setattr(SparkSession, "active", lambda: SimpleNamespace(sql=lambda text: SimpleNamespace(toPandas=lambda: text)))
     shell = InteractiveShell()
-    installed = notebooks.Installed(Storage(tmp_path), [])
-    notebooks.register_magics(shell, installed)
+    installed = Installed(Storage(tmp_path), [])
+    register_magics(shell, installed)
     yield shell
     installed._held.close()  # where a kernel would end
 

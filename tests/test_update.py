@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from cdc_utils.local.errors import PipelineError, UsageError
-from cdc_utils.local.event_log import read_events
-from cdc_utils.local.storage import Storage, TableName, locked
-from cdc_utils.local.tables import read_table
-from cdc_utils.local.update import UpdateRequest, deployed, run_update
+from cdc_local.delta.reader import read_table
+from cdc_local.errors import PipelineError, UsageError
+from cdc_local.storage import Storage, TableName, lock_storage
+from cdc_local.update.event_log import read_events
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.run import run_update
+from cdc_local.update.source_environment import deployed_wheels
 from cdc_utils.pictures import flow_graph
 
 LANDED = """
@@ -249,7 +251,7 @@ def test_an_update_killed_while_it_creates_tables(pipeline):
 
 def test_storage_in_use_is_refused(pipeline):
     pipeline.write(landed=LANDED).land('1', (1, 'Bern', 1, 'U'))
-    with locked(pipeline.storage.create()), pytest.raises(UsageError, match='is in use by another update'): pipeline.run()
+    with lock_storage(pipeline.storage.create()), pytest.raises(UsageError, match='is in use by another update'): pipeline.run()
 
 
 def test_a_declared_schema_that_fits(pipeline):
@@ -304,7 +306,7 @@ def test_reset_not_allowed(pipeline):
 def test_changed_row_in_a_streaming_source_is_refused(pipeline):
     from delta.tables import DeltaTable as Delta
 
-    from cdc_utils.local.session import local_spark
+    from cdc_local.engines.spark.session import local_spark
     reader = "import dlt\n@dlt.table\ndef reader(): return dlt.read_stream('landed')\n"
     pipeline.write(landed=LANDED, reader=reader).land('1', (1, 'Bern', 1, 'U')).run()
     path = str(pipeline.storage.table_path(TableName('main', 'default', 'landed')))
@@ -439,7 +441,7 @@ def test_an_update_that_died_as_it_planned_its_first_batch_is_begun_again(pipeli
 def test_the_wheels_of_an_update_are_unpacked_in_its_storage_unless_it_writes_nothing(pipeline, tmp_path, dry_run):
     wheel = tmp_path/'shop-1-py3-none-any.whl'
     with zipfile.ZipFile(wheel, 'w') as archive: archive.writestr('rates_of_the_shop.py', 'VAT = 0.19')
-    with deployed(pipeline.request(wheels=(wheel,), dry_run=dry_run)):
+    with deployed_wheels(pipeline.request(wheels=(wheel,), dry_run=dry_run)):
         assert importlib.import_module('rates_of_the_shop').VAT == 0.19
         del sys.modules['rates_of_the_shop']
     with pytest.raises(ModuleNotFoundError): importlib.import_module('rates_of_the_shop')

@@ -69,7 +69,7 @@ def test_a_deployed_module_imports_what_is_deployed(name):
     for node in ast.walk(ast.parse((ROOT / f"cdc_utils/{name}.py").read_text())):
         if isinstance(node, ast.Import): assert {alias.name.split(".")[0] for alias in node.names} <= allowed
         if isinstance(node, ast.ImportFrom) and node.level == 0:
-            assert node.module.split(".")[0] in allowed or (name, node.module) == ("checks", "cdc_utils.local.session"), f"{name} imports {node.module}"
+            assert node.module.split(".")[0] in allowed or (name, node.module) == ("checks", "cdc_local.engines.spark.session"), f"{name} imports {node.module}"
         if isinstance(node, ast.ImportFrom) and node.level:
             assert {node.module or alias.name for alias in node.names} <= set(DEPLOYED), f"{name}, line {node.lineno}"
 
@@ -109,7 +109,7 @@ def test_the_whole_wheel_holds_every_module_and_the_command(whole):
     assert all(f"{folder}/__init__.py" in modules(whole) for folder in folders), "a sub-package without __init__.py is left out: run `make export`"
     archive = zipfile.ZipFile(whole)
     entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-    assert "cdc = cdc_utils.cli:main" in archive.read(entry).decode()
+    assert "cdc = cdc_local.cli.main:main" in archive.read(entry).decode()
 
 
 @pytest.mark.parametrize("module", ["", *(f".{name}" for name in WITHOUT_SPARK)])

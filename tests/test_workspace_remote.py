@@ -16,14 +16,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from typer.testing import CliRunner
 
+from cdc_local.cli.app import app
+from cdc_local.errors import PipelineError
+from cdc_local.jobs.scheduler import run_job
+from cdc_local.storage import Storage
+from cdc_local.update.event_log import EventLog
+from cdc_local.workspace.runs import Execution
+from cdc_local.workspace.server import serve_workspace
 from cdc_utils import workspace
-from cdc_utils.cli import app
-from cdc_utils.local.errors import PipelineError
-from cdc_utils.local.event_log import EventLog
-from cdc_utils.local.job_runs import run_job
-from cdc_utils.local.server import served
-from cdc_utils.local.storage import Storage
-from cdc_utils.local.workspace_runs import Execution
 
 USER, TOKEN = "ann@example.org", "a-token-for-tests-only"
 FOLDER = "/Volumes/dev/shop/wheels/app"
@@ -56,7 +56,7 @@ def place(tmp_path):
     "A workspace with a volume, a pipeline and two jobs"
     storage = Storage(tmp_path / "cdc").create()
     work = Work(storage)
-    with served(storage, USER, lambda: (TOKEN, "…"), 0, work.execution()) as running:
+    with serve_workspace(storage, USER, lambda: (TOKEN, "…"), 0, work.execution()) as running:
         client = WorkspaceClient(host=running.host, token=TOKEN)
         client.schemas.create("shop", "dev")
         client.volumes.create("dev", "shop", "wheels", VolumeType.MANAGED)

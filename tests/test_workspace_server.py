@@ -21,17 +21,29 @@ from urllib.parse import urlparse
 import pytest
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.config import Config
-from databricks.sdk.errors import AlreadyExists, BadRequest, DatabricksError, InvalidParameterValue, NotFound, OperationFailed, ResourceConflict
-from databricks.sdk.errors import Unauthenticated
+from databricks.sdk.errors import (
+    AlreadyExists,
+    BadRequest,
+    DatabricksError,
+    InvalidParameterValue,
+    NotFound,
+    OperationFailed,
+    ResourceConflict,
+    Unauthenticated,
+)
 from databricks.sdk.service import catalog, compute, iam, jobs, pipelines, workspace
 
-from cdc_utils.local import workspace_runs
-from cdc_utils.local.errors import PipelineError, UsageError
-from cdc_utils.local.programs import UpdateOptions
-from cdc_utils.local.server import CATALOG, JOBS, OTHERS, PIPELINES, VOLUME_FILES, WORKSPACE, served
-from cdc_utils.local.storage import Storage, TableName, read_json
-from cdc_utils.local.workspace_files import Places
-from cdc_utils.local.workspace_runs import Execution
+from cdc_local.errors import PipelineError, UsageError
+from cdc_local.jobs.tasks import UpdateOptions
+from cdc_local.storage import Storage, TableName, read_json
+from cdc_local.workspace import runs as workspace_runs
+from cdc_local.workspace.catalog_api import CATALOG_CALLS
+from cdc_local.workspace.files import Places
+from cdc_local.workspace.files_api import VOLUME_FILE_CALLS, WORKSPACE_CALLS
+from cdc_local.workspace.jobs_api import JOB_CALLS
+from cdc_local.workspace.pipelines_api import PIPELINE_CALLS
+from cdc_local.workspace.runs import Execution, local_execution
+from cdc_local.workspace.server import OTHERS, serve_workspace
 
 ROOT = Path(__file__).parents[1]
 USER, TOKEN = "ann@example.org", "a-token-for-tests-only"
@@ -86,7 +98,7 @@ def work():
     work.may_end.set()
 
 
-def open_workspace(storage, work, **options): return served(storage, USER, lambda: (TOKEN, "…"), 0, work.execution, **options)
+def open_workspace(storage, work, **options): return serve_workspace(storage, USER, lambda: (TOKEN, "…"), 0, work.execution, **options)
 
 
 @pytest.fixture
@@ -460,7 +472,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(running, w, storage):
     assert files_in(storage.root / "Volumes") == ["main/shop/raw/whole"]
 
 
-CALLS = [name for table in (WORKSPACE, VOLUME_FILES, CATALOG, PIPELINES, JOBS, OTHERS) for name in table]
+CALLS = [name for table in (WORKSPACE_CALLS, VOLUME_FILE_CALLS, CATALOG_CALLS, PIPELINE_CALLS, JOB_CALLS, OTHERS) for name in table]
 ODD = [7, "x", [], [7], {}, {"x": []}, True, None, "\ud800", 10**30, -1, "../x"]
 NAMES = ["path", "format", "language", "overwrite", "content", "recursive", "catalog_name", "schema_name", "name", "volume_type", "comment", "changes", "access_control_list", "filter", "order_by", "max_results", "page_token",
     "limit", "tasks", "environments", "new_settings", "fields_to_remove", "job_id", "run_id", "job_parameters", "notebook_params", "only", "pipeline_params", "idempotency_token", "full_refresh", "refresh_selection", "protoLogs",
@@ -534,7 +546,7 @@ def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
     monkeypatch.setattr(workspace_runs, "update_program", lambda pipeline, options, places: (pipeline, options, places))
     monkeypatch.setattr(workspace_runs, "task_program", lambda plan: (plan.task, plan.wheels, plan.places))
     places = Places(storage)
-    execution = workspace_runs.local_execution(places)
+    execution = local_execution(places)
     update = {"update_id": "u", "full_refresh": True, "refresh_selection": ["a"], "full_refresh_selection": ["b"]}
     assert execution.update("spec", update, "stop", "tell") == (("spec", UpdateOptions("u", True, ("a",), ("b",)), places), "stop", None, "tell")
     task = {"task_key": "look", "environment_key": "default"}
@@ -593,7 +605,7 @@ SERVER = f"""
 import sys, threading
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_workspace_server import Work, open_workspace
-from cdc_utils.local.storage import Storage
+from cdc_local.storage import Storage
 work = Work()
 work.may_end.clear()
 with open_workspace(Storage(sys.argv[1]).create(), work) as running:
@@ -629,8 +641,8 @@ def test_a_killed_server_says_what_became_of_its_runs(storage, work):
 @contextmanager
 def command(storage, *options, **environ):
     "`cdc workspace` as a process, and what it printed first"
-    argv = [sys.executable, "-m", "cdc_utils.cli", "workspace", "--storage", str(storage.root), "--port", "0", *options]
-    argv[1:3] = ["-c", "from cdc_utils.cli import main; main()"]
+    argv = [sys.executable, "-m", "cdc_local.cli.main", "workspace", "--storage", str(storage.root), "--port", "0", *options]
+    argv[1:3] = ["-c", "from cdc_local.cli.main import main; main()"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environ}) as process:
         try:
             lines = [process.stdout.readline() for _ in range(4)]
@@ -656,7 +668,7 @@ def test_the_command_serves_until_a_signal(storage, ending):
 def test_the_command_takes_a_token_and_refuses_what_is_taken(storage, tmp_path):
     with command(storage, CDC_WORKSPACE_TOKEN=TOKEN) as started:
         assert client(started).current_user.me().user_name and not (storage.root / "workspace/token").exists()
-        cdc = [sys.executable, "-c", "from cdc_utils.cli import main; main()", "workspace"]
+        cdc = [sys.executable, "-c", "from cdc_local.cli.main import main; main()", "workspace"]
         port = str(urlparse(started.host).port)
         for options, told in ((["--storage", str(storage.root), "--port", "0"], "a workspace is running on storage"), (["--storage", str(tmp_path / "other"), "--port", port], f"port {port} of 127.0.0.1 cannot be taken")):
             done = subprocess.run(cdc + options, capture_output=True, text=True)

@@ -13,13 +13,25 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructField, StructType, _parse_datatype_string
-
-from cdc_utils.local import writes
-from cdc_utils.local.storage import Storage, TableName
-from cdc_utils.local.tables import read_table
-from cdc_utils.local.update import UpdateRequest, run_update
 from test_scd_oracle import spark, tiny  # noqa: F401 (fixtures)
 from test_small_batches import VALUES, merged_by, randomness, some
+
+from cdc_local.delta import writer as writes
+from cdc_local.delta.reader import read_table
+from cdc_local.delta.support import is_ordinary_field
+from cdc_local.delta.writer import (
+    MOST_BYTES,
+    PROPERTY_DEFAULTS,
+    append_batch,
+    append_with_spark,
+    create_table,
+    create_with_spark,
+    overwrite_table,
+    overwrite_with_spark,
+)
+from cdc_local.storage import Storage, TableName
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.run import run_update
 
 PLAIN = "id int, name string"
 
@@ -33,7 +45,7 @@ def frame(spark, folder, rows, schema):
 
 
 def table(spark, path, schema=PLAIN, **options):
-    writes.create(spark, path, _parse_datatype_string(schema) if isinstance(schema, str) else schema, **options)
+    create_table(spark, path, _parse_datatype_string(schema) if isinstance(schema, str) else schema, **options)
     return path
 
 
@@ -53,14 +65,14 @@ def test_both_ways_write_the_same_rows(tiny, tmp_path_factory, choose):
     for number, count in enumerate((3, 0, 20)):
         batch = frame(tiny, root, rows(count), schema)
         if number == 2: batch = batch.select([f"`{name}`" for name in list(types)[:4]])  # a source that lost columns
-        writes.append_batch(batch, few, ("stream", number))
-        writes.append_with_spark(batch, many, ("stream", number))
+        append_batch(batch, few, ("stream", number))
+        append_with_spark(batch, many, ("stream", number))
         if count: assert (merged_by(few), merged_by(many)) == ("delta-rs", "Spark")
         assert stored(tiny, few) == stored(tiny, many)
     for count in (4, 0):
         batch = frame(tiny, root, rows(count), schema)
-        writes.overwrite(batch, few)
-        writes.overwrite_with_spark(batch, many)
+        overwrite_table(batch, few)
+        overwrite_with_spark(batch, many)
         assert (merged_by(few), merged_by(many)) == ("delta-rs", "Spark")
         assert stored(tiny, few) == stored(tiny, many)
 
@@ -81,8 +93,8 @@ def told(path):
 @pytest.mark.parametrize("comment, properties", [(None, {}), ("What it's for", {"quality": "gold", "pipelines.reset.allowed": "false", "cdc.keys": '["id"]', "level": 3})])
 def test_both_ways_create_the_same_table(tiny, tmp_path, schema, comment, properties):
     schema = _parse_datatype_string(schema)
-    writes.create(tiny, tmp_path / "few", schema, comment, properties)
-    writes.create_with_spark(tiny, tmp_path / "many", schema, comment, {key: str(value) for key, value in properties.items()})
+    create_table(tiny, tmp_path / "few", schema, comment, properties)
+    create_with_spark(tiny, tmp_path / "many", schema, comment, {key: str(value) for key, value in properties.items()})
     assert merged_by(tmp_path / "few") == "delta-rs" and told(tmp_path / "few") == told(tmp_path / "many")
 
 
@@ -101,16 +113,16 @@ def test_a_table_that_needs_spark_gets_spark(tiny, tmp_path, schema, options):
     assert merged_by(path) == "Spark"
     rows = frame(tiny, tmp_path, [(1, "a"), (2, "b")], PLAIN)
     if "variant" in schema: rows = rows.withColumn("name", F.parse_json(F.lit("1")))
-    writes.append_batch(rows, path)
+    append_batch(rows, path)
     assert merged_by(path) == "Spark" and tiny.read.format("delta").load(str(path)).count() == 2
     layout = {name: options.get(name) for name in ("partition_cols", "cluster_by")}
-    writes.overwrite(rows.where("id = 1"), path, **layout)
+    overwrite_table(rows.where("id = 1"), path, **layout)
     assert merged_by(path) == "Spark" and tiny.read.format("delta").load(str(path)).count() == 1
     if "partition_cols" in options: assert Files(path).metadata().partition_columns == ["name"]
 
 
 def test_a_session_that_gives_tables_properties_makes_them(tiny, tmp_path):
-    key = writes.PROPERTY_DEFAULTS + "enableChangeDataFeed"
+    key = PROPERTY_DEFAULTS + "enableChangeDataFeed"
     tiny.conf.set(key, "true")
     try: table(tiny, tmp_path / "t")
     finally: tiny.conf.unset(key)
@@ -123,19 +135,19 @@ def test_new_columns_and_other_orders_replace_those_of_a_view(tiny, tmp_path):
         declared = _parse_datatype_string(schema)
         rows = frame(tiny, tmp_path, [{"id": 1, "name": "a"}], declared)
         rows = rows.select([F.col(field.name).alias(field.name, metadata=field.metadata) for field in declared])
-        writes.overwrite(rows, path)
+        overwrite_table(rows, path)
         assert merged_by(path) == "Spark" and tiny.read.format("delta").load(str(path)).schema == declared
-    writes.overwrite(rows, path)
+    overwrite_table(rows, path)
     assert merged_by(path) == "delta-rs" and tiny.read.format("delta").load(str(path)).schema == declared
 
 
 def test_a_null_where_none_may_be_is_refused_by_name(tiny, tmp_path):
     path = table(tiny, tmp_path / "t", "id int NOT NULL, name string")
-    with pytest.raises(Exception, match="(?i)not null.*id|id.*not null"): writes.append_batch(frame(tiny, tmp_path, [(1, "a"), (None, "b")], PLAIN), path)
+    with pytest.raises(Exception, match="(?i)not null.*id|id.*not null"): append_batch(frame(tiny, tmp_path, [(1, "a"), (None, "b")], PLAIN), path)
     assert Files(path).version() == 0
-    writes.append_batch(frame(tiny, tmp_path, [(1, "a")], PLAIN), path)
+    append_batch(frame(tiny, tmp_path, [(1, "a")], PLAIN), path)
     assert merged_by(path) == "Spark"
-    writes.append_batch(frame(tiny, tmp_path, [(2, None)], PLAIN).where("id = 2").select(F.coalesce("id", F.lit(0)).alias("id"), "name"), path)
+    append_batch(frame(tiny, tmp_path, [(2, None)], PLAIN).where("id = 2").select(F.coalesce("id", F.lit(0)).alias("id"), "name"), path)
     assert merged_by(path) == "delta-rs" and stored(tiny, path)[1] == ["Row(id=1, name='a')", "Row(id=2, name=None)"]
 
 
@@ -150,13 +162,13 @@ def test_a_batch_is_computed_once_and_written_once(tiny, tmp_path, monkeypatch, 
     "Also where it turns out not to be small; and a batch that comes again is computed, and not written."
     if limit: monkeypatch.setattr(writes, limit, 1)
     path = table(tiny, tmp_path / "t")
-    for write in (lambda rows: writes.append_batch(rows, path, ("stream", 5)), lambda rows: writes.append_batch(rows, path, ("stream", 5)),
-            lambda rows: writes.append_batch(rows, path, ("stream", 4))):
+    for write in (lambda rows: append_batch(rows, path, ("stream", 5)), lambda rows: append_batch(rows, path, ("stream", 5)),
+            lambda rows: append_batch(rows, path, ("stream", 4))):
         seen = Observation()
         write(frame(tiny, tmp_path, [(1, "a"), (2, "b")], PLAIN).observe(seen, F.count(F.lit(1)).alias("rows")))
         assert counted(tiny, seen) == {"rows": 2} and Files(path).version() == 1 and merged_by(path) == way
     seen = Observation()
-    writes.overwrite(frame(tiny, tmp_path, [(1, "a"), (2, "b"), (3, "c")], PLAIN).observe(seen, F.count(F.lit(1)).alias("rows")), path)
+    overwrite_table(frame(tiny, tmp_path, [(1, "a"), (2, "b"), (3, "c")], PLAIN).observe(seen, F.count(F.lit(1)).alias("rows")), path)
     assert counted(tiny, seen) == {"rows": 3} and len(stored(tiny, path)[1]) == 3 and merged_by(path) == way
 
 
@@ -165,7 +177,7 @@ def test_a_batch_of_just_the_limits_is_small(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(writes, "MOST_EVENTS", 2)
     monkeypatch.setattr(writes, "MOST_BYTES", (tmp_path / "0.parquet").stat().st_size)
     path = table(tiny, tmp_path / "t")
-    writes.append_batch(rows, path)
+    append_batch(rows, path)
     assert merged_by(path) == "delta-rs"
 
 
@@ -177,14 +189,14 @@ class Elsewhere:
 def test_a_cluster_writes_for_itself(tiny, tmp_path, monkeypatch):
     path = table(tiny, tmp_path / "t")
     monkeypatch.setattr(writes, "is_local", lambda spark: Elsewhere.sparkContext.master.startswith("local"))
-    writes.append_batch(frame(tiny, tmp_path, [(1, "a")], PLAIN), path)
+    append_batch(frame(tiny, tmp_path, [(1, "a")], PLAIN), path)
     assert merged_by(path) == "Spark" and merged_by(table(tiny, tmp_path / "other")) == "Spark"
 
 
 def test_metadata_of_a_column_that_asks_for_more(tiny, tmp_path):
     "A generated column is a rule for writers, in the column's metadata."
     schema = StructType([StructField("id", _parse_datatype_string("int")), StructField("twice", _parse_datatype_string("int"), metadata={"delta.generationExpression": "id * 2"})])
-    assert not writes.is_ordinary(schema) and writes.is_ordinary(StructType(schema.fields[:1]))
+    assert not is_ordinary_field(schema) and is_ordinary_field(StructType(schema.fields[:1]))
 
 
 PIPELINE = """
@@ -206,7 +218,7 @@ def dying_at(name, append_batch):
     return append
 
 
-@pytest.mark.parametrize("most", [writes.MOST_BYTES, 0], ids=["few", "many"])
+@pytest.mark.parametrize("most", [MOST_BYTES, 0], ids=["few", "many"])
 def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, monkeypatch, most):
     "The next one does not append the batch again, counts its rows and their rules, and a stream with state goes on."
     monkeypatch.setattr(writes, "MOST_BYTES", most)
@@ -227,7 +239,7 @@ def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, mon
     assert update(1, (1, "a"), (2, None)) == ("COMPLETED", (1, 1), None)
     for number, victim in enumerate(("landed", "each_once"), 2):
         with monkeypatch.context() as patched:
-            patched.setattr(writes, "append_batch", dying_at(victim, writes.append_batch))
+            patched.setattr(writes, "append_batch", dying_at(victim, append_batch))
             state, _, error = update(number, (number * 10, "x"), (1, "again"))
             assert state == "FAILED" and "killed after the commit" in error
         state, counts, _ = update(number)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import yaml
 from databricks.sdk import WorkspaceClient
-
-from cdc_utils.local.bundles import load_bundle
 from e2e import ROOT, USER, land, look_at, project_copy, run, served
+
+from cdc_local.bundles.bundle import load_bundle
 
 TOOL = "gitlab-ci-local@4.73.0"
 STAGES = {"wheel": ".pre", "check": "test", "bundles": "test", "validate": "test", "deploy-staging": "deploy", "run-staging": "run"}

@@ -21,9 +21,9 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.service.catalog import VolumeType
 from databricks.sdk.service.workspace import ImportFormat
 
+from cdc_local.bundles.bundle import User, load_bundle
 from cdc_utils import workspace
 from cdc_utils.feed import write_feed
-from cdc_utils.local.bundles import User, load_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv/bin"

@@ -8,7 +8,16 @@ from fastcore.nbio import nb2str
 from nbconvert import MarkdownExporter
 from nbdev.config import get_config
 from nbdev.process import NBProcessor
-from nbdev.processors import clean_magics, filter_stream_, hide_, hide_line, populate_language, rm_export, rm_header_dash, strip_ansi
+from nbdev.processors import (
+    clean_magics,
+    filter_stream_,
+    hide_,
+    hide_line,
+    populate_language,
+    rm_export,
+    rm_header_dash,
+    strip_ansi,
+)
 
 PROCESSORS = [populate_language, hide_line, filter_stream_, strip_ansi, rm_header_dash, rm_export, clean_magics, hide_]
 NOTICE = "<!-- Generated from nbs/index.ipynb by `make export`: edit the notebook. -->\n\n"

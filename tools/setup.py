@@ -95,20 +95,20 @@ def install_project():
 
 
 def check_java():
-    from cdc_utils.local.errors import UsageError
-    from cdc_utils.local.session import find_java
+    from cdc_local.engines.spark.java import find_java
+    from cdc_local.errors import UsageError
     try: find_java()
     except UsageError as error: sys.exit(f"set-up: {error}")
 
 
 def jars_missing():
-    from cdc_utils.local.session import DELTA_JARS, DELTA_VERSION
+    from cdc_local.engines.spark.jars import DELTA_JARS, DELTA_VERSION
     return not all((CACHE / "jars" / f"{jar}-{DELTA_VERSION}.jar").exists() for jar in DELTA_JARS)
 
 
 def start_jars():
     "Fetch the Delta jars in a process beside the install of the packages"
-    fetch = "from pathlib import Path; from cdc_utils.local import session; session.fetch_jars(Path('.cache/jars'))"
+    fetch = "from pathlib import Path; from cdc_local.engines.spark.jars import fetch_jars; fetch_jars(Path('.cache/jars'))"
     return subprocess.Popen([BIN / "python", "-c", fetch], cwd=ROOT, env=ENV, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -118,7 +118,7 @@ def await_jars(process):
 
 
 def make_archive():
-    run(BIN / "python", "-c", "from pathlib import Path; from cdc_utils.local import session; session.make_class_archive(Path('.cache/jars'))",
+    run(BIN / "python", "-c", "from pathlib import Path; from cdc_local.engines.spark.session import make_class_archive; make_class_archive(Path('.cache/jars'))",
         what="the archive of Spark's classes")
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from jupyter_client import BlockingKernelClient
 from py4j.java_gateway import JavaGateway
 
-from cdc_utils.local.session import JAVA_OPTIONS, SESSION_OPTIONS, delta_options, jar_folder, java_options
+from cdc_local.engines.spark.jars import delta_options, jar_folder
+from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, session_java_options
 
 OBJECTS = count(0, 10**9)  # numbers of Python's objects, as Java knows them, begin here; see `connect`
 MEMORY = "spark.driver.memory"
@@ -32,7 +33,7 @@ def launch():
     "A JVM with what only its start can give it, and no Spark context yet; it ends with this process, or by `close`"
     from pyspark import SparkConf
     from pyspark.java_gateway import launch_gateway
-    conf = SparkConf(loadDefaults=False).setAll([(MEMORY, SESSION_OPTIONS[MEMORY]), (JAVA_OPTIONS, java_options(jar_folder())), *delta_options(jar_folder()).items()])
+    conf = SparkConf(loadDefaults=False).setAll([(MEMORY, SESSION_OPTIONS[MEMORY]), (JAVA_OPTIONS, session_java_options(jar_folder())), *delta_options(jar_folder()).items()])
     with open(Path(tempfile.gettempdir()) / f"cdc-utils-spark-{os.getpid()}.log", "ab") as log: return launch_gateway(conf, {"stderr": log})
 
 

@@ -16,7 +16,7 @@ from settings_ini import package_version
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, NAMED = ROOT / "cdc_utils", ROOT / "bundles/app/wheel.yml"
-RUNNER = ("local", "cli.py", "pictures.py", "results.py", "workspace.py", "_modidx.py")  # never deployed: a change of these changes no pipeline
+RUNNER = ("pictures.py", "results.py", "workspace.py", "_modidx.py")  # never deployed: a change of these changes no pipeline
 WHOLE = ("pyproject.toml", "README.md", "LICENSE")
 EPOCH = "1577836800"  # the time that every file in a wheel gets
 PYPROJECT = """[build-system]

@@ -1,0 +1,4 @@
+"""An asset bundle: read, checked and run.
+
+May import `update`, `jobs` and what stands below them. Begin at `bundle.py`, which reads one.
+"""

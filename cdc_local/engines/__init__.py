@@ -1,0 +1,4 @@
+"""Who computes.
+
+May import `storage` and `errors`. Begin at `spark/session.py`.
+"""
