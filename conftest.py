@@ -1,4 +1,5 @@
 "nbval runs the cells that nbdev-test runs, and compares notebooks that nbdev-clean cleaned."
+
 import os
 import sys
 from functools import partial
@@ -12,9 +13,14 @@ from nbformat import from_dict
 sys.path.append(str(Path(__file__).parent / "tools"))
 from check import starts_spark  # noqa: E402
 
-for name in ("COLUMNS", "LINES"): os.environ.pop(name, None)  # xdist sets them for its workers; what a chapter shows must not depend on them
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(
+        name, None
+    )  # xdist sets them for its workers; what a chapter shows must not depend on them
 os.environ.pop("PYTEST_ADDOPTS", None)  # said to this run, not to the runs that a page shows
-os.environ["SPARK_CONF_DIR"] = str(Path(__file__).parent / "tests/spark")  # any Spark started below is told what it says
+os.environ["SPARK_CONF_DIR"] = str(
+    Path(__file__).parent / "tests/spark"
+)  # any Spark started below is told what it says
 os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
 
 JVM = pytest.StashKey()
@@ -22,31 +28,52 @@ JVM = pytest.StashKey()
 
 def without_text(outputs):
     "Outputs that have HTML, without their plain text: that of a Spark frame is its rows or its type, as the kernel happens to ask first"
-    def shown(data): return {kind: value for kind, value in data.items() if kind != "text/plain"} if "text/html" in data else data
-    return [from_dict({**output, "data": shown(output["data"])}) if "data" in output else output for output in outputs]
+
+    def shown(data):
+        return (
+            {kind: value for kind, value in data.items() if kind != "text/plain"}
+            if "text/html" in data
+            else data
+        )
+
+    return [
+        from_dict({**output, "data": shown(output["data"])}) if "data" in output else output
+        for output in outputs
+    ]
 
 
 def compare_html(compare):
-    def compared(test, ref, *args, **kwargs): return compare(without_text(test), without_text(ref), *args, **kwargs)
+    def compared(test, ref, *args, **kwargs):
+        return compare(without_text(test), without_text(ref), *args, **kwargs)
+
     return compared
 
 
 def pytest_addoption(parser):
-    parser.addoption("--nb-flags", default="", help="words of tst_flags whose cells run all the same (nbdev-test --flags)")
+    parser.addoption(
+        "--nb-flags", default="", help="words of tst_flags whose cells run all the same (nbdev-test --flags)"
+    )
 
 
 def pytest_collection_modifyitems(config, items):
     skip_flags, run_flags = get_config(config.rootpath).tst_flags.split(), config.option.nb_flags.split()
     running = {}
     for item in items:
-        if type(item).__name__ != "IPyNbCell": continue
-        if item.path not in running: running[item.path] = {cell.id for cell in nb_test_cells(item.path, skip_flags, run_flags)}
-        if item.cell.id not in running[item.path]: item.options["skip"] = True
+        if type(item).__name__ != "IPyNbCell":
+            continue
+        if item.path not in running:
+            running[item.path] = {cell.id for cell in nb_test_cells(item.path, skip_flags, run_flags)}
+        if item.cell.id not in running[item.path]:
+            item.options["skip"] = True
         item.compare_outputs = compare_html(item.compare_outputs)
         # nbdev-clean blanks execution_count, which nbval reads as "never run" and would then not compare
-        if item.cell.execution_count is None: item.cell.execution_count = 0
-    if running and hasattr(config, "workerinput"):  # a worker runs many notebooks; one alone would wait for more imports than it needs
+        if item.cell.execution_count is None:
+            item.cell.execution_count = 0
+    if running and hasattr(
+        config, "workerinput"
+    ):  # a worker runs many notebooks; one alone would wait for more imports than it needs
         import ready_kernels
+
         ready_kernels.use()
 
 
@@ -57,6 +84,7 @@ def pytest_runtest_setup(item):
     outcome = yield
     if starts and starts_spark(item.path):
         import shared_jvm  # other tests do without
+
         if JVM not in item.config.stash:
             item.config.stash[JVM] = shared_jvm.launch()
             item.config.add_cleanup(partial(shared_jvm.close, item.config.stash[JVM]))

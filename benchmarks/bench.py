@@ -1,4 +1,5 @@
 "Every figure beside its rivals, in one run: `make bench`."
+
 import json
 import os
 from datetime import date
@@ -15,57 +16,120 @@ from rich.table import Table
 
 RESULTS, WORK = ROOT / "benchmarks/results.json", ROOT / "build/bench"
 SIZES = {"quick": {20_000: 1}, "default": {500_000: 5}, "large": {500_000: 5, 5_000_000: 1}}
-EPILOG = "\n\n".join(["[bold]Examples[/bold]", '[cyan]make bench[/cyan]  500,000 events', '[cyan]make bench ARGS=--quick[/cyan]  does it all work?',
-    '[cyan]make bench ARGS=--large[/cyan]  5,000,000 events too', '[cyan]make bench ARGS=--add-large[/cyan]  these alone, beside the figures that are there', '[cyan]make bench ARGS="first-update show"[/cyan]  these only, into build/bench/results.json'])
+EPILOG = "\n\n".join(
+    [
+        "[bold]Examples[/bold]",
+        "[cyan]make bench[/cyan]  500,000 events",
+        "[cyan]make bench ARGS=--quick[/cyan]  does it all work?",
+        "[cyan]make bench ARGS=--large[/cyan]  5,000,000 events too",
+        "[cyan]make bench ARGS=--add-large[/cyan]  these alone, beside the figures that are there",
+        '[cyan]make bench ARGS="first-update show"[/cyan]  these only, into build/bench/results.json',
+    ]
+)
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
 def table(figures):
     "Figure, ours, rivals, measure, reach, met or not."
     shown = Table(box=None, header_style="bold")
-    for name, side in (("Figure", "left"), ("Events", "right"), ("Ours", "right"), ("Rivals", "right"), ("Measure", "right"), ("Reach", "right"), ("", "left")):
+    for name, side in (
+        ("Figure", "left"),
+        ("Events", "right"),
+        ("Ours", "right"),
+        ("Rivals", "right"),
+        ("Measure", "right"),
+        ("Reach", "right"),
+        ("", "left"),
+    ):
         shown.add_column(name, justify=side)
     for each in figures:
-        medians = {name: plot.shown(contestant["median"], each["unit"]) for name, contestant in each["contestants"].items()}
+        medians = {
+            name: plot.shown(contestant["median"], each["unit"])
+            for name, contestant in each["contestants"].items()
+        }
         rivals = "\n".join(f"{name} {value}" for name, value in medians.items() if name != "ours")
-        shown.add_row(each["name"], f"{each['events']:,}" if each["events"] else "", medians["ours"], rivals,
-            f"{each['measure']} = {each['value']:.2f}" if "/" in each["measure"] else "", plot.limit(each), {True: "met", False: "[bold]not met[/bold]", None: ""}[each["met"]])
+        shown.add_row(
+            each["name"],
+            f"{each['events']:,}" if each["events"] else "",
+            medians["ours"],
+            rivals,
+            f"{each['measure']} = {each['value']:.2f}" if "/" in each["measure"] else "",
+            plot.limit(each),
+            {True: "met", False: "[bold]not met[/bold]", None: ""}[each["met"]],
+        )
     return shown
 
 
 def earlier(results):
     "What an earlier run of 500,000 events measured; it is kept beside new figures of 5,000,000."
-    return [from_json(each) for each in json.loads(results.read_text())["figures"] if each["events"] != JUDGED[1] and not each["name"].startswith("growth")]
+    return [
+        from_json(each)
+        for each in json.loads(results.read_text())["figures"]
+        if each["events"] != JUDGED[1] and not each["name"].startswith("growth")
+    ]
 
 
 def whole_json(kind, selected, figures):
     "What results.json holds."
-    return {"run": {"kind": kind, "selected": selected, "date": date.today().isoformat()}, "machine": machine.facts(), "figures": figures}
+    return {
+        "run": {"kind": kind, "selected": selected, "date": date.today().isoformat()},
+        "machine": machine.facts(),
+        "figures": figures,
+    }
 
 
 @app.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Figures to take, all by default: {', '.join(MEASURED)}.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="20,000 events and few runs: a smoke test, its figures mean nothing.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Figures to take, all by default: {', '.join(MEASURED)}.")
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="20,000 events and few runs: a smoke test, its figures mean nothing."),
+    ] = False,
     large: Annotated[bool, typer.Option("--large", help="5,000,000 events as well.")] = False,
-    add_large: Annotated[bool, typer.Option("--add-large", help="5,000,000 events alone; the other figures stay as benchmarks/results.json has them.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Where the figures go; benchmarks/results.json where all were taken.")] = None):
+    add_large: Annotated[
+        bool,
+        typer.Option(
+            "--add-large",
+            help="5,000,000 events alone; the other figures stay as benchmarks/results.json has them.",
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the figures go; benchmarks/results.json where all were taken.")
+    ] = None,
+):
     "Measure this project beside its rivals on this machine. Leave the machine alone meanwhile. Inputs are kept in build/bench."
-    if quick + large + add_large > 1: raise typer.BadParameter("give one of --quick, --large and --add-large")
-    if add_large and names: raise typer.BadParameter("--add-large takes the figures that grow with the events, and no others")
-    if unknown := set(names or ()) - set(MEASURED): raise typer.BadParameter(f"there is no figure {sorted(unknown)[0]!r}; there are {', '.join(MEASURED)}")
-    kind, console = "quick" if quick else "large" if large or add_large else "default", Console(highlight=False, log_path=False, width=max(Console().width, 120))
+    if quick + large + add_large > 1:
+        raise typer.BadParameter("give one of --quick, --large and --add-large")
+    if add_large and names:
+        raise typer.BadParameter("--add-large takes the figures that grow with the events, and no others")
+    if unknown := set(names or ()) - set(MEASURED):
+        raise typer.BadParameter(
+            f"there is no figure {sorted(unknown)[0]!r}; there are {', '.join(MEASURED)}"
+        )
+    kind, console = (
+        "quick" if quick else "large" if large or add_large else "default",
+        Console(highlight=False, log_path=False, width=max(Console().width, 120)),
+    )
     WORK.mkdir(parents=True, exist_ok=True)
-    sizes, taken = ({JUDGED[1]: 1}, ["first-update", "new-events"]) if add_large else (SIZES[kind], names or list(MEASURED))
+    sizes, taken = (
+        ({JUDGED[1]: 1}, ["first-update", "new-events"])
+        if add_large
+        else (SIZES[kind], names or list(MEASURED))
+    )
     bench = Bench(WORK, sizes, 2 if quick else 5, 2_000 if quick else 100_000, console.log)
-    figures = (earlier(RESULTS) if add_large else []) + [figure for name, take in MEASURED.items() if name in taken for figure in take(bench)]
+    figures = (earlier(RESULTS) if add_large else []) + [
+        figure for name, take in MEASURED.items() if name in taken for figure in take(bench)
+    ]
     figures = [figure.as_json() for figure in (*figures, *growth(figures))]
     output = output or (WORK / "results.json" if names else RESULTS)
     output.write_text(json.dumps(whole_json(kind, names or [], figures), indent=1, ensure_ascii=False) + "\n")
     picture = WORK / "results.svg"
     plot.picture(figures).save(picture)
     console.print(table(figures))
-    for path in (output, picture): console.print(f"written: {os.path.relpath(path)}", soft_wrap=True)
+    for path in (output, picture):
+        console.print(f"written: {os.path.relpath(path)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

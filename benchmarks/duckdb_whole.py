@@ -3,6 +3,7 @@
     python benchmarks/duckdb_whole.py LANDING TABLES
 
 The rules are those of chapter customers, written once more in SQL."""
+
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ SELECT event.id, event.firstname, event.lastname, event.email, event.address, ev
     filename AS source_file
 FROM parsed"""
 CONFORMED = f"""
-CREATE VIEW conformed AS SELECT * REPLACE ({', '.join(f"nullif(trim({name}, {BLANK}), '') AS {name}" for name in FIELDS)},
+CREATE VIEW conformed AS SELECT * REPLACE ({", ".join(f"nullif(trim({name}, {BLANK}), '') AS {name}" for name in FIELDS)},
     upper(nullif(trim(operation, {BLANK}), '')) AS operation) FROM customers_cdc_bronze"""
 CHECKED = """
 CREATE TABLE checked AS SELECT *, list_filter([
@@ -53,11 +54,15 @@ def main(landing, tables):
     folder = Path(tables)
     folder.mkdir(parents=True)
     with duckdb.connect() as database:
-        for statement in (BRONZE.format(landing=landing), CONFORMED, CHECKED): database.execute(statement)
-        for name, query in TABLES.items(): database.execute(f"CREATE TABLE {name} AS {query}")
-        for name in ("customers_cdc_bronze", *TABLES): database.execute(f"COPY {name} TO '{folder / name}.parquet'")
+        for statement in (BRONZE.format(landing=landing), CONFORMED, CHECKED):
+            database.execute(statement)
+        for name, query in TABLES.items():
+            database.execute(f"CREATE TABLE {name} AS {query}")
+        for name in ("customers_cdc_bronze", *TABLES):
+            database.execute(f"COPY {name} TO '{folder / name}.parquet'")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3: sys.exit(__doc__)
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -1,7 +1,8 @@
 """The floor under a first update: Spark reads the files with the declared schema and writes one Delta table. No rule, no history.
 
-    python benchmarks/floor.py LANDING TABLE    one write
-    python benchmarks/floor.py --show TABLE     twenty rows of a table, as Spark shows them"""
+python benchmarks/floor.py LANDING TABLE    one write
+python benchmarks/floor.py --show TABLE     twenty rows of a table, as Spark shows them"""
+
 import sys
 
 from cdc_local.engines.spark.session import local_spark
@@ -15,10 +16,13 @@ def write_table(spark, landing, table):
 
 def main(arguments):
     spark = local_spark()
-    if arguments[0] == "--show": spark.read.format("delta").load(arguments[1]).show()
-    else: write_table(spark, *arguments)
+    if arguments[0] == "--show":
+        spark.read.format("delta").load(arguments[1]).show()
+    else:
+        write_table(spark, *arguments)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3: sys.exit(__doc__)
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(sys.argv[1:])

@@ -1,4 +1,5 @@
 "What it was measured on: no path, no name of a host."
+
 import platform
 import re
 import subprocess
@@ -28,11 +29,25 @@ def java():
 
 def cores():
     "Cores that this process may use."
-    return len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count()
+    return (
+        len(psutil.Process().cpu_affinity())
+        if hasattr(psutil.Process, "cpu_affinity")
+        else psutil.cpu_count()
+    )
 
 
 def facts():
     "Machine and versions."
-    return {"cores": cores(), "memory_gib": round(psutil.virtual_memory().total / 2**30, 1), "cpu": cpu_model(), "system": platform.system(),
-        "python": platform.python_version(), "java": java(), "spark": version("pyspark"), "delta": DELTA_VERSION, "duckdb": version("duckdb"),
-        "cdc_utils": cdc_utils.__version__, "spark_driver_memory": SESSION_OPTIONS["spark.driver.memory"]}
+    return {
+        "cores": cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "cpu": cpu_model(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "java": java(),
+        "spark": version("pyspark"),
+        "delta": DELTA_VERSION,
+        "duckdb": version("duckdb"),
+        "cdc_utils": cdc_utils.__version__,
+        "spark_driver_memory": SESSION_OPTIONS["spark.driver.memory"],
+    }

@@ -5,6 +5,7 @@
     python benchmarks/warm.py new-events STORAGE RIVAL BATCHES
 
 The first run of each is for warming up, and is not printed. STORAGE holds the tables of a first update, RIVAL those of handwritten.py."""
+
 import json
 import shutil
 import sys
@@ -29,9 +30,15 @@ VOLUME = Path("Volumes/main/default/raw_data/customers")
 def update(storage, *files):
     "One update of the pipeline, or of some of its source files."
     sources = tuple(str(SOURCES / name) for name in files) or (str(SOURCES),)
-    request = UpdateRequest(sources, Path(storage), configuration={"cdc.catalog": "main", "cdc.schema": "default"}, root_path=str(SOURCES.parent))
+    request = UpdateRequest(
+        sources,
+        Path(storage),
+        configuration={"cdc.catalog": "main", "cdc.schema": "default"},
+        root_path=str(SOURCES.parent),
+    )
     result = run_update(request)
-    if result.state != "COMPLETED": raise SystemExit(f"the update is {result.state}: {result.error}")
+    if result.state != "COMPLETED":
+        raise SystemExit(f"the update is {result.state}: {result.error}")
     return result
 
 
@@ -39,7 +46,8 @@ def land(storage, landing):
     "Let the files of a feed lie in the volume that the pipeline reads."
     folder = Path(storage) / VOLUME
     folder.mkdir(parents=True)
-    for path in Path(landing).iterdir(): (folder / path.name).hardlink_to(path)
+    for path in Path(landing).iterdir():
+        (folder / path.name).hardlink_to(path)
 
 
 def clean_path(storage):
@@ -56,37 +64,52 @@ def timed(contestants, number):
     for name in sorted(contestants, reverse=number % 2 == 0):
         began = perf_counter()
         contestants[name]()
-        if number: tell(name, perf_counter() - began)
+        if number:
+            tell(name, perf_counter() - began)
 
 
 def first_update(landing, work, runs):
     "The whole first update and the floor, in a session that has done both before."
     spark, storage, table = local_spark(), Path(work, "warm-storage"), Path(work, "warm-floor")
     for number in range(int(runs) + 1):
-        for folder in (storage, table): shutil.rmtree(folder, ignore_errors=True)
+        for folder in (storage, table):
+            shutil.rmtree(folder, ignore_errors=True)
         land(storage, landing)
-        timed({"ours": partial(update, storage), "floor": partial(floor.write_table, spark, landing, table)}, number)
+        timed(
+            {"ours": partial(update, storage), "floor": partial(floor.write_table, spark, landing, table)},
+            number,
+        )
 
 
 def nothing_new(storage, rival, runs):
     "Updates for which no file has landed: the whole pipeline; by hand, the two streams."
     spark = local_spark()
+
     def by_hand():
-        for name in handwritten.MERGES: handwritten.catch_up(spark, clean_path(storage), rival, name)
-    for number in range(int(runs) + 1): timed({"ours": lambda: update(storage), "handwritten": by_hand}, number)
+        for name in handwritten.MERGES:
+            handwritten.catch_up(spark, clean_path(storage), rival, name)
+
+    for number in range(int(runs) + 1):
+        timed({"ours": lambda: update(storage), "handwritten": by_hand}, number)
 
 
 def add(spark, events, clean):
     "Append new events to the table that both sides stream from."
-    rows, names = spark.read.schema(customers.SCHEMA).json(str(events)), spark.read.format("delta").load(str(clean)).columns
-    rows = rows.select(*[F.col(name) if name in rows.columns else F.lit(None).cast("string").alias(name) for name in names])
+    rows, names = (
+        spark.read.schema(customers.SCHEMA).json(str(events)),
+        spark.read.format("delta").load(str(clean)).columns,
+    )
+    rows = rows.select(
+        *[F.col(name) if name in rows.columns else F.lit(None).cast("string").alias(name) for name in names]
+    )
     rows.write.format("delta").mode("append").save(str(clean))
 
 
 def told_by_flow(storage, name, number):
     "An update of one table; what its flow alone took is told as well."
-    flow, = [each for each in update(storage, f"{name}.py").flows if each.dataset.endswith(f".{name}")]
-    if number: tell(f"ours, the flow/{name}", flow.seconds)
+    (flow,) = [each for each in update(storage, f"{name}.py").flows if each.dataset.endswith(f".{name}")]
+    if number:
+        tell(f"ours, the flow/{name}", flow.seconds)
 
 
 def new_events(storage, rival, batches):
@@ -95,11 +118,17 @@ def new_events(storage, rival, batches):
     for number, events in enumerate(sorted(Path(batches).iterdir())):
         add(spark, events, clean)
         for name in handwritten.MERGES:
-            timed({f"ours/{name}": partial(told_by_flow, storage, name, number),
-                f"handwritten/{name}": partial(handwritten.catch_up, spark, clean, rival, name)}, number)
+            timed(
+                {
+                    f"ours/{name}": partial(told_by_flow, storage, name, number),
+                    f"handwritten/{name}": partial(handwritten.catch_up, spark, clean, rival, name),
+                },
+                number,
+            )
 
 
 if __name__ == "__main__":
     what = {"first-update": first_update, "nothing-new": nothing_new, "new-events": new_events}
-    if len(sys.argv) != 5 or sys.argv[1] not in what: sys.exit(__doc__)
+    if len(sys.argv) != 5 or sys.argv[1] not in what:
+        sys.exit(__doc__)
     what[sys.argv[1]](*sys.argv[2:])

@@ -6,36 +6,44 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Location:
     "A line of a source file; prints as `file:line`."
-    file:str    # Path as the user named it
-    line:int=0  # Line, counted from 1; 0 where none is known
-    def __str__(self): return f'{self.file}:{self.line}' if self.line else self.file
+
+    file: str  # Path as the user named it
+    line: int = 0  # Line, counted from 1; 0 where none is known
+
+    def __str__(self):
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 class PipelineError(Exception):
     "What went wrong with a pipeline: message, place, what to do. The exit status is 1: the update failed."
+
     exit_code = 1
-    def __init__(self,
-        message:str,            # The thing and the value received
-        location:Location=None, # Where in the user's source
-        hint:str=''             # What to do
+
+    def __init__(
+        self,
+        message: str,  # The thing and the value received
+        location: Location = None,  # Where in the user's source
+        hint: str = "",  # What to do
     ):
         super().__init__(message)
         self.message, self.location, self.hint = message, location, hint
+
     def __str__(self):
-        place = f'{self.location}: ' if self.location else ''
-        return place + self.message + (f'; {self.hint}' if self.hint else '')
+        place = f"{self.location}: " if self.location else ""
+        return place + self.message + (f"; {self.hint}" if self.hint else "")
 
 
 class UsageError(PipelineError):
     "The command was used wrongly: exit status 2, nothing was started."
+
     exit_code = 2
 
 
 def locate(
-    sql:str,               # SQL text
-    position:int,          # A position in it
-    location:Location=None # Where the text's first line stands
-)->Location:               # The file and line of that position
+    sql: str,  # SQL text
+    position: int,  # A position in it
+    location: Location = None,  # Where the text's first line stands
+) -> Location:  # The file and line of that position
     "Where a position of the text is in its file."
-    line = sql.count('\n', 0, position)
-    return Location(location.file, (location.line or 1) + line) if location else Location('SQL', line + 1)
+    line = sql.count("\n", 0, position)
+    return Location(location.file, (location.line or 1) + line) if location else Location("SQL", line + 1)

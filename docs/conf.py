@@ -1,4 +1,5 @@
 "Sphinx reads what docs/stage.py made of the notebooks. No page needs the network."
+
 import json
 import re
 import sys
@@ -40,23 +41,34 @@ html_copy_source = False
 
 def markup(text):
     "Markdown's `code` as reStructuredText: a name links where it can, the rest is literal, and what follows may touch it"
-    def marked(found): return rf"\ `{found[1]}`\ " if re.fullmatch(r"[A-Za-z_][\w.]*", found[1]) else rf"\ ``{found[1]}``\ "
+
+    def marked(found):
+        return rf"\ `{found[1]}`\ " if re.fullmatch(r"[A-Za-z_][\w.]*", found[1]) else rf"\ ``{found[1]}``\ "
+
     parts = re.split(r"(`+[^`]+`+)", text.replace("\\", "\\\\"))
-    return "".join(re.sub(r"^`+([^`]+)`+$", marked, part) if part.startswith("`") else re.sub(r"([*|_`])", r"\\\1", part) for part in parts)
+    return "".join(
+        re.sub(r"^`+([^`]+)`+$", marked, part) if part.startswith("`") else re.sub(r"([*|_`])", r"\\\1", part)
+        for part in parts
+    )
 
 
 def add_docments(app, what, name, obj, options, lines):
     "Comments beside parameters (fastcore's docments) become field lists"
-    lines[:] = [line[:len(line) - len(line.lstrip())] + markup(line.lstrip()) for line in lines]
-    if what not in ("function", "method", "class"): return
-    try: described = docments(obj, full=True)
-    except (TypeError, ValueError, OSError): return  # an object without a signature or a source
+    lines[:] = [line[: len(line) - len(line.lstrip())] + markup(line.lstrip()) for line in lines]
+    if what not in ("function", "method", "class"):
+        return
+    try:
+        described = docments(obj, full=True)
+    except (TypeError, ValueError, OSError):
+        return  # an object without a signature or a source
     fields = []
     for parameter, value in described.items():
-        if parameter == "self" or not value.docment: continue
+        if parameter == "self" or not value.docment:
+            continue
         text = markup(" ".join(value.docment.split()))
         fields.append(f":returns: {text}" if parameter == "return" else f":param {parameter}: {text}")
-    if fields: lines += ["", *fields, ""]
+    if fields:
+        lines += ["", *fields, ""]
 
 
 # MyST-NB counts 10,000 lines a cell and MyST pads reStructuredText with as many blank lines: minutes instead of seconds
@@ -68,17 +80,23 @@ def link_sources(app, page, template, context, doctree):
     "Edit and view links lead to the notebook in nbs/, not to what was staged"
     source = json.loads((Path(app.srcdir) / "sources.json").read_text()).get(page)
     for name, verb in (("edit", "edit"), ("view", "blob")):
-        context[f"theme_source_{name}_link"] = f"{meta['urls']['Repository']}/-/{verb}/main/{source}" if source else ""
+        context[f"theme_source_{name}_link"] = (
+            f"{meta['urls']['Repository']}/-/{verb}/main/{source}" if source else ""
+        )
 
 
 def sidebar_once(app, page, template, context, doctree):
     "No source page is in the sidebar, so those of one depth have the same one: it is made once, not for each"
-    if not page.startswith("_modules/"): return
+    if not page.startswith("_modules/"):
+        return
     make, depth = context["toctree"], page.count("/")
+
     def made(**options):
         key = (depth, *sorted(options.items()))
-        if key not in SIDEBARS: SIDEBARS[key] = make(**options)
+        if key not in SIDEBARS:
+            SIDEBARS[key] = make(**options)
         return SIDEBARS[key]
+
     context["toctree"] = made
 
 

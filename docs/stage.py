@@ -1,6 +1,7 @@
 """Stage nbs/ for Sphinx and MyST-NB: nbdev's own processors, then Quarto's syntax as MyST's. Runs no cell.
 
-    python docs/stage.py FOLDER"""
+python docs/stage.py FOLDER"""
+
 import ast
 import importlib
 import json
@@ -34,7 +35,12 @@ MODULES = importlib.import_module(f"{CONFIG.lib_path.name}._modidx").d["syms"]
 MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
 
 
-CLASSES = {f"{module}.{node.name}" for module in MODULES for node in reference.modules()[module].body if isinstance(node, ast.ClassDef)}
+CLASSES = {
+    f"{module}.{node.name}"
+    for module in MODULES
+    for node in reference.modules()[module].body
+    if isinstance(node, ast.ClassDef)
+}
 FULL_NAME = {}  # short name -> full name, where only one module has it
 for full, module in MODULE_OF.items():
     short = full.removeprefix(f"{module}.")
@@ -55,19 +61,33 @@ def module_of(path):
 
 def prose(text, module=None):
     "Markdown: `name` links to the object, @fig-x to the figure, Quarto's callouts and notebook links become Sphinx's"
+
     def link(found):
         name = found[1]
-        if name in COMMANDS: return reference.link(name)
-        full = f"{module}.{name}" if f"{module}.{name}" in MODULE_OF else FULL_NAME.get(name) or (name if name in MODULE_OF else None)
-        return f"{{py:obj}}`{name} <{full}>`" if full and not name.split(".")[-1].startswith("_") else found[0]
+        if name in COMMANDS:
+            return reference.link(name)
+        full = (
+            f"{module}.{name}"
+            if f"{module}.{name}" in MODULE_OF
+            else FULL_NAME.get(name) or (name if name in MODULE_OF else None)
+        )
+        return (
+            f"{{py:obj}}`{name} <{full}>`" if full and not name.split(".")[-1].startswith("_") else found[0]
+        )
+
     lines, fenced = [], False
     for line in text.splitlines():
-        if line.lstrip().startswith("```"): fenced = not fenced
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
         elif not fenced:
             line = re.sub(r"(?<![`{}\w\[])`([A-Za-z_][\w.]*|cdc [a-z ]+)(?:\(\))?`(?![`\]])", link, line)
             line = re.sub(r"(?<![\w`])@((?:fig|tbl)-[\w-]+)", r"{numref}`\1`", line)
             line = re.sub(r"^:::\s*\{\.callout-(\w+)[^}]*\}", r":::{\1}", line)
-            line = re.sub(r"\]\((?!\w+:)([^)#]+)\.(?:ipynb|html)(#[^)]*)?\)", lambda found: f"]({page(found[1] + '.ipynb')}.ipynb{found[2] or ''})", line)
+            line = re.sub(
+                r"\]\((?!\w+:)([^)#]+)\.(?:ipynb|html)(#[^)]*)?\)",
+                lambda found: f"]({page(found[1] + '.ipynb')}.ipynb{found[2] or ''})",
+                line,
+            )
         lines.append(line)
     return "\n".join(lines)
 
@@ -83,8 +103,20 @@ class show_constants(Processor):
         known = reference.constants(module) if module else {}
         for cell in self.nb.cells:
             exported = cell.cell_type == "code" and {"export", "exports"} & cell.directives_.keys()
-            made = [name for node in ast.parse(cell.source).body for name in reference.assigned(node) if name in known] if exported else []
-            if made: cells.append(mk_cell("\n\n".join(self.entry(module, name, *known[name]) for name in made), "markdown"))
+            made = (
+                [
+                    name
+                    for node in ast.parse(cell.source).body
+                    for name in reference.assigned(node)
+                    if name in known
+                ]
+                if exported
+                else []
+            )
+            if made:
+                cells.append(
+                    mk_cell("\n\n".join(self.entry(module, name, *known[name]) for name in made), "markdown")
+                )
             cells.append(cell)
         self.nb.cells = cells
 
@@ -99,13 +131,19 @@ class to_myst(Processor):
         front = getattr(self.nb, "frontmatter_", {})
         self.nb.cells = [cell for cell in self.nb.cells if cell.cell_type != "raw"]
         self.module = module_of(self.nb.path_)
-        self.shown = {found[1] for cell in self.nb.cells if cell.cell_type == "code" for found in re.finditer(r"^show_doc\(([\w.]+)", cell.source, re.M)}
+        self.shown = {
+            found[1]
+            for cell in self.nb.cells
+            if cell.cell_type == "code"
+            for found in re.finditer(r"^show_doc\(([\w.]+)", cell.source, re.M)
+        }
         if front.get("title"):
             description = f"\n\n*{front['description']}*" if front.get("description") else ""
             self.nb.cells.insert(0, mk_cell(f"# {front['title']}{description}", "markdown"))
 
     def cell(self, cell):
-        if cell.cell_type == "markdown": cell.source = prose(cell.source, self.module)
+        if cell.cell_type == "markdown":
+            cell.source = prose(cell.source, self.module)
         elif cell.cell_type == "code":
             shown = re.search(r"^show_doc\(([\w.]+)", cell.source, re.M)
             self.reference(cell, shown[1]) if shown else self.code(cell)
@@ -115,35 +153,62 @@ class to_myst(Processor):
         full = f"{self.module}.{name}" if f"{self.module}.{name}" in MODULE_OF else FULL_NAME[name]
         kind = "autoclass" if full in CLASSES else "automethod" if "." in name else "autofunction"
         cell.cell_type, cell.metadata = "markdown", {}
-        members = sorted(each.split(".")[1] for each in self.shown if each.startswith(f"{name}."))  # those have entries of their own, further down
+        members = sorted(
+            each.split(".")[1] for each in self.shown if each.startswith(f"{name}.")
+        )  # those have entries of their own, further down
         options = f"\n   :members:\n   :exclude-members: {', '.join(members)}" if kind == "autoclass" else ""
         cell.source = f'<a id="{name.lower()}"></a>\n\n```{{eval-rst}}\n.. {kind}:: {full}{options}\n```'
-        for key in ("outputs", "execution_count"): cell.pop(key, None)
+        for key in ("outputs", "execution_count"):
+            cell.pop(key, None)
 
     def code(self, cell):
         directives, tags, notebook = cell.directives_, [], {}
         if directives.get("include") == "false":
             cell.source = None
             return
-        if directives.get("echo") == "false": tags.append("remove-input")
-        if directives.get("output") == "false": tags.append("remove-output")
+        if directives.get("echo") == "false":
+            tags.append("remove-input")
+        if directives.get("output") == "false":
+            tags.append("remove-output")
         if "exports" in directives or "code-fold" in directives:
             tags.append("hide-input")
-            notebook["code_prompt_show"] = directives.get("code-summary", "Source" if "exports" in directives else "Code").strip("\"'")
+            notebook["code_prompt_show"] = directives.get(
+                "code-summary", "Source" if "exports" in directives else "Code"
+            ).strip("\"'")
         if directives.get("label", "").startswith("fig-"):
             caption = directives.get("fig-cap", directives["label"])
-            notebook |= {"figure": {"name": directives["label"], "caption": caption}, "image": {"alt": directives.get("fig-alt", caption)}}
+            notebook |= {
+                "figure": {"name": directives["label"], "caption": caption},
+                "image": {"alt": directives.get("fig-alt", caption)},
+            }
         cell.metadata = ({"tags": tags} if tags else {}) | ({"mystnb": notebook} if notebook else {})
 
 
-PROCESSORS = [FrontmatterProc, populate_language, add_show_docs, strip_ansi, hide_line, filter_stream_, rm_header_dash, show_constants, rm_export, clean_magics, hide_,
-    mv_exports, to_myst]
+PROCESSORS = [
+    FrontmatterProc,
+    populate_language,
+    add_show_docs,
+    strip_ansi,
+    hide_line,
+    filter_stream_,
+    rm_header_dash,
+    show_constants,
+    rm_export,
+    clean_magics,
+    hide_,
+    mv_exports,
+    to_myst,
+]
 
 
 # Pages that are no notebook: where they stand in the sidebar, who makes them, and what to edit
-PAGES = {"cdc": ("Reference", reference.command_page, "nbs/13_cli.ipynb"), "configuration": ("Reference", reference.configuration_page, "docs/configuration.yml"),
-    "names": ("Reference", lambda: reference.names_page(chapters()), "docs/reference.py"), "genindex": ("Reference", None, None),
-    "changelog": ("Reference", reference.changelog_page, "CHANGELOG.md")}
+PAGES = {
+    "cdc": ("Reference", reference.command_page, "nbs/13_cli.ipynb"),
+    "configuration": ("Reference", reference.configuration_page, "docs/configuration.yml"),
+    "names": ("Reference", lambda: reference.names_page(chapters()), "docs/reference.py"),
+    "genindex": ("Reference", None, None),
+    "changelog": ("Reference", reference.changelog_page, "CHANGELOG.md"),
+}
 
 
 def sections():
@@ -157,18 +222,25 @@ def chapters():
     for section, contents in sections().items():
         for name in contents:
             path = CONFIG.nbs_path / name
-            if not (module := module_of(path)): continue
-            title = next(found[1] for cell in json.loads(path.read_text())["cells"] if (found := re.match("# (.+)", "".join(cell["source"]))))
+            if not (module := module_of(path)):
+                continue
+            title = next(
+                found[1]
+                for cell in json.loads(path.read_text())["cells"]
+                if (found := re.match("# (.+)", "".join(cell["source"])))
+            )
             yield section, title, page(name), module
 
 
-def toctree(title, pages): return "```{toctree}\n:hidden:\n:caption: " + title + "\n\n" + "\n".join(pages) + "\n```"
+def toctree(title, pages):
+    return "```{toctree}\n:hidden:\n:caption: " + title + "\n\n" + "\n".join(pages) + "\n```"
 
 
 def toctrees():
     "The sidebar; raises KeyError where a page has no section to stand in"
     listed = {title: [page(name) for name in contents] for title, contents in sections().items()}
-    for name, (section, *_) in PAGES.items(): listed[section].append(name)
+    for name, (section, *_) in PAGES.items():
+        listed[section].append(name)
     return "\n\n".join(toctree(title, pages) for title, pages in listed.items())
 
 
@@ -178,20 +250,24 @@ def main(folder):
     for path in nbglob(CONFIG.nbs_path, as_path=True):
         relative = path.relative_to(CONFIG.nbs_path)
         notebook = NBProcessor(path, PROCESSORS, process=True).nb
-        if str(relative) == CONFIG.readme_nb: notebook.cells.append(mk_cell(toctrees(), "markdown"))
+        if str(relative) == CONFIG.readme_nb:
+            notebook.cells.append(mk_cell(toctrees(), "markdown"))
         for cell in notebook.cells:
-            for key in [key for key in cell if key.endswith("_") or key == "has_sd"]: cell.pop(key)
+            for key in [key for key in cell if key.endswith("_") or key == "has_sd"]:
+                cell.pop(key)
         target = folder / f"{page(relative)}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         write_nb(notebook, target)
         sources[page(relative)] = str(path.relative_to(CONFIG.config_path))
     for name, (_, make, source) in PAGES.items():
-        if make is None: continue
+        if make is None:
+            continue
         (folder / f"{name}.md").write_text(prose(make()))
         sources[name] = source
     (folder / "sources.json").write_text(json.dumps(sources))  # page -> what to edit, for conf.py
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2: sys.exit(__doc__)
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     main(sys.argv[1])

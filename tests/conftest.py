@@ -1,17 +1,37 @@
 "Files that take long begin first, so that no worker is left alone with one of them."
+
 import signal
 from pathlib import Path
 
 import pytest
 
 # A script that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LONGEST = ("runs_like_databricks", "site", "update", "small_batches", "repair", "connect", "snapshots", "erase", "writes", "benchmarks", "check", "deployed", "kill",
-    "first_reads", "checksums", "laws", "local_core")
+LONGEST = (
+    "runs_like_databricks",
+    "site",
+    "update",
+    "small_batches",
+    "repair",
+    "connect",
+    "snapshots",
+    "erase",
+    "writes",
+    "benchmarks",
+    "check",
+    "deployed",
+    "kill",
+    "first_reads",
+    "checksums",
+    "laws",
+    "local_core",
+)
 
 gone = [name for name in LONGEST if not Path(__file__).with_name(f"test_{name}.py").exists()]
-if gone: raise pytest.UsageError(f"tests/conftest.py: LONGEST names files that are not there: {', '.join(gone)}")
+if gone:
+    raise pytest.UsageError(f"tests/conftest.py: LONGEST names files that are not there: {', '.join(gone)}")
 
 
 def pytest_collection_modifyitems(items):

@@ -4,6 +4,7 @@ It shares no code with the project: a story is replayed event by event. Events a
 number of the story is the first key column, so that hundreds of stories share a frame, an update, a Spark job. `writes` lists the columns
 that an event writes, for tables with `columns_to_update`; others do without it.
 """
+
 from collections import defaultdict
 
 KEYS = ["story", "id"]
@@ -16,12 +17,16 @@ TRACKINGS = [None, ["name"], ["name", "points"], []]
 def rank(event, listed):
     "Of events with one sequence the greatest rank wins: upserts first, then columns left to right, None lowest."
     told = [*event[2:5], event[7]] if listed else event[2:5]
-    return (event[5] != "D", *[(value is not None, value) if value is not None else (False,) for value in told])
+    return (
+        event[5] != "D",
+        *[(value is not None, value) if value is not None else (False,) for value in told],
+    )
 
 
 def says(event, name, unsaid, listed):
     "Whether an event says what a column is, or leaves it as it was."
-    if listed: return event[7] is None or name in event[7]
+    if listed:
+        return event[7] is None or name in event[7]
     return event[COLUMNS.index(name)] is not None or name not in unsaid
 
 
@@ -33,11 +38,15 @@ def since_truncate(events):
 
 def replay(events, tracked, unsaid=(), listed=False):
     "Return (current rows, history rows) of all events, one event at a time in the order of `at`."
-    events, tracked = since_truncate(list(events)), [2, 3, 4] if tracked is None else [COLUMNS.index(name) for name in tracked]
+    events, tracked = (
+        since_truncate(list(events)),
+        [2, 3, 4] if tracked is None else [COLUMNS.index(name) for name in tracked],
+    )
     winners = defaultdict(dict)
     for event in events:
         same = winners[event[:2]]
-        if event[6] not in same or rank(event, listed) > rank(same[event[6]], listed): same[event[6]] = event
+        if event[6] not in same or rank(event, listed) > rank(same[event[6]], listed):
+            same[event[6]] = event
     current, history = [], []
     for key, by_sequence in winners.items():
         open_row, life = None, [None] * 3
@@ -46,13 +55,16 @@ def replay(events, tracked, unsaid=(), listed=False):
             values = [event[i] if says(event, COLUMNS[i], unsaid, listed) else life[i - 2] for i in (2, 3, 4)]
             life = [None] * 3 if event[5] == "D" else values
             if event[5] == "D":
-                if open_row: history.append((*key, *open_row[0], open_row[1], at))
+                if open_row:
+                    history.append((*key, *open_row[0], open_row[1], at))
                 open_row = None
-            elif open_row is None: open_row = [values, at]
+            elif open_row is None:
+                open_row = [values, at]
             elif any(open_row[0][i - 2] != values[i - 2] for i in tracked):
                 history.append((*key, *open_row[0], open_row[1], at))
                 open_row = [values, at]
-            else: open_row[0] = values  # tracked values are equal, the others are updated in place
+            else:
+                open_row[0] = values  # tracked values are equal, the others are updated in place
         if open_row:
             history.append((*key, *open_row[0], open_row[1], None))
             current.append((*key, *open_row[0]))
@@ -61,23 +73,41 @@ def replay(events, tracked, unsaid=(), listed=False):
 
 def random_story(choose, number):
     "One to nine events of one or two keys: a fifth deletes, a quarter of the values NULL, then some duplicates and ties."
-    def value(*options): return None if choose.random() < .25 else choose.choice(options)
-    def writes(): return value(*[choose.sample(COLUMNS[2:], many) for many in (0, 1, 2)])
+
+    def value(*options):
+        return None if choose.random() < 0.25 else choose.choice(options)
+
+    def writes():
+        return value(*[choose.sample(COLUMNS[2:], many) for many in (0, 1, 2)])
+
     events = []
     for _ in range(choose.randint(1, 9)):
-        op = "D" if choose.random() < .2 else choose.choice("IU")
+        op = "D" if choose.random() < 0.2 else choose.choice("IU")
         values = value("a", "b"), value("p", "q", "r"), value(1, 2)
         events.append((number, choose.choice("xxy"), *values, op, choose.randint(1, 12), writes()))
     for event in list(events):
-        if choose.random() < .15: events.append(event)
-        if choose.random() < .08: events.append((*event[:2], value("a", "b"), value("p", "q"), value(1, 2), choose.choice("UD"), event[6], writes()))
+        if choose.random() < 0.15:
+            events.append(event)
+        if choose.random() < 0.08:
+            events.append(
+                (
+                    *event[:2],
+                    value("a", "b"),
+                    value("p", "q"),
+                    value(1, 2),
+                    choose.choice("UD"),
+                    event[6],
+                    writes(),
+                )
+            )
     choose.shuffle(events)
     return events
 
 
 def by_story(rows):
     found = defaultdict(list)
-    for row in rows: found[row[0]].append(tuple(row))
+    for row in rows:
+        found[row[0]].append(tuple(row))
     return {story: sorted(mine, key=repr) for story, mine in found.items()}
 
 
@@ -85,7 +115,11 @@ def assert_same(stories, expected, got, what):
     "Compare story by story, and show the shortest story that differs."
     expected, got = by_story(expected), by_story(got)
     wrong = [story for story in stories if expected.get(story[0][0]) != got.get(story[0][0])]
-    if not wrong: return
+    if not wrong:
+        return
     story = min(wrong, key=len)
-    raise AssertionError(f"{what}: {len(wrong)} of {len(stories)} stories differ; the shortest, as it arrived:\n  "
-        + "\n  ".join(map(str, story)) + f"\nexpected {expected.get(story[0][0])}\ngot      {got.get(story[0][0])}")
+    raise AssertionError(
+        f"{what}: {len(wrong)} of {len(stories)} stories differ; the shortest, as it arrived:\n  "
+        + "\n  ".join(map(str, story))
+        + f"\nexpected {expected.get(story[0][0])}\ngot      {got.get(story[0][0])}"
+    )

@@ -1,4 +1,5 @@
 """Real data nobody here made: the history of airports over six releases equals what plain Python finds in the snapshots."""
+
 import gzip
 import json
 import random
@@ -42,9 +43,11 @@ def expected_history(snapshots, tracked=COLUMNS):
             if same:
                 open_row[0] = values  # untracked columns are updated in place
                 continue
-            if open_row: rows.append((icao, *open_row[0], open_row[1], sequence))
+            if open_row:
+                rows.append((icao, *open_row[0], open_row[1], sequence))
             open_row = [values, sequence] if values else None
-        if open_row: rows.append((icao, *open_row[0], open_row[1], None))
+        if open_row:
+            rows.append((icao, *open_row[0], open_row[1], None))
     return Counter(rows)
 
 
@@ -56,7 +59,9 @@ def test_data_is_worth_testing_with(snapshots, changes):
     assert max(versions.values()) >= 4, "some airport has four versions"
     returned = {change["icao"] for change in changes if change["operation"] == "DELETE"} & set(snapshots[-1])
     assert len(returned) > 5, "some airports came back"
-    assert sum(icao in snapshots[0] and count == 1 for icao, count in versions.items()) > 200, "some never changed"
+    assert sum(icao in snapshots[0] and count == 1 for icao, count in versions.items()) > 200, (
+        "some never changed"
+    )
 
 
 def test_changes_lead_from_each_snapshot_to_the_next(snapshots, changes):
@@ -65,8 +70,10 @@ def test_changes_lead_from_each_snapshot_to_the_next(snapshots, changes):
         for change in (change for change in changes if change["sequence"] == sequence):
             present = change["icao"] in table
             assert present == (change["operation"] != "APPEND"), change
-            if change["operation"] == "DELETE": del table[change["icao"]]
-            else: table[change["icao"]] = tuple(change[name] for name in COLUMNS)
+            if change["operation"] == "DELETE":
+                del table[change["icao"]]
+            else:
+                table[change["icao"]] = tuple(change[name] for name in COLUMNS)
         assert table == snapshot
 
 
@@ -78,6 +85,7 @@ def test_files_are_small():
 def spark():
     pytest.importorskip("pyspark")
     from cdc_local.engines.spark.session import local_spark
+
     return local_spark()
 
 
@@ -88,8 +96,11 @@ def as_frame(spark, changes):
 
 def found_history(spark, changes, **arguments):
     from cdc_utils import scd2
+
     frame = as_frame(spark, changes)
-    found = scd2.history(frame, ["icao"], "sequence", "operation = 'DELETE'", columns=["icao", *COLUMNS], **arguments)
+    found = scd2.history(
+        frame, ["icao"], "sequence", "operation = 'DELETE'", columns=["icao", *COLUMNS], **arguments
+    )
     return Counter(tuple(row) for row in found.select("icao", *COLUMNS, "__START_AT", "__END_AT").collect())
 
 
@@ -111,13 +122,15 @@ def test_history_of_some_columns(spark, snapshots, changes):
 
 def test_open_rows_are_the_last_snapshot(spark, snapshots, changes):
     from cdc_utils import scd2
+
     frame = as_frame(spark, changes)
     history = scd2.history(frame, ["icao"], "sequence", "operation = 'DELETE'", columns=["icao", *COLUMNS])
     opened = history.where("__END_AT IS NULL").select("icao", *COLUMNS).collect()
     assert {row[0]: tuple(row)[1:] for row in opened} == snapshots[-1] and len(opened) == len(snapshots[-1])
 
 
-PIPELINE = """
+PIPELINE = (
+    """
 from pyspark import pipelines as dp
 
 @dp.table
@@ -128,7 +141,9 @@ def airport_changes():
 dp.create_streaming_table("airports_history")
 dp.create_auto_cdc_flow(target="airports_history", source="airport_changes", keys=["icao"], sequence_by="sequence",
     apply_as_deletes="operation = 'DELETE'", except_column_list=["operation", "sequence"], stored_as_scd_type=2)
-""" % SCHEMA
+"""
+    % SCHEMA
+)
 
 
 def test_a_run_over_three_updates_out_of_order(tmp_path, snapshots, changes):
@@ -136,6 +151,7 @@ def test_a_run_over_three_updates_out_of_order(tmp_path, snapshots, changes):
     from cdc_local.storage import Storage, TableName
     from cdc_local.update.request import UpdateRequest
     from cdc_local.update.run import run_update
+
     (tmp_path / "airports.py").write_text(PIPELINE)
     landing = tmp_path / "storage/Volumes/main/default/raw/airports"
     landing.mkdir(parents=True)
@@ -147,5 +163,7 @@ def test_a_run_over_three_updates_out_of_order(tmp_path, snapshots, changes):
         result = run_update(UpdateRequest((str(tmp_path / "airports.py"),), tmp_path / "storage"))
         assert [flow.num_output_rows for flow in result.flows] == [len(part)] * 2, result.error
     table = read_table(Storage(tmp_path / "storage"), TableName("main", "default", "airports_history"))
-    rows = Counter(tuple(row[name] for name in ("icao", *COLUMNS, "__START_AT", "__END_AT")) for row in table.to_pylist())
+    rows = Counter(
+        tuple(row[name] for name in ("icao", *COLUMNS, "__START_AT", "__END_AT")) for row in table.to_pylist()
+    )
     assert rows == expected_history(snapshots)

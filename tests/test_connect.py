@@ -1,4 +1,5 @@
 "The chapters of the library run whole on Spark Connect, which is what serverless is: the same cells, the same assertions."
+
 import os
 import subprocess
 import sys
@@ -6,21 +7,45 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("grpc", reason="Spark Connect needs grpcio, grpcio-status, googleapis-common-protos and zstandard")
+pytest.importorskip(
+    "grpc", reason="Spark Connect needs grpcio, grpcio-status, googleapis-common-protos and zstandard"
+)
 
 ROOT = Path(__file__).resolve().parents[1]
-CHAPTERS = ["01_bronze", "02_quality", "03_silver", "04_scd1", "05_scd2", "05a_snapshots", "06_gold", "07_customers", "12_checks"]
+CHAPTERS = [
+    "01_bronze",
+    "02_quality",
+    "03_silver",
+    "04_scd1",
+    "05_scd2",
+    "05a_snapshots",
+    "06_gold",
+    "07_customers",
+    "12_checks",
+]
 
 
 def test_chapters_on_connect():
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))} | {"SPARK_LOCAL_IP": "127.0.0.1"}
-    done = subprocess.run([sys.executable, str(ROOT / "tests/on_connect.py"), *[f"{name}.ipynb" for name in CHAPTERS]], cwd=ROOT / "nbs",
-        capture_output=True, text=True, timeout=900, env=environ)
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))
+    } | {"SPARK_LOCAL_IP": "127.0.0.1"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/on_connect.py"), *[f"{name}.ipynb" for name in CHAPTERS]],
+        cwd=ROOT / "nbs",
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env=environ,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count(" cells\n") == len(CHAPTERS), done.stdout
 
 
 def test_every_chapter_that_takes_frames_is_run_on_connect():
     "A new chapter of the library proper joins the list."
-    uses = {path.stem for path in (ROOT / "nbs").glob("[0-9]*.ipynb") if "from cdc_local.engines.spark.session import local_spark" in path.read_text()}
+    uses = {
+        path.stem
+        for path in (ROOT / "nbs").glob("[0-9]*.ipynb")
+        if "from cdc_local.engines.spark.session import local_spark" in path.read_text()
+    }
     assert uses - {"13_cli"} == set(CHAPTERS)  # the command starts a session, and takes no frames

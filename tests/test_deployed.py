@@ -1,4 +1,5 @@
 "What was deployed is what runs: files of the workspace's folder, with the wheel of its volume, not the package that is installed here"
+
 import io
 import json
 import zipfile
@@ -30,7 +31,10 @@ def wheel(folder, version):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("cdc_utils/__init__.py", f'__version__ = "{version}"\n')
         archive.writestr("cdc_utils/customers.py", f'NAME = "of {version}"\n')
-        archive.writestr(f"cdc_utils-{version}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: cdc-utils\nVersion: {version}\n")
+        archive.writestr(
+            f"cdc_utils-{version}.dist-info/METADATA",
+            f"Metadata-Version: 2.1\nName: cdc-utils\nVersion: {version}\n",
+        )
     return path
 
 
@@ -55,13 +59,37 @@ def place(tmp_path_factory):
 def deploy(client, path, ids=None):
     "Pipeline and job with this wheel; the same ones again where `ids` names them"
     do, environment = client.api_client.do, {"environment_version": "4", "dependencies": [path]}
-    pipeline = {"name": "names", "catalog": "dev", "schema": "shop", "root_path": HOME, "libraries": [{"glob": {"include": f"{HOME}/transformations/**"}}], "environment": environment}
-    if ids: do("PUT", f"/api/2.0/pipelines/{ids[0]}", body=pipeline)
+    pipeline = {
+        "name": "names",
+        "catalog": "dev",
+        "schema": "shop",
+        "root_path": HOME,
+        "libraries": [{"glob": {"include": f"{HOME}/transformations/**"}}],
+        "environment": environment,
+    }
+    if ids:
+        do("PUT", f"/api/2.0/pipelines/{ids[0]}", body=pipeline)
     pipeline_id = ids[0] if ids else do("POST", "/api/2.0/pipelines", body=pipeline)["pipeline_id"]
-    tasks = [{"task_key": "hello", "environment_key": "default", "notebook_task": {"notebook_path": f"{HOME}/jobs/hello"}},
-        {"task_key": "update", "depends_on": [{"task_key": "hello"}], "pipeline_task": {"pipeline_id": pipeline_id}}]
-    job = {"name": "daily", "parameters": [{"name": "day", "default": "1"}], "environments": [{"environment_key": "default", "spec": environment}], "tasks": tasks}
-    if ids: do("POST", "/api/2.2/jobs/reset", body={"job_id": ids[1], "new_settings": job})
+    tasks = [
+        {
+            "task_key": "hello",
+            "environment_key": "default",
+            "notebook_task": {"notebook_path": f"{HOME}/jobs/hello"},
+        },
+        {
+            "task_key": "update",
+            "depends_on": [{"task_key": "hello"}],
+            "pipeline_task": {"pipeline_id": pipeline_id},
+        },
+    ]
+    job = {
+        "name": "daily",
+        "parameters": [{"name": "day", "default": "1"}],
+        "environments": [{"environment_key": "default", "spec": environment}],
+        "tasks": tasks,
+    }
+    if ids:
+        do("POST", "/api/2.2/jobs/reset", body={"job_id": ids[1], "new_settings": job})
     return pipeline_id, ids[1] if ids else do("POST", "/api/2.2/jobs/create", body=job)["job_id"]
 
 
@@ -71,19 +99,32 @@ def test_a_run_takes_the_wheel_that_was_deployed(place):
     for version in ("9.1", "9.2"):
         ids = deploy(client, workspace.put_wheel(client, wheel(folder, version), WHEELS), ids)
         result, runs = workspace.run_job(client, ids[1], {"day": "7"}, every=0.5)
-        assert (result, [run.result for run in runs]) == ("SUCCESS", ["SUCCESS", "SUCCESS"]), [run.message for run in runs]
+        assert (result, [run.result for run in runs]) == ("SUCCESS", ["SUCCESS", "SUCCESS"]), [
+            run.message for run in runs
+        ]
         assert runs[0].output.strip() == f"{version} of {version} 7"
-        assert sorted(map(str, read_rows(storage, TableName("dev", "shop", "names")).values)) == sorted(["(None,)", f"('of {version}',)"])
+        assert sorted(map(str, read_rows(storage, TableName("dev", "shop", "names")).values)) == sorted(
+            ["(None,)", f"('of {version}',)"]
+        )
 
 
 def test_a_notebook_without_an_environment_brings_the_wheel_itself(place):
     "As in a workspace that refuses environments of notebook tasks: the job's parameter names the wheel"
     storage, client, folder = place
     first = "try: import cdc_utils\nexcept ModuleNotFoundError:\n    get_ipython().run_line_magic('pip', f\"install --quiet {dbutils.widgets.get('wheel')} faker\")\n"
-    upload(client, f"{HOME}/jobs/brings.py", NOTEBOOK.replace("import cdc_utils\n", f"{first}\n# COMMAND ----------\nimport cdc_utils\n", 1))
-    parameters = [{"name": "day", "default": "1"}, {"name": "wheel", "default": workspace.put_wheel(client, wheel(folder, "9.3"), WHEELS)}]
+    upload(
+        client,
+        f"{HOME}/jobs/brings.py",
+        NOTEBOOK.replace("import cdc_utils\n", f"{first}\n# COMMAND ----------\nimport cdc_utils\n", 1),
+    )
+    parameters = [
+        {"name": "day", "default": "1"},
+        {"name": "wheel", "default": workspace.put_wheel(client, wheel(folder, "9.3"), WHEELS)},
+    ]
     task = {"task_key": "hello", "notebook_task": {"notebook_path": f"{HOME}/jobs/brings"}}
-    job = client.api_client.do("POST", "/api/2.2/jobs/create", body={"name": "brings", "parameters": parameters, "tasks": [task]})["job_id"]
+    job = client.api_client.do(
+        "POST", "/api/2.2/jobs/create", body={"name": "brings", "parameters": parameters, "tasks": [task]}
+    )["job_id"]
     result, runs = workspace.run_job(client, job, every=0.5)
     assert (result, runs[0].output.strip()) == ("SUCCESS", "9.3 of 9.3 1"), runs[0].message
 
@@ -91,8 +132,13 @@ def test_a_notebook_without_an_environment_brings_the_wheel_itself(place):
 def test_the_update_tells_its_rules(place):
     storage, client, folder = place
     update = client.pipelines.list_updates(workspace.pipeline_id(client, "names")).updates[0].update_id
-    result = workspace.update_result(workspace.update_events(client, workspace.pipeline_id(client, "names"), update))
-    assert (result.state, [(rule.name, rule.passed_records, rule.failed_records) for rule in result.flows[0].expectations]) == ("COMPLETED", [("named", 1, 1)])
+    result = workspace.update_result(
+        workspace.update_events(client, workspace.pipeline_id(client, "names"), update)
+    )
+    assert (
+        result.state,
+        [(rule.name, rule.passed_records, rule.failed_records) for rule in result.flows[0].expectations],
+    ) == ("COMPLETED", [("named", 1, 1)])
 
 
 def test_an_update_that_fails_says_where(place):
@@ -100,5 +146,9 @@ def test_an_update_that_fails_says_where(place):
     upload(client, f"{HOME}/transformations/broken.py", "from cdc_utils import gold\n")
     pipeline = workspace.pipeline_id(client, "names")
     result = workspace.follow_update(client, pipeline, workspace.start_update(client, pipeline), every=0.5)
-    assert result.state == "FAILED" and "broken.py:1" in result.error and "cannot import name 'gold' from 'cdc_utils'" in result.error, "the wheel has no gold, whatever is installed here"
+    assert (
+        result.state == "FAILED"
+        and "broken.py:1" in result.error
+        and "cannot import name 'gold' from 'cdc_utils'" in result.error
+    ), "the wheel has no gold, whatever is installed here"
     assert "Traceback" not in json.dumps(workspace.update_events(client, pipeline, result.update_id))

@@ -1,4 +1,5 @@
 """The event log under threads, failures and crashes."""
+
 import json
 import subprocess
 import sys
@@ -36,7 +37,9 @@ def test_threads_lose_nothing_and_keep_the_order(tmp_path):
     assert numbers(events) == sorted(set(numbers(events)))
     assert numbers(heard) == numbers(events)
     for flow in range(4):
-        mine = [event["message"] for event in events if json.loads(event["origin"])["flow_name"] == f"flow{flow}"]
+        mine = [
+            event["message"] for event in events if json.loads(event["origin"])["flow_name"] == f"flow{flow}"
+        ]
         assert mine == [f"flow{flow} {count}" for count in range(50)]
 
 
@@ -48,12 +51,15 @@ def test_one_flush_is_one_commit_with_the_documented_columns(tmp_path):
     assert table.version() == 0
     types = {field.name: str(field.type.type) for field in table.schema().fields}
     assert tuple(types) == COLUMNS
-    assert {name for name, kind in types.items() if kind != "string"} == {"timestamp"} and types["timestamp"] == "timestamp"
+    assert {name for name, kind in types.items() if kind != "string"} == {"timestamp"} and types[
+        "timestamp"
+    ] == "timestamp"
     assert log.flush() == 0 and DeltaTable(str(tmp_path / "log")).version() == 0
 
 
 def test_a_failed_flush_keeps_the_events_for_the_next_one(tmp_path, monkeypatch):
     import deltalake
+
     log = EventLog(tmp_path / "log", "customers", "u")
     log.record("create_update", "started")
     write = deltalake.write_deltalake
@@ -72,6 +78,7 @@ def test_a_failed_flush_keeps_the_events_for_the_next_one(tmp_path, monkeypatch)
 
 def test_what_is_recorded_during_a_flush_waits_for_the_next_one(tmp_path, monkeypatch):
     import deltalake
+
     log, write = EventLog(tmp_path / "log", "customers", "u"), deltalake.write_deltalake
 
     def slow(*args, **options):
@@ -136,6 +143,7 @@ def test_a_listener_may_record(tmp_path):
 
 def test_values_that_json_does_not_know_become_text(tmp_path):
     from pathlib import Path
+
     with EventLog(tmp_path / "log", "customers", "u") as log:
         log.record("create_update", "é 漢", details={"create_update": {"storage": Path("/s")}})
     (event,) = read_events(tmp_path / "log")
@@ -153,4 +161,8 @@ def test_error_chains_end():
 
 def test_an_event_without_details(tmp_path):
     event = EventLog(tmp_path / "log", "customers", "u").record("create_update", "started")
-    assert (json.loads(event["details"]), json.loads(event["origin"]), event["error"]) == ({}, {"pipeline_name": "customers", "update_id": "u"}, None)
+    assert (json.loads(event["details"]), json.loads(event["origin"]), event["error"]) == (
+        {},
+        {"pipeline_name": "customers", "update_id": "u"},
+        None,
+    )

@@ -1,4 +1,5 @@
 """The feed, read back from its files by code that knows nothing of how it was made."""
+
 import hashlib
 import json
 import os
@@ -22,23 +23,33 @@ OPERATIONS = ("APPEND", "UPDATE", "DELETE")
 
 def moment(text):
     "The time of an event, None for what is none."
-    if not isinstance(text, str) or len(text) != 24: return None
-    try: return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
-    except ValueError: return None
+    if not isinstance(text, str) or len(text) != 24:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
+    except ValueError:
+        return None
 
 
 def fault(line):
     "What is wrong with a line, as FeedSummary counts it; None for a good one."
-    try: row = json.loads(line)
-    except ValueError: return "corrupt"
-    if not (row.get("id") or "").strip(): return "missing_ids"
-    if row["operation"] not in OPERATIONS: return "unknown_operations"
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return "corrupt"
+    if not (row.get("id") or "").strip():
+        return "missing_ids"
+    if row["operation"] not in OPERATIONS:
+        return "unknown_operations"
     return "mistyped" if moment(row["operation_date"]) is None else None
 
 
 def read(folder):
     "The lines of each file, in the order of the names."
-    return {path.name: path.read_text(encoding="utf-8").splitlines() for path in sorted(Path(folder).glob("customers-*.json"))}
+    return {
+        path.name: path.read_text(encoding="utf-8").splitlines()
+        for path in sorted(Path(folder).glob("customers-*.json"))
+    }
 
 
 def replay(files):
@@ -54,18 +65,23 @@ def replay(files):
         for line in lines:
             count["rows"] += 1
             wrong = fault(line)
-            if wrong: count[wrong] += 1
-            elif line in seen: count["duplicates"] += 1
+            if wrong:
+                count[wrong] += 1
+            elif line in seen:
+                count["duplicates"] += 1
             else:
                 seen.add(line)
                 when = moment(json.loads(line)["operation_date"])
                 count["late"] += when < before
                 newest[name] = max(newest.get(name, when), when)
                 count[json.loads(line)["id"], when] = int(day)  # which day wrote it
-    written_on = {key: day for count in counts.values() for key, day in count.items() if isinstance(key, tuple)}
+    written_on = {
+        key: day for count in counts.values() for key, day in count.items() if isinstance(key, tuple)
+    }
     live, gone, last = {}, {}, f"2026-01-{max(counts):02d}"
     for row in sorted(map(json.loads, seen), key=lambda row: row["operation_date"]):  # what each event did
-        if row["operation_date"] >= last: break
+        if row["operation_date"] >= last:
+            break
         customer, values = row["id"], [row[name] for name in FIELDS]
         count = counts[written_on[customer, moment(row["operation_date"])]]
         if row["operation"] == "APPEND":
@@ -81,7 +97,10 @@ def replay(files):
             assert values == [None] * 4
             gone[customer] = live.pop(customer)
             count["deletes"] += 1
-    return {day: {key: value for key, value in count.items() if isinstance(key, str)} for day, count in counts.items()}
+    return {
+        day: {key: value for key, value in count.items() if isinstance(key, str)}
+        for day, count in counts.items()
+    }
 
 
 def without_zeros(summary):
@@ -92,7 +111,9 @@ def nonzero(counts):
     return {name: value for name, value in counts.items() if value}
 
 
-@pytest.mark.parametrize("rows,keys,files", [(5_000, None, 10), (5_000, 40, 3), (400, 400, 7), (3_000, None, 1), (60, 1, 60)])
+@pytest.mark.parametrize(
+    "rows,keys,files", [(5_000, None, 10), (5_000, 40, 3), (400, 400, 7), (3_000, None, 1), (60, 1, 60)]
+)
 def test_files_hold_what_the_summary_says(tmp_path, rows, keys, files):
     said = {}
     for day in (1, 2, 3, 4):
@@ -104,7 +125,8 @@ def test_files_hold_what_the_summary_says(tmp_path, rows, keys, files):
 
 
 def test_id_and_time_are_unique_but_for_copies(tmp_path):
-    for day in (1, 2): write_feed(tmp_path, rows=5_000, day=day)
+    for day in (1, 2):
+        write_feed(tmp_path, rows=5_000, day=day)
     good = [line for lines in read(tmp_path).values() for line in lines if fault(line) is None]
     keys = Counter((json.loads(line)["id"], json.loads(line)["operation_date"]) for line in set(good))
     assert max(keys.values()) == 1
@@ -124,7 +146,9 @@ def test_lines_of_a_day_are_out_of_order_within_a_file_too(tmp_path):
     slipped = 0
     for lines in read(tmp_path).values():
         times = [moment(json.loads(line)["operation_date"]) for line in lines if fault(line) is None]
-        slipped += sum(timedelta(0) < before - after < timedelta(minutes=10) for before, after in pairwise(times))
+        slipped += sum(
+            timedelta(0) < before - after < timedelta(minutes=10) for before, after in pairwise(times)
+        )
     assert 100 < slipped < 500, "about one line in 20 is a few lines late"
 
 
@@ -139,9 +163,13 @@ def test_day_2_continues_day_1(tmp_path):
     write_feed(tmp_path, rows=2_000)
     write_feed(tmp_path, rows=2_000, day=2)
     files = read(tmp_path)
+
     def good(day):
-        lines = [line for name, lines in files.items() if name.startswith(f"customers-{day:04d}") for line in lines]
+        lines = [
+            line for name, lines in files.items() if name.startswith(f"customers-{day:04d}") for line in lines
+        ]
         return [json.loads(line) for line in lines if not fault(line)]
+
     first, second = good(1), good(2)
     assert {row["operation_date"][:10] for row in first} == {"2026-01-01"}
     assert Counter(row["operation_date"][:10] for row in second)["2026-01-01"] == 10
@@ -152,7 +180,8 @@ def test_day_2_continues_day_1(tmp_path):
 
 
 def test_nothing_is_kept_on_disk_between_days(tmp_path):
-    for day in (1, 2, 3): write_feed(tmp_path / "all", rows=500, day=day)
+    for day in (1, 2, 3):
+        write_feed(tmp_path / "all", rows=500, day=day)
     write_feed(tmp_path / "third", rows=500, day=3)
     whole, alone = read(tmp_path / "all"), read(tmp_path / "third")
     assert alone and alone == {name: whole[name] for name in alone}
@@ -168,15 +197,20 @@ assert 'pyspark' not in sys.modules
 
 def digest(folder):
     found = hashlib.sha256()
-    for path in sorted(folder.iterdir()): found.update(path.name.encode() + path.read_bytes())
+    for path in sorted(folder.iterdir()):
+        found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()
 
 
 def test_same_bytes_in_other_processes(tmp_path):
     for hash_seed in ("0", "1", "77"):
-        subprocess.run([sys.executable, "-c", PROGRAM, tmp_path / hash_seed], check=True,
-            env=os.environ | {"PYTHONHASHSEED": hash_seed, "TZ": "Pacific/Auckland", "LC_ALL": "C"})
-    for day in (1, 2): write_feed(tmp_path / "here", rows=3_000, files=3, day=day)
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, tmp_path / hash_seed],
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": hash_seed, "TZ": "Pacific/Auckland", "LC_ALL": "C"},
+        )
+    for day in (1, 2):
+        write_feed(tmp_path / "here", rows=3_000, files=3, day=day)
     assert len({digest(tmp_path / name) for name in ("0", "1", "77", "here")}) == 1
 
 
@@ -198,7 +232,12 @@ def test_any_small_size(tmp_path):
                     assert (summary.corrupt >= 1) == (rows >= 20)
                 found = read(folder)
                 assert len(found) == 3 * files and min(map(len, found.values())) >= 1
-                times = [json.loads(line)["operation_date"] for lines in found.values() for line in lines if rows < 20]
+                times = [
+                    json.loads(line)["operation_date"]
+                    for lines in found.values()
+                    for line in lines
+                    if rows < 20
+                ]
                 assert times == sorted(times), "a toy is in order"
                 replay(found)
 
@@ -206,12 +245,16 @@ def test_any_small_size(tmp_path):
 def test_a_write_cut_short_does_not_count_and_can_be_repeated(tmp_path, monkeypatch):
     write_feed(tmp_path / "whole", rows=500, files=5)
     replace, calls = os.replace, []
+
     def breaks(source, target):
         calls.append((Path(source).name, Path(target).name))
-        if len(calls) == 4: raise OSError("disk full")
+        if len(calls) == 4:
+            raise OSError("disk full")
         replace(source, target)
+
     monkeypatch.setattr(os, "replace", breaks)
-    with pytest.raises(OSError, match="disk full"): write_feed(tmp_path / "cut", rows=500, files=5)
+    with pytest.raises(OSError, match="disk full"):
+        write_feed(tmp_path / "cut", rows=500, files=5)
     monkeypatch.undo()
     assert all(source.startswith((".", "_")) for source, _ in calls), "readers must skip what is not finished"
     assert len(list((tmp_path / "cut").iterdir())) == 3, "three files are whole, and nothing else is left"
@@ -226,13 +269,16 @@ def test_files_appear_whole(tmp_path, monkeypatch):
         assert not Path(target).exists()
         assert Path(source).read_bytes().count(b"\n") == 50
         replace(source, target)
+
     replace = os.replace
     monkeypatch.setattr(os, "replace", watching)
     opened = []
     write_bytes = Path.write_bytes
+
     def noting(self, content):
         opened.append(self.name)
         return write_bytes(self, content)
+
     monkeypatch.setattr(Path, "write_bytes", noting)
     write_feed(tmp_path, rows=100, files=2)
     assert opened and all(name.startswith(".") for name in opened)
@@ -243,9 +289,11 @@ def test_existing_files_are_never_changed(tmp_path, other):
     asked = {"rows": 500, "files": 5}
     write_feed(tmp_path, **asked)
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
-    with pytest.raises(FeedError, match="exists and holds something else than this day 1"): write_feed(tmp_path, **asked | other)
+    with pytest.raises(FeedError, match="exists and holds something else than this day 1"):
+        write_feed(tmp_path, **asked | other)
     if "files" not in other:
-        with pytest.raises(FeedError, match="is the day 1 of another feed"): write_feed(tmp_path, **asked | other, day=2)
+        with pytest.raises(FeedError, match="is the day 1 of another feed"):
+            write_feed(tmp_path, **asked | other, day=2)
     write_feed(tmp_path, **asked)
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()} == before
 
@@ -253,11 +301,13 @@ def test_existing_files_are_never_changed(tmp_path, other):
 def test_a_file_too_many_is_refused(tmp_path):
     write_feed(tmp_path, rows=500, files=5)
     (tmp_path / "customers-0001-05.json").write_text("from elsewhere\n")
-    with pytest.raises(FeedError, match="customers-0001-05.json exists"): write_feed(tmp_path, rows=500, files=5)
+    with pytest.raises(FeedError, match="customers-0001-05.json exists"):
+        write_feed(tmp_path, rows=500, files=5)
 
 
 def test_the_first_missing_day_is_next(tmp_path):
-    for day in (1, 3): write_feed(tmp_path, rows=50, files=2, day=day)
+    for day in (1, 3):
+        write_feed(tmp_path, rows=50, files=2, day=day)
     assert (days(tmp_path), missing_day(tmp_path)) == ([1, 3], 2)
 
 
@@ -265,27 +315,48 @@ def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "customers.json").write_text("mine")
     (tmp_path / "customers-0001-00.json.bak").write_text("mine")
     write_feed(tmp_path, rows=50, files=1)
-    assert (tmp_path / "customers.json").read_text() == (tmp_path / "customers-0001-00.json.bak").read_text() == "mine"
+    assert (
+        (tmp_path / "customers.json").read_text()
+        == (tmp_path / "customers-0001-00.json.bak").read_text()
+        == "mine"
+    )
     assert days(tmp_path) == [1]
 
 
-@pytest.mark.parametrize("wrong,message", [
-    ({"rows": 0}, "rows is 0; give 1 or more"), ({"rows": -5}, "rows is -5"), ({"rows": 1.5}, "rows is 1.5; give a whole number"),
-    ({"rows": True}, "rows is True"), ({"rows": 10_000_001}, "rows is 10,000,001; give at most 10,000,000"),
-    ({"files": 0}, "files is 0"), ({"rows": 5, "files": 6}, "files is 6; give at most 5, one row a file"),
-    ({"keys": 0}, "keys is 0"), ({"rows": 50, "keys": 51}, "keys is 51; give at most 50"), ({"keys": "9"}, "keys is '9'"),
-    ({"day": 0}, "day is 0"), ({"day": 10_000}, "day is 10,000; give at most 9,999"), ({"seed": "x"}, "seed is 'x'"), ({"seed": None}, "seed is None"),
-])
+@pytest.mark.parametrize(
+    "wrong,message",
+    [
+        ({"rows": 0}, "rows is 0; give 1 or more"),
+        ({"rows": -5}, "rows is -5"),
+        ({"rows": 1.5}, "rows is 1.5; give a whole number"),
+        ({"rows": True}, "rows is True"),
+        ({"rows": 10_000_001}, "rows is 10,000,001; give at most 10,000,000"),
+        ({"files": 0}, "files is 0"),
+        ({"rows": 5, "files": 6}, "files is 6; give at most 5, one row a file"),
+        ({"keys": 0}, "keys is 0"),
+        ({"rows": 50, "keys": 51}, "keys is 51; give at most 50"),
+        ({"keys": "9"}, "keys is '9'"),
+        ({"day": 0}, "day is 0"),
+        ({"day": 10_000}, "day is 10,000; give at most 9,999"),
+        ({"seed": "x"}, "seed is 'x'"),
+        ({"seed": None}, "seed is None"),
+    ],
+)
 def test_wrong_use_is_named_and_writes_nothing(tmp_path, wrong, message):
-    with pytest.raises(FeedError) as error: write_feed(tmp_path / "new", **wrong)
+    with pytest.raises(FeedError) as error:
+        write_feed(tmp_path / "new", **wrong)
     assert message in str(error.value)
     assert isinstance(error.value, ValueError) and not (tmp_path / "new").exists()
 
 
 def test_faker_is_asked_for_only_when_needed(tmp_path):
-    program = "import sys; sys.modules['faker'] = None; from cdc_utils import feed\nassert feed.missing_day('none') == 1\n" \
+    program = (
+        "import sys; sys.modules['faker'] = None; from cdc_utils import feed\nassert feed.missing_day('none') == 1\n"
         "try: feed.write_feed(sys.argv[1])\nexcept feed.FeedError as error: print(error)"
-    done = subprocess.run([sys.executable, "-c", program, tmp_path / "new"], capture_output=True, text=True, check=True)
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "new"], capture_output=True, text=True, check=True
+    )
     assert "faker" in done.stdout and "pip install faker" in done.stdout
     assert not (tmp_path / "new").exists()
 

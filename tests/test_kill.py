@@ -4,6 +4,7 @@ tables are those of the oracle, every row landed once. So are a repair and an er
 The command under test is `cdc run` itself. A kill comes after a random number of its events and a random moment more, so that
 kills hit every phase and not only the start of Java. KILLS=20 is what `make prove` asks for, with `pytest -s` to see where they hit.
 """
+
 import json
 import os
 import random
@@ -48,14 +49,20 @@ def land(folder, name, events):
 
 def update(command, choose, most):
     "Start an update and kill it after at most so many events; return where it was, None where it ended first, and how many it told."
-    number, process = 0, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    number, process = (
+        0,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ),
+    )
     try:
         last, wanted = "before the first event", choose.randint(0, most)
         for number, line in enumerate(process.stdout):
             event = json.loads(line)
             flow = json.loads(event["origin"]).get("flow_name")
             last = f"{event['event_type']}: {flow.rsplit('.')[-1] + ' ' if flow else ''}{event['message'].split()[-1]}"
-            if number >= wanted: break
+            if number >= wanted:
+                break
         time.sleep(choose.uniform(0, 1.5))
         if process.poll() is not None:
             assert process.returncode == 0, process.stderr.read()[-3000:]
@@ -63,11 +70,15 @@ def update(command, choose, most):
         os.killpg(process.pid, signal.SIGKILL)
         return last, number
     finally:
-        if process.poll() is None: os.killpg(process.pid, signal.SIGKILL)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
-def rows_of(storage, table): return [tuple(row.values()) for row in read_table(storage, TableName("main", "default", table)).to_pylist()]
+def rows_of(storage, table):
+    return [
+        tuple(row.values()) for row in read_table(storage, TableName("main", "default", table)).to_pylist()
+    ]
 
 
 def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
@@ -75,26 +86,46 @@ def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
     stories = [random_story(choose, number) for number in range(40 * (KILLS + 1))]
     told = [event for story in stories for event in story]
     choose.shuffle(told)
-    parts = [told[number::2 * KILLS] for number in range(2 * KILLS)]
+    parts = [told[number :: 2 * KILLS] for number in range(2 * KILLS)]
     (tmp_path / "stories.py").write_text(PIPELINE)
     landing = tmp_path / "storage/Volumes/main/default/raw/stories"
-    command = [CDC, "run", str(tmp_path / "stories.py"), "--storage", str(tmp_path / "storage"), "--format", "json"]
+    command = [
+        CDC,
+        "run",
+        str(tmp_path / "stories.py"),
+        "--storage",
+        str(tmp_path / "storage"),
+        "--format",
+        "json",
+    ]
     hits, ended, landed, most = [], 0, 0, 16
     while len(hits) < KILLS:
         for _ in range(2):  # more arrives between two runs
-            if landed < len(parts): land(landing, f"{landed:03}.json", parts[landed])
+            if landed < len(parts):
+                land(landing, f"{landed:03}.json", parts[landed])
             landed += 1
         where, told_of = update(command, choose, most)
-        if where: hits.append(where)
-        else: ended, most = ended + 1, max(4, min(most, told_of) - 2)  # an update tells of fewer events than that
+        if where:
+            hits.append(where)
+        else:
+            ended, most = (
+                ended + 1,
+                max(4, min(most, told_of) - 2),
+            )  # an update tells of fewer events than that
         assert ended <= 5 * KILLS, "the updates end before they can be killed"
-    for number in range(landed, len(parts)): land(landing, f"{number:03}.json", parts[number])
+    for number in range(landed, len(parts)):
+        land(landing, f"{number:03}.json", parts[number])
     last = subprocess.run(command, capture_output=True, text=True)
     assert last.returncode == 0, last.stderr[-3000:]
-    print(f"\n{len(hits)} kills on one storage, {ended} updates that came to their end before one, {len(told)} events; the kills hit")
-    for where, many in Counter(hits).most_common(): print(f"{many:4}  {where}")
+    print(
+        f"\n{len(hits)} kills on one storage, {ended} updates that came to their end before one, {len(told)} events; the kills hit"
+    )
+    for where, many in Counter(hits).most_common():
+        print(f"{many:4}  {where}")
 
-    def rows(table): return rows_of(Storage(tmp_path / "storage"), table)
+    def rows(table):
+        return rows_of(Storage(tmp_path / "storage"), table)
+
     assert Counter(map(repr, rows("landed"))) == Counter(map(repr, told))
     expected = replay(told, ["name", "points"])
     assert_same(stories, expected[0], rows("current"), "SCD1")
@@ -103,6 +134,7 @@ def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
 
 class Told:
     "A storage after one update, and after one more with the stories that were left for later."
+
     def __init__(self, folder):
         choose = random.Random(SEED)
         self.storage, self.sources = Storage(folder / "storage"), folder / "stories.py"
@@ -111,12 +143,24 @@ class Told:
         self.go_on("1", self.stories[:40])
 
     def go_on(self, name, stories):
-        land(self.storage.root / "Volumes/main/default/raw/stories", f"{name}.json", [event for story in stories for event in story])
+        land(
+            self.storage.root / "Volumes/main/default/raw/stories",
+            f"{name}.json",
+            [event for story in stories for event in story],
+        )
         self.cdc("run", str(self.sources))
 
-    def rows(self): return {table: sorted(rows_of(self.storage, table), key=repr) for table in ("landed", "current", "history")}
-    def path(self, table): return self.storage.table_path(TableName("main", "default", table))
-    def command(self, *words): return [CDC, *words, "--storage", str(self.storage.root)]
+    def rows(self):
+        return {
+            table: sorted(rows_of(self.storage, table), key=repr)
+            for table in ("landed", "current", "history")
+        }
+
+    def path(self, table):
+        return self.storage.table_path(TableName("main", "default", table))
+
+    def command(self, *words):
+        return [CDC, *words, "--storage", str(self.storage.root)]
 
     def cdc(self, *words):
         "Run a command to its end; the seconds that it took."
@@ -126,18 +170,30 @@ class Told:
 
     def killed(self, longest, choose, *words):
         "Start a command and kill it within so many seconds; False where it ended first."
-        process = subprocess.Popen(self.command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        try: time.sleep(choose.uniform(0, longest))
+        process = subprocess.Popen(
+            self.command(*words),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            time.sleep(choose.uniform(0, longest))
         finally:
             ended = process.poll()
-            if ended is None: os.killpg(process.pid, signal.SIGKILL)
+            if ended is None:
+                os.killpg(process.pid, signal.SIGKILL)
             _, said = process.communicate()
         assert ended in (None, 0), said[-3000:]
         return ended is None
 
     def assert_as_told(self, stories):
-        rows, expected = self.rows(), replay([event for story in stories for event in story], ["name", "points"])
-        for table, each in zip(("current", "history"), expected): assert_same(stories, each, rows[table], table)
+        rows, expected = (
+            self.rows(),
+            replay([event for story in stories for event in story], ["name", "points"]),
+        )
+        for table, each in zip(("current", "history"), expected):
+            assert_same(stories, each, rows[table], table)
 
 
 prove_only = pytest.mark.skipif("KILLS" not in os.environ, reason="minutes: make prove ARGS=kills")
@@ -147,15 +203,21 @@ prove_only = pytest.mark.skipif("KILLS" not in os.environ, reason="minutes: make
 def test_a_repair_is_done_or_not_begun_whenever_it_is_killed(tmp_path):
     told, choose, kills = Told(tmp_path), random.Random(SEED), 0
     right = told.rows()
-    def damage(): DeltaTable(told.path("history")).delete("story < 20")
-    def repair(): return "repair", "history", str(told.sources), "--where", "story >= 0"
+
+    def damage():
+        DeltaTable(told.path("history")).delete("story < 20")
+
+    def repair():
+        return "repair", "history", str(told.sources), "--where", "story >= 0"
+
     damage()
     damaged = told.rows()
     assert damaged["history"] != right["history"]
     took = told.cdc(*repair())
     assert told.rows() == right
     while kills < KILLS:
-        if told.rows() == right: damage()
+        if told.rows() == right:
+            damage()
         kills += told.killed(took, choose, *repair())
         assert told.rows() in (right, damaged)
     told.cdc(*repair())
@@ -167,17 +229,27 @@ def test_a_repair_is_done_or_not_begun_whenever_it_is_killed(tmp_path):
 @prove_only
 def test_an_erasure_that_was_killed_is_finished_by_the_next(tmp_path):
     told, choose, kills = Told(tmp_path), random.Random(SEED), 0
-    def erase(story): return "erase", "--where", f"story = {story}", "--yes"
+
+    def erase(story):
+        return "erase", "--where", f"story = {story}", "--yes"
+
     took, gone = told.cdc(*erase(0)), [0]
     while kills < KILLS:
         before = told.rows()
         kills += told.killed(took, choose, *erase(len(gone)))
         gone.append(len(gone))
-        for table, rows in told.rows().items(): assert rows in (before[table], [row for row in before[table] if row[0] != gone[-1]])
+        for table, rows in told.rows().items():
+            assert rows in (before[table], [row for row in before[table] if row[0] != gone[-1]])
         told.cdc(*erase(gone[-1]))
-        assert told.rows() == {table: [row for row in rows if row[0] != gone[-1]] for table, rows in before.items()}
+        assert told.rows() == {
+            table: [row for row in rows if row[0] != gone[-1]] for table, rows in before.items()
+        }
     for table in ("landed", "current", "history"):
         files = [file for file in told.path(table).rglob("*.parquet") if "_delta_log" not in file.parts]
-        assert files and not {story for file in files for story in parquet.read_table(file, columns=["story"])["story"].to_pylist()} & set(gone)
+        assert files and not {
+            story
+            for file in files
+            for story in parquet.read_table(file, columns=["story"])["story"].to_pylist()
+        } & set(gone)
     told.go_on("2", told.stories[40:])
     told.assert_as_told([story for story in told.stories if story[0][0] not in gone])

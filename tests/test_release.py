@@ -1,4 +1,5 @@
 "`make release` on a clone: what it refuses, and that a release is a commit, a tag and three files."
+
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import prove
 NEXT = "98.7.6"
 
 
-def run(clone, *command): return subprocess.run(list(map(str, command)), cwd=clone, capture_output=True, text=True, check=False)
+def run(clone, *command):
+    return subprocess.run(list(map(str, command)), cwd=clone, capture_output=True, text=True, check=False)
 
 
 def git(clone, *args):
@@ -25,13 +27,15 @@ def git(clone, *args):
     return done.stdout.strip()
 
 
-def release(clone, *args): return run(clone, sys.executable, "tools/release.py", *args)
+def release(clone, *args):
+    return run(clone, sys.executable, "tools/release.py", *args)
 
 
 def commit(clone, name, text):
     (clone / name).write_text(text)
     git(clone, "add", name)
-    if git(clone, "status", "--porcelain"): git(clone, "commit", "-qm", name)
+    if git(clone, "status", "--porcelain"):
+        git(clone, "commit", "-qm", name)
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +56,28 @@ def clone(project):
     start = git(project, "rev-parse", "HEAD")
     yield project
     git(project, "reset", "-q", "--hard", start)
-    for tag in git(project, "tag", "--list").split(): git(project, "tag", "-d", tag)
+    for tag in git(project, "tag", "--list").split():
+        git(project, "tag", "-d", tag)
     shutil.rmtree(project / "dist", ignore_errors=True)
 
 
-def with_news(clone, title=NEXT): commit(clone, "CHANGELOG.md", f"# Changelog\n\n## {title}\n\n- `cdc` sings. # Loudly\n\n## 0.0.1\n\n- Older.\n")
+def with_news(clone, title=NEXT):
+    commit(
+        clone,
+        "CHANGELOG.md",
+        f"# Changelog\n\n## {title}\n\n- `cdc` sings. # Loudly\n\n## 0.0.1\n\n- Older.\n",
+    )
 
 
 def refused(clone, words, *args):
     before = git(clone, "rev-parse", "HEAD"), git(clone, "tag", "--list"), git(clone, "status", "--porcelain")
     done = release(clone, *args)
     assert done.returncode != 0 and words in done.stderr, done.stdout + done.stderr
-    assert before == (git(clone, "rev-parse", "HEAD"), git(clone, "tag", "--list"), git(clone, "status", "--porcelain"))
+    assert before == (
+        git(clone, "rev-parse", "HEAD"),
+        git(clone, "tag", "--list"),
+        git(clone, "status", "--porcelain"),
+    )
 
 
 def test_a_dirty_tree_is_refused(clone):
@@ -78,7 +92,8 @@ def test_a_tag_that_is_there_is_refused(clone):
     refused(clone, f"the tag v{NEXT} is there already", "--version", NEXT)
 
 
-def test_a_changelog_without_news_is_refused(clone): refused(clone, f"says nothing under `## {NEXT}` or `## Unreleased`", "--version", NEXT)
+def test_a_changelog_without_news_is_refused(clone):
+    refused(clone, f"says nothing under `## {NEXT}` or `## Unreleased`", "--version", NEXT)
 
 
 def test_an_empty_section_is_refused(clone):
@@ -97,7 +112,11 @@ def test_a_dry_run_tells_and_changes_nothing(clone):
     head = git(clone, "rev-parse", "HEAD")
     done = release(clone, "--part", "minor", "--dry-run")
     major, minor, _ = __version__.split(".")
-    assert f"would release {major}.{int(minor) + 1}.0 (now {__version__})" in done.stdout and "- `cdc` sings." in done.stdout and "Older" not in done.stdout
+    assert (
+        f"would release {major}.{int(minor) + 1}.0 (now {__version__})" in done.stdout
+        and "- `cdc` sings." in done.stdout
+        and "Older" not in done.stdout
+    )
     assert git(clone, "status", "--porcelain") == "" and git(clone, "rev-parse", "HEAD") == head
 
 
@@ -112,15 +131,30 @@ def test_a_release_is_a_commit_a_tag_and_three_files(clone):
     before = git(clone, "rev-parse", "HEAD")
     done = release(clone, "--version", NEXT)
     assert done.returncode == 0, done.stderr
-    assert git(clone, "rev-parse", "HEAD~1") == before and git(clone, "log", "-1", "--format=%s") == f"Release {NEXT}"
-    assert git(clone, "rev-parse", f"v{NEXT}^{{commit}}") == git(clone, "rev-parse", "HEAD") and git(clone, "status", "--porcelain") == ""
-    assert git(clone, "tag", "-l", f"v{NEXT}", "--format=%(contents)") == f"cdc_utils {NEXT}\n\n- `cdc` sings. # Loudly"
+    assert (
+        git(clone, "rev-parse", "HEAD~1") == before
+        and git(clone, "log", "-1", "--format=%s") == f"Release {NEXT}"
+    )
+    assert (
+        git(clone, "rev-parse", f"v{NEXT}^{{commit}}") == git(clone, "rev-parse", "HEAD")
+        and git(clone, "status", "--porcelain") == ""
+    )
+    assert (
+        git(clone, "tag", "-l", f"v{NEXT}", "--format=%(contents)")
+        == f"cdc_utils {NEXT}\n\n- `cdc` sings. # Loudly"
+    )
     assert f"git push origin HEAD v{NEXT}" in done.stdout
     changed = set(git(clone, "diff", "--name-only", before, "HEAD").split())
     assert changed == {"CHANGELOG.md", "cdc_utils/__init__.py", "settings.ini", "bundles/app/wheel.yml"}
-    assert f"## {NEXT}\n" in (clone / "CHANGELOG.md").read_text() and f"version = {NEXT}\n" in (clone / "settings.ini").read_text()
-    deployed, = (clone / "dist").glob(f"cdc_utils-{NEXT}+*.whl")
+    assert (
+        f"## {NEXT}\n" in (clone / "CHANGELOG.md").read_text()
+        and f"version = {NEXT}\n" in (clone / "settings.ini").read_text()
+    )
+    (deployed,) = (clone / "dist").glob(f"cdc_utils-{NEXT}+*.whl")
     assert deployed.name in (clone / "bundles/app/wheel.yml").read_text()
-    with zipfile.ZipFile(clone / f"dist/cdc_utils-{NEXT}-py3-none-any.whl") as whole: assert "cdc_utils/cli.py" in whole.namelist()
-    with tarfile.open(clone / f"dist/cdc_utils-{NEXT}.tar.gz") as sources: assert f"cdc_utils-{NEXT}/pyproject.toml" in sources.getnames()
-    for path in (clone / "dist").iterdir(): assert f"built dist/{path.name}" in done.stdout
+    with zipfile.ZipFile(clone / f"dist/cdc_utils-{NEXT}-py3-none-any.whl") as whole:
+        assert "cdc_utils/cli.py" in whole.namelist()
+    with tarfile.open(clone / f"dist/cdc_utils-{NEXT}.tar.gz") as sources:
+        assert f"cdc_utils-{NEXT}/pyproject.toml" in sources.getnames()
+    for path in (clone / "dist").iterdir():
+        assert f"built dist/{path.name}" in done.stdout

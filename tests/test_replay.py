@@ -1,4 +1,5 @@
 "Mended rows through real updates of this project's pipeline: they land once, at their right place, and every row read is kept or quarantined."
+
 import json
 import os
 from decimal import Decimal
@@ -23,8 +24,15 @@ QUARANTINE = TableName("main", "default", "customers_cdc_quarantine")
 
 
 def event(key, city, hour, operation="UPDATE"):
-    return {"id": key, "firstname": "Ann", "lastname": "Ash", "email": "a@b.c", "address": city, "operation": operation,
-            "operation_date": hour and f"2026-01-01T{hour:02}:00:00"}
+    return {
+        "id": key,
+        "firstname": "Ann",
+        "lastname": "Ash",
+        "email": "a@b.c",
+        "address": city,
+        "operation": operation,
+        "operation_date": hour and f"2026-01-01T{hour:02}:00:00",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +41,40 @@ def storage(tmp_path_factory):
     storage = Storage(tmp_path_factory.mktemp("replay") / "cdc").create()
     folder = storage.root / "Volumes/main/default/raw_data/customers"
     folder.mkdir(parents=True)
-    lines = [event("7", "Lyon", 10, "APPEND"), event("7", "Oslo", 12), event("7", "Bern", 11, "UPSERT"), event("8", "Rome", 10, "APPEND"), event(None, "Kyiv", 9)]
-    (folder / "day-1.json").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"id": "9", "address\n')
+    lines = [
+        event("7", "Lyon", 10, "APPEND"),
+        event("7", "Oslo", 12),
+        event("7", "Bern", 11, "UPSERT"),
+        event("8", "Rome", 10, "APPEND"),
+        event(None, "Kyiv", 9),
+    ]
+    (folder / "day-1.json").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines) + '{"id": "9", "address\n'
+    )
     assert update(storage).state == "COMPLETED"
     return storage
 
 
 def update(storage):
     configuration = {"cdc.catalog": "main", "cdc.schema": "default"}
-    return run_update(UpdateRequest((str(ROOT / "transformations"),), storage.root, configuration=configuration, master="local[2]"))
+    return run_update(
+        UpdateRequest(
+            (str(ROOT / "transformations"),), storage.root, configuration=configuration, master="local[2]"
+        )
+    )
 
 
-def count(storage, table): return read_table(storage, TableName("main", "default", f"customers_cdc_{table}")).num_rows
+def count(storage, table):
+    return read_table(storage, TableName("main", "default", f"customers_cdc_{table}")).num_rows
 
 
 def history(storage, key):
     rows = read_table(storage, TableName("main", "default", "customers_history")).to_pylist()
-    return sorted((row["address"], row["__START_AT"].hour, row["__END_AT"] and row["__END_AT"].hour) for row in rows if row["id"] == key)
+    return sorted(
+        (row["address"], row["__START_AT"].hour, row["__END_AT"] and row["__END_AT"].hour)
+        for row in rows
+        if row["id"] == key
+    )
 
 
 def test_a_late_mended_row_splits_a_version_and_no_row_is_lost(storage, tmp_path):
@@ -58,11 +83,24 @@ def test_a_late_mended_row_splits_a_version_and_no_row_is_lost(storage, tmp_path
     dump = list(read_rows(storage, QUARANTINE).json_lines())
     mended = tmp_path / "mended.json"
     mended.write_text("\n".join(line.replace("UPSERT", "UPDATE") for line in dump))
-    with pytest.raises(UsageError, match="2 of 3 rows are as they are in quarantine"): replay_rows(storage, QUARANTINE, [mended])
+    with pytest.raises(UsageError, match="2 of 3 rows are as they are in quarantine"):
+        replay_rows(storage, QUARANTINE, [mended])
     done = replay_rows(storage, QUARANTINE, [mended], skip_unchanged=True)
-    assert done.place == (storage.root / "Volumes/main/default/raw_data/customers").resolve()  # from source_file alone
-    assert list(json.loads(done.landings[0].content)) == ["id", "firstname", "lastname", "email", "address", "operation", "operation_date"]
-    assert replay_rows(storage, QUARANTINE, [mended], skip_unchanged=True).landings[0].rows == 0  # a second time lands nothing
+    assert (
+        done.place == (storage.root / "Volumes/main/default/raw_data/customers").resolve()
+    )  # from source_file alone
+    assert list(json.loads(done.landings[0].content)) == [
+        "id",
+        "firstname",
+        "lastname",
+        "email",
+        "address",
+        "operation",
+        "operation_date",
+    ]
+    assert (
+        replay_rows(storage, QUARANTINE, [mended], skip_unchanged=True).landings[0].rows == 0
+    )  # a second time lands nothing
     assert update(storage).state == "COMPLETED"
     assert history(storage, "7") == [("Bern", 11, 12), ("Lyon", 10, 11), ("Oslo", 12, None)]
     assert [count(storage, each) for each in ("bronze", "clean", "quarantine")] == [7, 4, 3]
@@ -71,10 +109,13 @@ def test_a_late_mended_row_splits_a_version_and_no_row_is_lost(storage, tmp_path
 
 
 def test_an_emptied_corrupt_record_is_refused(storage, tmp_path):
-    corrupt = next(row for row in map(json.loads, read_rows(storage, QUARANTINE).json_lines()) if row["_corrupt_record"])
+    corrupt = next(
+        row for row in map(json.loads, read_rows(storage, QUARANTINE).json_lines()) if row["_corrupt_record"]
+    )
     mended = tmp_path / "mended.json"
     mended.write_text(json.dumps(corrupt | {"_corrupt_record": '{"id": "9"}'}))
-    with pytest.raises(UsageError, match="has no value in id, firstname"): replay_rows(storage, QUARANTINE, [mended])
+    with pytest.raises(UsageError, match="has no value in id, firstname"):
+        replay_rows(storage, QUARANTINE, [mended])
 
 
 def test_a_replay_that_dies_leaves_no_half_file(storage, tmp_path, monkeypatch):
@@ -88,7 +129,8 @@ def test_a_replay_that_dies_leaves_no_half_file(storage, tmp_path, monkeypatch):
         write_whole(path, content)
 
     monkeypatch.setattr(replaying, "write_whole", dies)
-    with pytest.raises(OSError, match="no space left"): replay_rows(storage, QUARANTINE, [first, second])
+    with pytest.raises(OSError, match="no space left"):
+        replay_rows(storage, QUARANTINE, [first, second])
     monkeypatch.undo()
     again = replay_rows(storage, QUARANTINE, [first, second])
     assert [(each.rows, each.landed_before) for each in again.landings] == [(0, 1), (1, 0)]
@@ -98,35 +140,69 @@ def test_a_replay_that_dies_leaves_no_half_file(storage, tmp_path, monkeypatch):
 
 # --- parts, without an update ---------------------------------------------------------------------------------------------------------------
 
+
 def test_numbers_keep_their_digits_so_an_untouched_row_is_known(tmp_path):
     storage, name = Storage(tmp_path / "cdc").create(), TableName("main", "default", "orders_quarantine")
     (tmp_path / "raw").mkdir()
-    rows = pa.table({"price": pa.array([Decimal("1.10")], pa.decimal128(10, 2)), "source_file": [(tmp_path / "raw/a.json").as_uri()]})
+    rows = pa.table(
+        {
+            "price": pa.array([Decimal("1.10")], pa.decimal128(10, 2)),
+            "source_file": [(tmp_path / "raw/a.json").as_uri()],
+        }
+    )
     write_deltalake(str(storage.table_path(name)), rows)
     mended = tmp_path / "mended.json"
     mended.write_text("\n".join(read_rows(storage, name).json_lines()))
-    with pytest.raises(UsageError, match="1 of 1 rows are as they are in quarantine"): replay_rows(storage, name, [mended])
-    for options in ({"force": True}, {"force": True, "skip_unchanged": True}):  # a rule was mended: all of them land
-        assert replay_rows(storage, name, [mended], dry_run=True, **options).landings[0].content == b'{"price": 1.10}\n'
+    with pytest.raises(UsageError, match="1 of 1 rows are as they are in quarantine"):
+        replay_rows(storage, name, [mended])
+    for options in (
+        {"force": True},
+        {"force": True, "skip_unchanged": True},
+    ):  # a rule was mended: all of them land
+        assert (
+            replay_rows(storage, name, [mended], dry_run=True, **options).landings[0].content
+            == b'{"price": 1.10}\n'
+        )
 
 
-@pytest.mark.parametrize("files, fits", [([], True), (["a.json"], True), (["a.json.gz"], True), (["a.jsonl", "b.csv"], True), ([".a.csv.crc", "_log.csv", "README"], True),
-                                         (["a.csv"], False), (["a.snappy.parquet"], False)])
+@pytest.mark.parametrize(
+    "files, fits",
+    [
+        ([], True),
+        (["a.json"], True),
+        (["a.json.gz"], True),
+        (["a.jsonl", "b.csv"], True),
+        ([".a.csv.crc", "_log.csv", "README"], True),
+        (["a.csv"], False),
+        (["a.snappy.parquet"], False),
+    ],
+)
 def test_json_lines_land_where_json_is_read(tmp_path, files, fits):
-    for name in files: (tmp_path / name).touch()
-    if fits: refuse_format(tmp_path, QUARANTINE)
+    for name in files:
+        (tmp_path / name).touch()
+    if fits:
+        refuse_format(tmp_path, QUARANTINE)
     else:
-        with pytest.raises(UsageError, match=f"holds {''.join(Path(files[0]).suffixes)} files"): refuse_format(tmp_path, QUARANTINE)
+        with pytest.raises(UsageError, match=f"holds {''.join(Path(files[0]).suffixes)} files"):
+            refuse_format(tmp_path, QUARANTINE)
 
 
 def test_what_an_earlier_replay_landed_is_known_whatever_is_in_it(tmp_path):
     line = '{"note": "one\u2028two"}'  # a line separator for Python, none for JSON lines
     (tmp_path / "orders-replay-0.json").write_text(line + "\n", encoding="utf-8")
-    for name in ("orders.json", ".orders-replay-1.json", "_orders-replay-1.json"): (tmp_path / name).write_text("{}\n")
+    for name in ("orders.json", ".orders-replay-1.json", "_orders-replay-1.json"):
+        (tmp_path / name).write_text("{}\n")
     assert landed_lines(tmp_path) == {line}
 
 
 def test_a_row_in_two_mended_files_lands_once(tmp_path):
     landed, rows = set(), [MendedRow("a.json", 1, {"id": "7"}), MendedRow("a.json", 2, {"id": "8"})]
-    def planned(rows): return plan_landing(rows, ["id"], tmp_path, "orders.json", {}, landed, False)
-    assert [(each.rows, each.landed_before) for each in map(planned, (rows[:1], rows, rows))] == [(1, 0), (1, 1), (0, 2)]
+
+    def planned(rows):
+        return plan_landing(rows, ["id"], tmp_path, "orders.json", {}, landed, False)
+
+    assert [(each.rows, each.landed_before) for each in map(planned, (rows[:1], rows, rows))] == [
+        (1, 0),
+        (1, 1),
+        (0, 2),
+    ]

@@ -2,6 +2,7 @@
 
 Starting Spark jobs is what takes time here, so one example is a few hundred small stories that share a frame.
 """
+
 import contextlib
 import io
 import random
@@ -40,7 +41,9 @@ def tiny(spark):
 def arrow_frame(spark, rows, schema):
     "A frame by way of Arrow: no Python worker has to unpickle the rows."
     columns = to_arrow_schema(_parse_datatype_string(schema))
-    return spark.createDataFrame(pa.Table.from_pylist([dict(zip(columns.names, row)) for row in rows], schema=columns))
+    return spark.createDataFrame(
+        pa.Table.from_pylist([dict(zip(columns.names, row)) for row in rows], schema=columns)
+    )
 
 
 def frame_of(spark, rows):
@@ -66,7 +69,12 @@ def test_whole_feeds(tiny, choose):
     for tracked in (None, choose.choice(TRACKINGS[1:])):
         history = scd2.history(changes, KEYS, "at", DELETE, COLUMNS, tracked).collect()
         assert_same(stories, replay(flat, tracked)[1], history, f"SCD2, tracked {tracked}")
-        assert_same(stories, current, [row[:5] for row in history if row[6] is None], f"open rows of SCD2, tracked {tracked}")
+        assert_same(
+            stories,
+            current,
+            [row[:5] for row in history if row[6] is None],
+            f"open rows of SCD2, tracked {tracked}",
+        )
 
 
 @few
@@ -90,15 +98,25 @@ def test_annotations_depend_on_the_set_of_events_only(tiny, choose):
 
 def test_a_key_with_very_many_events(spark):
     "Fifty thousand events of one key cost about what they cost spread over many; scanning what follows each would cost thousands of times more."
+
     def seconds(hot):
         numbers = spark.range(100_000).select(
-            F.when(F.col("id") < hot, 0).otherwise(F.col("id") % 20_000 + 1).alias("key"), F.col("id").alias("at"),
-            (F.col("id") % 7).alias("name"), (F.col("id") % 11).alias("city"), F.when(F.col("id") % 5 == 0, "D").otherwise("U").alias("op"))
-        versions = scd2.versions(scd1.events(numbers, ["key"], "at", DELETE, ["key", "name", "city"]), ["key"], ["name"])
+            F.when(F.col("id") < hot, 0).otherwise(F.col("id") % 20_000 + 1).alias("key"),
+            F.col("id").alias("at"),
+            (F.col("id") % 7).alias("name"),
+            (F.col("id") % 11).alias("city"),
+            F.when(F.col("id") % 5 == 0, "D").otherwise("U").alias("op"),
+        )
+        versions = scd2.versions(
+            scd1.events(numbers, ["key"], "at", DELETE, ["key", "name", "city"]), ["key"], ["name"]
+        )
         started = time.perf_counter()
-        found = versions.agg(F.count("*"), F.count("__START_AT"), F.count("__END_AT"), F.sum("__latest.city")).first()
+        found = versions.agg(
+            F.count("*"), F.count("__START_AT"), F.count("__END_AT"), F.sum("__latest.city")
+        ).first()
         assert found[0] == 100_000 and 0 < found[2] <= found[1] < 100_000
         return time.perf_counter() - started
+
     spread = max(seconds(0), 2)
     assert seconds(50_000) < 10 * spread
 
@@ -106,25 +124,37 @@ def test_a_key_with_very_many_events(spark):
 @pytest.mark.parametrize("tracked", TRACKINGS)
 def test_one_shuffle_serves_all_windows(spark, tracked):
     with contextlib.redirect_stdout(io.StringIO()) as plan:
-        scd2.history(frame_of(spark, [(1, "x", "a", "p", 1, "I", 1)]), KEYS, "at", DELETE, COLUMNS, tracked).explain()
+        scd2.history(
+            frame_of(spark, [(1, "x", "a", "p", 1, "I", 1)]), KEYS, "at", DELETE, COLUMNS, tracked
+        ).explain()
     assert plan.getvalue().count("Exchange") == 1
     assert plan.getvalue().count("Sort [") == 2
     assert "unboundedfollowing" not in plan.getvalue().lower()
 
 
-@pytest.mark.parametrize("spoilt, column", [((1, None, "a", "p", 1, "I", 1), "key `id`"), ((1, "x", "a", "p", 1, "I", None), "sequence_by `at`")])
+@pytest.mark.parametrize(
+    "spoilt, column",
+    [((1, None, "a", "p", 1, "I", 1), "key `id`"), ((1, "x", "a", "p", 1, "I", None), "sequence_by `at`")],
+)
 @pytest.mark.parametrize("table", [scd1.current_rows, scd2.history])
 def test_a_row_without_key_or_sequence_is_refused_in_the_plan(spark, table, spoilt, column):
     changes = frame_of(spark, [(1, "x", "a", "p", 1, "I", 9), spoilt])
     spark.sparkContext.setLogLevel("OFF")
     try:
-        for result in (table(changes, KEYS, "at", DELETE, ["name"]), table(changes, KEYS, "at", DELETE).groupBy().count()):
-            with pytest.raises(Exception, match=f"AUTO CDC: {column} is NULL in the row .*\"story\":1"): result.collect()
-    finally: spark.sparkContext.setLogLevel("ERROR")
+        for result in (
+            table(changes, KEYS, "at", DELETE, ["name"]),
+            table(changes, KEYS, "at", DELETE).groupBy().count(),
+        ):
+            with pytest.raises(Exception, match=f'AUTO CDC: {column} is NULL in the row .*"story":1'):
+                result.collect()
+    finally:
+        spark.sparkContext.setLogLevel("ERROR")
 
 
 def test_nothing_is_computed_before_somebody_asks(spark):
     "Building a history over a frame that fails on its first row must not fail."
-    failing = frame_of(spark, [(1, "x", "a", "p", 1, "I", 1)]).withColumn("name", F.raise_error(F.lit("computed")).cast("string"))
+    failing = frame_of(spark, [(1, "x", "a", "p", 1, "I", 1)]).withColumn(
+        "name", F.raise_error(F.lit("computed")).cast("string")
+    )
     scd2.history(failing, KEYS, "at", DELETE, COLUMNS, ["name"])
     scd1.current_rows(failing, KEYS, F.struct("at", "points"), DELETE, COLUMNS)

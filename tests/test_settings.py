@@ -1,4 +1,5 @@
 "settings.ini is generated from pyproject.toml, and README.md from the index notebook"
+
 import configparser
 import importlib.util
 import tomllib
@@ -17,30 +18,48 @@ def tool(name):
 
 
 def test_settings_ini_is_fresh():
-    assert (ROOT / "settings.ini").read_text() == tool("settings_ini").settings_ini(), "settings.ini is stale: run `make export`"
+    assert (ROOT / "settings.ini").read_text() == tool("settings_ini").settings_ini(), (
+        "settings.ini is stale: run `make export`"
+    )
 
 
 def test_settings_ini_says_what_nbdev_2_needs():
     import cdc_utils
+
     parser = configparser.ConfigParser()
     parser.read(ROOT / "settings.ini")
     ini, meta = parser["DEFAULT"], tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert ini["version"] == cdc_utils.__version__
     assert f">={ini['min_python']}" == meta["project"]["requires-python"]
     assert ini["tst_flags"] == meta["tool"]["nbdev"]["tst_flags"]
-    for key in ("lib_name", "lib_path", "nbs_path", "doc_path", "user", "branch", "author", "author_email", "description"): assert ini[key], key
+    for key in (
+        "lib_name",
+        "lib_path",
+        "nbs_path",
+        "doc_path",
+        "user",
+        "branch",
+        "author",
+        "author_email",
+        "description",
+    ):
+        assert ini[key], key
 
 
 def test_a_changed_project_changes_settings_ini(tmp_path):
     (tmp_path / "cdc_utils").mkdir()
     (tmp_path / "cdc_utils/__init__.py").write_text('__version__ = "9.8.7"\n')
-    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text().replace(">=3.11", ">=3.99"))
+    (tmp_path / "pyproject.toml").write_text(
+        (ROOT / "pyproject.toml").read_text().replace(">=3.11", ">=3.99")
+    )
     text = tool("settings_ini").settings_ini(tmp_path)
     assert "version = 9.8.7\n" in text and "min_python = 3.99\n" in text
 
 
 def test_readme_is_fresh():
-    assert (ROOT / "README.md").read_text() == tool("readme").readme(get_config(ROOT)), "README.md is stale: run `make export`"
+    assert (ROOT / "README.md").read_text() == tool("readme").readme(get_config(ROOT)), (
+        "README.md is stale: run `make export`"
+    )
 
 
 def test_the_lock_names_no_host_and_hashes_everything():

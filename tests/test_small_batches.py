@@ -1,6 +1,7 @@
 """Both routes of a batch into the table, the short one and Spark's MERGE: over the same events they write the same rows, whatever the types.
 
 Also what sends a batch to Spark, and what a batch does that comes twice."""
+
 import datetime as dt
 import json
 import os
@@ -36,7 +37,7 @@ from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
 from cdc_utils.spec import CdcSpec
 
-UTC = dt.timezone.utc
+UTC = dt.UTC
 VALUES = {  # column -> type and values, the awkward ones too
     "text": ("string", ["", "a", "Ä\u0000'\"", "a" * 300]),
     "flag": ("boolean", [True, False]),
@@ -47,13 +48,29 @@ VALUES = {  # column -> type and values, the awkward ones too
     "double": ("double", [0.1, float("nan"), float("inf"), -0.0]),
     "price": ("decimal(38,9)", [Decimal("0"), Decimal("-12345678901234567890.123456789")]),
     "day": ("date", [dt.date(1, 1, 1), dt.date(1582, 10, 15), dt.date(9999, 12, 31)]),
-    "moment": ("timestamp", [dt.datetime(1900, 1, 1, tzinfo=UTC), dt.datetime(2024, 2, 29, 1, 2, 3, 456789, UTC), dt.datetime(9999, 12, 31, tzinfo=UTC)]),
+    "moment": (
+        "timestamp",
+        [
+            dt.datetime(1900, 1, 1, tzinfo=UTC),
+            dt.datetime(2024, 2, 29, 1, 2, 3, 456789, UTC),
+            dt.datetime(9999, 12, 31, tzinfo=UTC),
+        ],
+    ),
     "clock": ("timestamp_ntz", [dt.datetime(1970, 1, 1), dt.datetime(2024, 3, 31, 2, 30, 0, 1)]),
     "bytes": ("binary", [b"", b"\x00\xff"]),
     "list": ("array<double>", [[], [1.0, None], [float("nan")]]),
-    "nested": ("struct<a:int,`b.c`:struct<d:string,e:array<date>>>", [{"a": None, "b.c": None}, {"a": 1, "b.c": {"d": "x", "e": [None, dt.date(2024, 1, 1)]}}]),
-    "map": ("map<string,decimal(9,2)>", [[], [("k", None)], [("k", Decimal("1.50")), ("j", Decimal("0.00"))]]),
-    "a.dottedName": ("map<int,struct<x:timestamp,y:boolean>>", [[(1, None)], [(2, {"x": dt.datetime(2000, 1, 1, tzinfo=UTC), "y": True})]]),
+    "nested": (
+        "struct<a:int,`b.c`:struct<d:string,e:array<date>>>",
+        [{"a": None, "b.c": None}, {"a": 1, "b.c": {"d": "x", "e": [None, dt.date(2024, 1, 1)]}}],
+    ),
+    "map": (
+        "map<string,decimal(9,2)>",
+        [[], [("k", None)], [("k", Decimal("1.50")), ("j", Decimal("0.00"))]],
+    ),
+    "a.dottedName": (
+        "map<int,struct<x:timestamp,y:boolean>>",
+        [[(1, None)], [(2, {"x": dt.datetime(2000, 1, 1, tzinfo=UTC), "y": True})]],
+    ),
 }
 KEYS = {
     "number": ("bigint", [0, 1, -(2**63), 2**63 - 1]),
@@ -65,52 +82,88 @@ KEYS = {
 }
 SEQUENCES = {
     "int": lambda n: n,
-    "timestamp": lambda n: dt.datetime(1900, 1, 1, tzinfo=UTC) + dt.timedelta(microseconds=n, days=40_000 * (n % 2)),
+    "timestamp": lambda n: (
+        dt.datetime(1900, 1, 1, tzinfo=UTC) + dt.timedelta(microseconds=n, days=40_000 * (n % 2))
+    ),
     "decimal(38,0)": lambda n: Decimal(n * 10**30),
     "struct<day:date,line:int>": lambda n: {"day": None if n < 2 else dt.date(2024, 1, n // 2), "line": n},
 }
 randomness = st.integers(0, 2**32).map(random.Random)
-some = settings(max_examples=int(os.environ.get("LAWS_EXAMPLES", 3)), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+some = settings(
+    max_examples=int(os.environ.get("LAWS_EXAMPLES", 3)),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 class Feed:
     "Random events of a random declaration."
+
     def __init__(self, choose, kind=None, partial=None):
         self.choose = choose
         self.keys = choose.sample(list(KEYS), choose.randint(1, 2))
         self.values = choose.sample(list(VALUES), 6)
         self.sequence = choose.choice(list(SEQUENCES))
-        self.types = {name: (KEYS | VALUES)[name][0] for name in (*self.keys, *self.values)} | {"op": "string", "seq": self.sequence, "writes": "array<string>"}
+        self.types = {name: (KEYS | VALUES)[name][0] for name in (*self.keys, *self.values)} | {
+            "op": "string",
+            "seq": self.sequence,
+            "writes": "array<string>",
+        }
         partial = partial or choose.choice(["", "nulls", "listed"])
-        options = {"": {}, "nulls": {"ignore_null_updates_column_list": self.values[:3]}, "listed": {"columns_to_update": "writes"}}[partial]
+        options = {
+            "": {},
+            "nulls": {"ignore_null_updates_column_list": self.values[:3]},
+            "listed": {"columns_to_update": "writes"},
+        }[partial]
         kind = kind or choose.choice([1, 2])
-        if kind == 2 and choose.random() < .5: options["track_history_column_list"] = self.values[:4]
-        self.spec = CdcSpec("t", "events", keys=self.keys, sequence_by="seq", apply_as_deletes="op = 'D'", except_column_list=["op", "seq", "writes"],
-            stored_as_scd_type=kind, **options)
-        self.schema = to_arrow_schema(_parse_datatype_string(", ".join(f"`{name}` {kind}" for name, kind in self.types.items())), timezone="UTC")
+        if kind == 2 and choose.random() < 0.5:
+            options["track_history_column_list"] = self.values[:4]
+        self.spec = CdcSpec(
+            "t",
+            "events",
+            keys=self.keys,
+            sequence_by="seq",
+            apply_as_deletes="op = 'D'",
+            except_column_list=["op", "seq", "writes"],
+            stored_as_scd_type=kind,
+            **options,
+        )
+        self.schema = to_arrow_schema(
+            _parse_datatype_string(", ".join(f"`{name}` {kind}" for name, kind in self.types.items())),
+            timezone="UTC",
+        )
 
     def event(self):
-        def value(options): return None if self.choose.random() < .3 else self.choose.choice(options)
-        return {**{name: self.choose.choice(KEYS[name][1]) for name in self.keys}, **{name: value(VALUES[name][1]) for name in self.values},
-            "op": "D" if self.choose.random() < .2 else "U", "seq": SEQUENCES[self.sequence](self.choose.randint(1, 40)),
-            "writes": value([[], self.values[:1], self.values[2:5]])}
+        def value(options):
+            return None if self.choose.random() < 0.3 else self.choose.choice(options)
+
+        return {
+            **{name: self.choose.choice(KEYS[name][1]) for name in self.keys},
+            **{name: value(VALUES[name][1]) for name in self.values},
+            "op": "D" if self.choose.random() < 0.2 else "U",
+            "seq": SEQUENCES[self.sequence](self.choose.randint(1, 40)),
+            "writes": value([[], self.values[:1], self.values[2:5]]),
+        }
 
     def batches(self):
         told, cut = [self.event() for _ in range(60)], self.choose.randint(5, 30)
         told += self.choose.sample(told, 10)  # some come twice
         return [told[:cut], told[cut:40], told[40:]]
 
-    def frame(self, spark, rows): return spark.createDataFrame(pa.Table.from_pylist(rows, schema=self.schema))
+    def frame(self, spark, rows):
+        return spark.createDataFrame(pa.Table.from_pylist(rows, schema=self.schema))
 
 
 class Table:
     "A backing table, merged into by one of the routes."
+
     def __init__(self, spark, path, spec, source, extra=None):
         self.spark, self.path = spark, path
         self.target = Target.of(Flow("t", TableName("main", "default", "t"), "auto_cdc", spec=spec), source)
         create_backing_table(spark, path, self.target, source, extra=extra)
 
-    def events(self, frame): return change_events(frame, self.target)
+    def events(self, frame):
+        return change_events(frame, self.target)
 
     def rows(self):
         "All stored rows, hidden columns too, as Spark reads them."
@@ -119,8 +172,10 @@ class Table:
 
 def with_spark(table, events):
     "What `apply_events` does where the short route is closed."
-    if not Files(table.path).file_uris(): apply_events(events, table.path, table.target)
-    else: merge_with_spark(events, table.path, table.target)
+    if not Files(table.path).file_uris():
+        apply_events(events, table.path, table.target)
+    else:
+        merge_with_spark(events, table.path, table.target)
 
 
 @some
@@ -134,7 +189,8 @@ def test_both_routes_write_the_same_rows(tiny, tmp_path_factory, choose):
         if number:
             assert can_merge_small(short.events(frame), Files(short.path), short.target)
             assert merge_small_batch(short.events(frame), Files(short.path), short.path, short.target)
-        else: with_spark(short, short.events(frame))
+        else:
+            with_spark(short, short.events(frame))
         with_spark(long, long.events(frame))
         assert short.rows() == long.rows(), (number, feed.spec, feed.types)
 
@@ -144,7 +200,15 @@ def merged_by(path):
     return "delta-rs" if "delta-rs" in str(Files(path).history(1)[0]) else "Spark"
 
 
-SPEC = CdcSpec("t", "events", keys=["id"], sequence_by="at", apply_as_deletes="op = 'D'", except_column_list=["at", "op"], stored_as_scd_type=2)
+SPEC = CdcSpec(
+    "t",
+    "events",
+    keys=["id"],
+    sequence_by="at",
+    apply_as_deletes="op = 'D'",
+    except_column_list=["at", "op"],
+    stored_as_scd_type=2,
+)
 SCHEMA = "id int, name string, seen timestamp, at int, op string"
 SEEN = dt.datetime(2024, 1, 1, tzinfo=UTC)
 FIRST = [(number, f"n{number}", SEEN, 1, "U") for number in range(50)]
@@ -153,7 +217,9 @@ SECOND = [(7, "seven", None, 2, "U"), (8, None, SEEN, 2, "D"), (99, "new", SEEN,
 
 def frame(spark, rows, schema=SCHEMA):
     columns = to_arrow_schema(_parse_datatype_string(schema), timezone="UTC")
-    return spark.createDataFrame(pa.Table.from_pylist([dict(zip(columns.names, row)) for row in rows], schema=columns))
+    return spark.createDataFrame(
+        pa.Table.from_pylist([dict(zip(columns.names, row)) for row in rows], schema=columns)
+    )
 
 
 def stored_after(spark, path, extra=None, change=lambda table: None):
@@ -176,8 +242,12 @@ def old_timestamps(table):
     "Write the rows anew as Spark did before it wrote TIMESTAMP_MICROS."
     spark = table.spark
     spark.conf.set("spark.sql.parquet.outputTimestampType", "INT96")
-    try: spark.read.format("delta").load(str(table.path)).coalesce(1).write.format("delta").mode("overwrite").save(str(table.path))
-    finally: spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+    try:
+        spark.read.format("delta").load(str(table.path)).coalesce(1).write.format("delta").mode(
+            "overwrite"
+        ).save(str(table.path))
+    finally:
+        spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
     assert not can_read_files(data_files(Files(table.path), table.path))
 
 
@@ -185,15 +255,28 @@ def deletion_vector(table):
     "Let a file have a row that is no row of the table any more."
     table.spark.sql(f"INSERT INTO delta.`{table.path}` SELECT * FROM delta.`{table.path}` WHERE id < 40")
     table.spark.sql(f"DELETE FROM delta.`{table.path}` WHERE id < 40")
-    table.spark.sql(f"INSERT INTO delta.`{table.path}` SELECT * FROM delta.`{table.path}` VERSION AS OF 1 WHERE id < 40")
+    table.spark.sql(
+        f"INSERT INTO delta.`{table.path}` SELECT * FROM delta.`{table.path}` VERSION AS OF 1 WHERE id < 40"
+    )
 
 
-@pytest.mark.parametrize("properties, change", [
-    ({"delta.enableDeletionVectors": "true"}, deletion_vector),
-    ({"delta.columnMapping.mode": "name", "delta.minReaderVersion": "2", "delta.minWriterVersion": "5"}, lambda table: None),
-    ({"delta.enableChangeDataFeed": "true"}, lambda table: None),
-    ({}, old_timestamps),
-], ids=["deletion vectors", "column mapping", "change data feed", "INT96"])
+@pytest.mark.parametrize(
+    "properties, change",
+    [
+        ({"delta.enableDeletionVectors": "true"}, deletion_vector),
+        (
+            {
+                "delta.columnMapping.mode": "name",
+                "delta.minReaderVersion": "2",
+                "delta.minWriterVersion": "5",
+            },
+            lambda table: None,
+        ),
+        ({"delta.enableChangeDataFeed": "true"}, lambda table: None),
+        ({}, old_timestamps),
+    ],
+    ids=["deletion vectors", "column mapping", "change data feed", "INT96"],
+)
 def test_a_table_that_needs_spark_gets_spark(tiny, tmp_path, expected, properties, change):
     table = stored_after(tiny, tmp_path / "t", properties, change)
     assert merged_by(table.path) == "Spark" and table.rows() == expected
@@ -215,26 +298,50 @@ def test_a_batch_of_just_the_limit_is_small(tiny, tmp_path, expected, monkeypatc
 
 class Elsewhere:
     "A session whose executors are on other machines."
+
     sparkContext = type("", (), {"master": "spark://host:7077"})
 
 
-@pytest.mark.parametrize("column, kind", [("name", "variant"), ("id", "double"), ("id", "struct<a:float>"), ("id", "string collate unicode_ci"), ("at", "double")])
+@pytest.mark.parametrize(
+    "column, kind",
+    [
+        ("name", "variant"),
+        ("id", "double"),
+        ("id", "struct<a:float>"),
+        ("id", "string collate unicode_ci"),
+        ("at", "double"),
+    ],
+)
 def test_types_and_masters_that_need_spark(tiny, tmp_path, column, kind):
     "Decided from schemas: no such table has to be there."
+
     def suits(session, told, written):
         events = type("", (), {"sparkSession": session, "schema": _parse_datatype_string(told)})
         schema = _parse_datatype_string(written)
-        table = type("", (), {"protocol": plain.protocol, "metadata": plain.metadata,
-            "schema": lambda self: type("", (), {"to_json": lambda self: schema.json()})()})()
+        table = type(
+            "",
+            (),
+            {
+                "protocol": plain.protocol,
+                "metadata": plain.metadata,
+                "schema": lambda self: type("", (), {"to_json": lambda self: schema.json()})(),
+            },
+        )()
         return can_merge_small(events, table, Target(SPEC, ("id", "name"), None))
+
     write_deltalake(tmp_path / "t", pa.table({"id": [1]}))
     plain = Files(tmp_path / "t")
     types = {"id": "int", "name": "string", "__sequence": "int", "__deleted": "boolean"}
-    def columns(types): return ", ".join(f"{name} {kind}" for name, kind in types.items())
+
+    def columns(types):
+        return ", ".join(f"{name} {kind}" for name, kind in types.items())
+
     good = columns(types)
     assert suits(tiny, good, good) and suits(tiny, "id int NOT NULL, __sequence int", good)
     assert not suits(Elsewhere, good, good)
-    assert not suits(tiny, good.replace("name string", "name int"), good) and not suits(tiny, good + ", more int", good)
+    assert not suits(tiny, good.replace("name string", "name int"), good) and not suits(
+        tiny, good + ", more int", good
+    )
     bad = columns(types | {"__sequence" if column == "at" else column: kind})
     assert not suits(tiny, bad, bad)
 
@@ -244,7 +351,12 @@ def test_a_source_that_gains_and_loses_columns(tiny, tmp_path):
     now = "id int, seen timestamp, at int, op string, place struct<city:string,zip:int>, level int"
     before = "id int, name string, seen timestamp, at int, op string, place struct<city:string>"
     first = [(number, f"n{number}", SEEN, 1, "U", {"city": "Ulm"}) for number in range(20)]
-    second = [(3, SEEN, 2, "U", {"city": "Bonn", "zip": 53}, 1), (4, None, 2, "D", None, None), (5, SEEN, 0, "U", None, 7), (30, SEEN, 1, "U", None, 2)]
+    second = [
+        (3, SEEN, 2, "U", {"city": "Bonn", "zip": 53}, 1),
+        (4, None, 2, "D", None, None),
+        (5, SEEN, 0, "U", None, 7),
+        (30, SEEN, 1, "U", None, 2),
+    ]
     rows = []
     for route in (with_spark, lambda table, events: apply_events(events, table.path, table.target)):
         path = tmp_path / f"{len(rows)}"
@@ -259,17 +371,28 @@ def test_a_source_that_gains_and_loses_columns(tiny, tmp_path):
 
 def test_a_large_decimal_finds_its_row(tmp_path):
     "delta-rs rounds the bounds of a decimal to a double: files must not be left out by them."
-    numbers = pa.array([Decimal("1234567890123456.7891"), Decimal("1234567890123456.7892")], pa.decimal128(20, 4))
+    numbers = pa.array(
+        [Decimal("1234567890123456.7891"), Decimal("1234567890123456.7892")], pa.decimal128(20, 4)
+    )
     write_deltalake(tmp_path, pa.table({"id": numbers, "name": ["a", "b"]}))
     merge_rows(Files(tmp_path), pa.table({"id": numbers, "name": ["A", "B"]}), ["id"])
-    rows = touched_rows_without_spark(data_files(Files(tmp_path), tmp_path), pa.table({"id": numbers}), ["id"], pa.schema({"id": numbers.type, "name": pa.string()}))
+    rows = touched_rows_without_spark(
+        data_files(Files(tmp_path), tmp_path),
+        pa.table({"id": numbers}),
+        ["id"],
+        pa.schema({"id": numbers.type, "name": pa.string()}),
+    )
     assert sorted(rows["name"].to_pylist()) == ["A", "B"]
 
 
 def test_files_without_a_touched_key_stay(tiny, tmp_path):
     table = Table(tiny, tmp_path / "t", SPEC, frame(tiny, []).schema)
     for start in (0, 100):
-        apply_events(table.events(frame(tiny, [(start + number, "n", SEEN, 1, "U") for number in range(50)])), table.path, table.target)
+        apply_events(
+            table.events(frame(tiny, [(start + number, "n", SEEN, 1, "U") for number in range(50)])),
+            table.path,
+            table.target,
+        )
     before = set(data_files(Files(table.path), table.path))
     apply_events(table.events(frame(tiny, [(120, "other", None, 3, "U")])), table.path, table.target)
     after = set(data_files(Files(table.path), table.path))
@@ -279,22 +402,41 @@ def test_files_without_a_touched_key_stay(tiny, tmp_path):
 def test_new_keys_only_and_nothing_at_all_with_nested_columns(tiny, tmp_path):
     schema = "id int, list array<int>, nested struct<a:int>, map map<string,int>, at int, op string"
     table = Table(tiny, tmp_path / "t", SPEC, _parse_datatype_string(schema))
-    def events(*ids): return table.events(tiny.createDataFrame([(id, [id], (id,), {"a": id}, 1, "U") for id in ids], schema))
+
+    def events(*ids):
+        return table.events(
+            tiny.createDataFrame([(id, [id], (id,), {"a": id}, 1, "U") for id in ids], schema)
+        )
+
     apply_events(events(1), table.path, table.target)
-    for ids in ((2, 3), ()): assert merge_small_batch(events(*ids), Files(table.path), table.path, table.target)
-    assert [tuple(row) for row in tiny.read.format("delta").load(str(table.path)).orderBy("id").select("id", "list", "nested.a", "map").collect()] == [
-        (id, [id], id, {"a": id}) for id in (1, 2, 3)]
+    for ids in ((2, 3), ()):
+        assert merge_small_batch(events(*ids), Files(table.path), table.path, table.target)
+    assert [
+        tuple(row)
+        for row in tiny.read.format("delta")
+        .load(str(table.path))
+        .orderBy("id")
+        .select("id", "list", "nested.a", "map")
+        .collect()
+    ] == [(id, [id], id, {"a": id}) for id in (1, 2, 3)]
 
 
 def test_a_batch_that_comes_twice_is_merged_once(tiny, tmp_path, monkeypatch):
     table = stored_after(tiny, tmp_path / "t")
     version, rows = Files(table.path).version(), table.rows()
-    apply_events(table.events(frame(tiny, SECOND)), table.path, table.target)  # under no name: it differs in nothing
-    def must_not(*_): raise AssertionError("it was merged again")
+    apply_events(
+        table.events(frame(tiny, SECOND)), table.path, table.target
+    )  # under no name: it differs in nothing
+
+    def must_not(*_):
+        raise AssertionError("it was merged again")
+
     monkeypatch.setattr(merge, "changed_rows", must_not)
-    for number in (0, 1): apply_events(table.events(frame(tiny, SECOND)), table.path, table.target, ("stream", number))
+    for number in (0, 1):
+        apply_events(table.events(frame(tiny, SECOND)), table.path, table.target, ("stream", number))
     for name, number in (("stream", 2), ("other", 1)):
-        with pytest.raises(AssertionError): apply_events(table.events(frame(tiny, SECOND)), table.path, table.target, (name, number))
+        with pytest.raises(AssertionError):
+            apply_events(table.events(frame(tiny, SECOND)), table.path, table.target, (name, number))
     assert Files(table.path).version() == version and table.rows() == rows
 
 
@@ -312,6 +454,7 @@ dp.create_auto_cdc_flow('people', 'each_once', ['id'], 'at', except_column_list=
 
 class Dies:
     "Merges, and fails before the stream can note that the batch is done."
+
     def __init__(self, *arguments):
         apply_events(*arguments)
         raise RuntimeError("killed after the commit")
@@ -327,9 +470,16 @@ def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, mon
     def update(number, *events):
         landing = storage.root / "Volumes/main/default/raw/people"
         landing.mkdir(parents=True, exist_ok=True)
-        if events: (landing / f"{number}.json").write_text("".join(json.dumps(dict(zip(("id", "name", "at"), event))) + "\n" for event in events))
+        if events:
+            (landing / f"{number}.json").write_text(
+                "".join(json.dumps(dict(zip(("id", "name", "at"), event))) + "\n" for event in events)
+            )
         result = run_update(UpdateRequest((str(tmp_path / "src"),), storage.root))
-        return result.state, next((flow.num_upserted_rows for flow in result.flows if flow.dataset.endswith("people")), None), result.error
+        return (
+            result.state,
+            next((flow.num_upserted_rows for flow in result.flows if flow.dataset.endswith("people")), None),
+            result.error,
+        )
 
     assert update(1, (1, "a", 1), (2, "b", 1)) == ("COMPLETED", 2, None)
     with monkeypatch.context() as patched:
@@ -339,11 +489,16 @@ def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, mon
     version = Files(path).version()
     assert merged_by(path) == "delta-rs"
 
-    def must_not(*_): raise AssertionError("it was merged again")
+    def must_not(*_):
+        raise AssertionError("it was merged again")
+
     with monkeypatch.context() as patched:
         patched.setattr(merge, "changed_rows", must_not)
         assert update(2) == ("COMPLETED", 2, None)
     assert Files(path).version() == version
     assert update(3, (1, "A", 2), (2, "B", 2)) == ("COMPLETED", 1, None)
-    rows = [tuple(row.values()) for row in read_table(storage, TableName("main", "default", "people"), ordered=True).to_pylist()]
+    rows = [
+        tuple(row.values())
+        for row in read_table(storage, TableName("main", "default", "people"), ordered=True).to_pylist()
+    ]
     assert rows == [(1, "A", 2, None), (1, "a", 1, 2), (2, "B", 2, None), (2, "b", 1, 2), (3, "c", 1, None)]

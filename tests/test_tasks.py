@@ -1,4 +1,5 @@
 "What a chapter cannot show without processes, kernels or Spark: how tasks are ended, read and fed, and Databricks' magics in a notebook."
+
 import signal
 import threading
 import time
@@ -34,7 +35,9 @@ def stopped(source):
     def on_line(line):
         lines.append(line)
         stop.set()
-    with pytest.raises(PipelineError, match="it was stopped"): run_program(Program((*PYTHON, "-c", source)), stop, on_line)
+
+    with pytest.raises(PipelineError, match="it was stopped"):
+        run_program(Program((*PYTHON, "-c", source)), stop, on_line)
     return lines, time.monotonic() - began
 
 
@@ -52,13 +55,17 @@ def test_a_program_that_does_not_end_is_killed(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_program_ends_though_nobody_takes_what_it_prints():
-    def on_line(line): raise ValueError(line)
+    def on_line(line):
+        raise ValueError(line)
+
     source = "for number in range(50_000): print(number)\nprint('done')"
     assert run_program(Program((*PYTHON, "-c", source)), on_line=on_line).splitlines()[-1] == "done"
 
 
 def test_only_the_newest_lines_are_kept():
-    kept = run_program(Program((*PYTHON, "-c", f"for number in range({TAIL + 5}): print(number)"))).splitlines()
+    kept = run_program(
+        Program((*PYTHON, "-c", f"for number in range({TAIL + 5}): print(number)"))
+    ).splitlines()
     assert (len(kept), kept[0], kept[-1]) == (TAIL, "5", str(TAIL + 4))
 
 
@@ -73,7 +80,12 @@ def shell(monkeypatch, tmp_path):
     "A shell with the magics, and a session that answers with what it was asked"
     from IPython.core.interactiveshell import InteractiveShell
     from pyspark.sql import SparkSession
-    monkeypatch.setattr(SparkSession, "active", lambda: SimpleNamespace(sql=lambda text: SimpleNamespace(toPandas=lambda: text)))
+
+    monkeypatch.setattr(
+        SparkSession,
+        "active",
+        lambda: SimpleNamespace(sql=lambda text: SimpleNamespace(toPandas=lambda: text)),
+    )
     shell = InteractiveShell()
     installed = Installed(Storage(tmp_path), [])
     register_magics(shell, installed)
@@ -88,8 +100,10 @@ def test_sql_magics_answer_with_their_last_statement(shell):
 
 
 def test_pip_looks_and_installs_nothing(shell, capsys):
-    for name in ("pip", "conda"): shell.run_line_magic(name, "install --upgrade pyspark no-such-library")
+    for name in ("pip", "conda"):
+        shell.run_line_magic(name, "install --upgrade pyspark no-such-library")
     assert capsys.readouterr().out.count("no-such-library is not installed") == 2
-    for line in ("freeze", "install -r requirements.txt"): shell.run_line_magic("pip", line)
+    for line in ("freeze", "install -r requirements.txt"):
+        shell.run_line_magic("pip", line)
     assert capsys.readouterr().out == "skipped: %pip freeze\nskipped: %pip install -r requirements.txt\n"
     assert shell.run_cell_magic("md", "", "# Title") is None

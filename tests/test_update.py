@@ -1,4 +1,5 @@
 "Updates that are wrong, interrupted or repeated: the right words, nothing written, nothing lost."
+
 import importlib
 import json
 import os
@@ -37,291 +38,406 @@ dp.create_auto_cdc_flow('moves', 'landed', ['id'], 'at', apply_as_deletes="op = 
 
 class Pipeline:
     "A folder of sources and a storage folder."
+
     def __init__(self, folder):
-        self.sources, self.storage = folder/'transformations', Storage(folder/'storage')
+        self.sources, self.storage = folder / "transformations", Storage(folder / "storage")
         self.sources.mkdir()
+
     def write(self, **files):
-        for name, text in files.items(): (self.sources/f'{name}.py').write_text(text.lstrip())
+        for name, text in files.items():
+            (self.sources / f"{name}.py").write_text(text.lstrip())
         return self
+
     def land(self, name, *events):
-        landing = self.storage.root/'Volumes/main/default/raw/moves'
+        landing = self.storage.root / "Volumes/main/default/raw/moves"
         landing.mkdir(parents=True, exist_ok=True)
-        (landing/f'{name}.json').write_text(''.join(json.dumps(dict(zip(('id', 'city', 'at', 'op'), event))) + '\n' for event in events))
+        (landing / f"{name}.json").write_text(
+            "".join(json.dumps(dict(zip(("id", "city", "at", "op"), event))) + "\n" for event in events)
+        )
         return self
-    def request(self, **options): return UpdateRequest((str(self.sources),), self.storage.root, **options)
-    def run(self, **options): return run_update(self.request(**options))
+
+    def request(self, **options):
+        return UpdateRequest((str(self.sources),), self.storage.root, **options)
+
+    def run(self, **options):
+        return run_update(self.request(**options))
+
     def rows(self, table):
-        found = read_table(self.storage, TableName('main', 'default', table))
+        found = read_table(self.storage, TableName("main", "default", table))
         return sorted((tuple(row.values()) for row in found.to_pylist()), key=str)
 
 
 @pytest.fixture
-def pipeline(tmp_path): return Pipeline(tmp_path)
+def pipeline(tmp_path):
+    return Pipeline(tmp_path)
 
 
 MISTAKES = {
-    'a cycle': ("""
+    "a cycle": (
+        """
 from pyspark import pipelines as dp
 @dp.materialized_view
 def first(): return spark.read.table('second')
 @dp.materialized_view
 def second(): return spark.read.table('first')
-""", 'wrong.py:2: a cycle: main.default.first reads main.default.second reads main.default.first'),
-    'two declarations': ("""
+""",
+        "wrong.py:2: a cycle: main.default.first reads main.default.second reads main.default.first",
+    ),
+    "two declarations": (
+        """
 import dlt
 @dlt.table
 def one(): return spark.range(1)
 @dlt.table(name='one')
 def again(): return spark.range(1)
-""", 'wrong.py:4: dataset main.default.one is declared twice, first at'),
-    'an unknown table': ("""
+""",
+        "wrong.py:4: dataset main.default.one is declared twice, first at",
+    ),
+    "an unknown table": (
+        """
 import dlt
 @dlt.table
 def one(): return spark.read.table('ones')
-""", 'wrong.py:3: table ones is neither in this pipeline nor in the storage'),
-    'a misspelt parameter': ("""
+""",
+        "wrong.py:3: table ones is neither in this pipeline nor in the storage",
+    ),
+    "a misspelt parameter": (
+        """
 import dlt
 @dlt.table(commnet='x')
 def one(): return spark.range(1)
-""", 'wrong.py:2: table() has no parameter `commnet`; did you mean `comment`?'),
-    'a misspelt CDC parameter': ("""
+""",
+        "wrong.py:2: table() has no parameter `commnet`; did you mean `comment`?",
+    ),
+    "a misspelt CDC parameter": (
+        """
 from pyspark import pipelines as dp
 dp.create_streaming_table('t')
 dp.create_auto_cdc_flow('t', 's', ['id'], 'at', stored_as_scd_typ=2)
-""", 'wrong.py:3: create_auto_cdc_flow() has no parameter `stored_as_scd_typ`; did you mean `stored_as_scd_type`?'),
-    'a script that fails': ('x = 1\n\nprint(y)\n', "wrong.py:3: NameError: name 'y' is not defined"),
-    'a syntax error': ('import dlt\ndef one(:\n', 'wrong.py:2: SyntaxError'),
-    'a missing module': ('import no_such_module\n', 'wrong.py:1: ModuleNotFoundError'),
-    'an action': ("""
+""",
+        "wrong.py:3: create_auto_cdc_flow() has no parameter `stored_as_scd_typ`; did you mean `stored_as_scd_type`?",
+    ),
+    "a script that fails": ("x = 1\n\nprint(y)\n", "wrong.py:3: NameError: name 'y' is not defined"),
+    "a syntax error": ("import dlt\ndef one(:\n", "wrong.py:2: SyntaxError"),
+    "a missing module": ("import no_such_module\n", "wrong.py:1: ModuleNotFoundError"),
+    "an action": (
+        """
 import dlt
 @dlt.table
 def one(): return spark.range(spark.range(3).count())
-""", 'wrong.py:3: DataFrame.count is an action, inside the dataset function of main.default.one'),
-    'a write': ("""
+""",
+        "wrong.py:3: DataFrame.count is an action, inside the dataset function of main.default.one",
+    ),
+    "a write": (
+        """
 import dlt
 @dlt.table
 def one():
     spark.range(3).write.mode('overwrite').saveAsTable('elsewhere')
     return spark.range(3)
-""", 'wrong.py:4: DataFrame.write is a write'),
-    'an expectation Spark cannot read': ("""
+""",
+        "wrong.py:4: DataFrame.write is a write",
+    ),
+    "an expectation Spark cannot read": (
+        """
 import dlt
 @dlt.table
 @dlt.expect('positive', 'amuont > 0')
 def one(): return spark.range(1)
-""", "wrong.py:2: expectation 'positive' of main.default.one"),
-    'a flow without target': ("""
+""",
+        "wrong.py:2: expectation 'positive' of main.default.one",
+    ),
+    "a flow without target": (
+        """
 from pyspark import pipelines as dp
 @dp.append_flow(target='nowhere')
 def f(): return spark.readStream.format('rate').load()
-""", 'wrong.py:2: flow f writes to main.default.nowhere, which is not declared'),
-    'a stream from a materialized view': ("""
+""",
+        "wrong.py:2: flow f writes to main.default.nowhere, which is not declared",
+    ),
+    "a stream from a materialized view": (
+        """
 import dlt
 @dlt.table
 def batch(): return spark.range(1)
 @dlt.table
 def stream(): return dlt.read_stream('batch')
-""", 'wrong.py:5: main.default.batch is a materialized view'),
-    'partitioned by every column': ("""
+""",
+        "wrong.py:5: main.default.batch is a materialized view",
+    ),
+    "partitioned by every column": (
+        """
 import dlt
 @dlt.table(partition_cols=['id'])
 def one(): return spark.range(1)
-""", 'wrong.py:2: main.default.one: `partition_cols` names every column'),
-    'a history declared without its bounds': ("""
+""",
+        "wrong.py:2: main.default.one: `partition_cols` names every column",
+    ),
+    "a history declared without its bounds": (
+        """
 from pyspark import pipelines as dp
 @dp.temporary_view
 def ticks(): return spark.readStream.format('rate').load()
 dp.create_streaming_table('values', schema='value bigint')
 dp.create_auto_cdc_flow('values', 'ticks', ['value'], 'timestamp', column_list=['value'], stored_as_scd_type=2)
-""", 'wrong.py:4: main.default.values: AUTO CDC brings __START_AT timestamp, the declared schema has no such column'),
-    'a declared type that AUTO CDC does not bring': ("""
+""",
+        "wrong.py:4: main.default.values: AUTO CDC brings __START_AT timestamp, the declared schema has no such column",
+    ),
+    "a declared type that AUTO CDC does not bring": (
+        """
 from pyspark import pipelines as dp
 @dp.temporary_view
 def ticks(): return spark.readStream.format('rate').load()
 dp.create_streaming_table('values', schema='value int')
 dp.create_auto_cdc_flow('values', 'ticks', ['value'], 'timestamp', column_list=['value'], stored_as_scd_type=1)
-""", 'wrong.py:4: main.default.values: AUTO CDC brings value bigint, the declared schema has int'),
-    'bitemporal': ("""
+""",
+        "wrong.py:4: main.default.values: AUTO CDC brings value bigint, the declared schema has int",
+    ),
+    "bitemporal": (
+        """
 from pyspark import pipelines as dp
 dp.create_streaming_table('t')
 dp.create_auto_cdc_flow('t', 's', ['id'], 'at', stored_as_scd_type='bitemporal')
-""", 'bitemporal'),
+""",
+        "bitemporal",
+    ),
 }
 
 
-@pytest.mark.parametrize('text, words', MISTAKES.values(), ids=list(MISTAKES))
+@pytest.mark.parametrize("text, words", MISTAKES.values(), ids=list(MISTAKES))
 def test_mistakes_name_file_and_line_and_write_nothing(pipeline, text, words):
     pipeline.write(wrong=text)
-    with pytest.raises(PipelineError) as raised: pipeline.run()
+    with pytest.raises(PipelineError) as raised:
+        pipeline.run()
     assert words in str(raised.value)
     assert raised.value.exit_code == 1
-    assert pipeline.storage.tables() == [] and not (pipeline.storage.root/'checkpoints').exists()
+    assert pipeline.storage.tables() == [] and not (pipeline.storage.root / "checkpoints").exists()
 
 
 def test_every_mistake_is_listed(pipeline):
-    pipeline.write(wrong="""
+    pipeline.write(
+        wrong="""
 import dlt
 @dlt.table
 def one(): return spark.read.table('nobody')
 @dlt.table
 def two(): return spark.range(1).count()
-""")
-    with pytest.raises(PipelineError, match='2 mistakes in this pipeline') as raised: pipeline.run()
-    assert 'table nobody' in str(raised.value) and 'count is an action' in str(raised.value)
+"""
+    )
+    with pytest.raises(PipelineError, match="2 mistakes in this pipeline") as raised:
+        pipeline.run()
+    assert "table nobody" in str(raised.value) and "count is an action" in str(raised.value)
 
 
 def test_a_file_sees_no_names_of_another(pipeline):
-    pipeline.write(first='limit = 3\n', second='print(limit)\n')
-    with pytest.raises(PipelineError, match="second.py:1: NameError: name 'limit' is not defined"): pipeline.run(dry_run=True)
+    pipeline.write(first="limit = 3\n", second="print(limit)\n")
+    with pytest.raises(PipelineError, match="second.py:1: NameError: name 'limit' is not defined"):
+        pipeline.run(dry_run=True)
 
 
 def test_a_module_beside_the_sources_is_found_before_one_of_its_name(pipeline):
-    (pipeline.sources.parent/'this.py').write_text('ROWS = 3\n') # Python has one, too
-    result = pipeline.write(first='import this, dlt\n@dlt.table\ndef t(): return spark.range(this.ROWS)\n').run(dry_run=True)
-    assert list(result.reads) == ['main.default.t']
+    (pipeline.sources.parent / "this.py").write_text("ROWS = 3\n")  # Python has one, too
+    result = pipeline.write(
+        first="import this, dlt\n@dlt.table\ndef t(): return spark.range(this.ROWS)\n"
+    ).run(dry_run=True)
+    assert list(result.reads) == ["main.default.t"]
 
 
 def test_the_next_update_of_a_process_reads_the_users_modules_again_and_libraries_once(pipeline, monkeypatch):
-    monkeypatch.delitem(sys.modules, 'tabnanny', raising=False) # a library that the first update loads
-    (pipeline.sources.parent/'shared').mkdir()
-    (pipeline.sources.parent/'shared'/'sizes.py').write_text('ROWS = 3\n')
-    pipeline.write(first='import dlt, tabnanny\nfrom shared import sizes\n@dlt.table\ndef t(): return spark.range(sizes.ROWS)\n').run(dry_run=True)
-    library, path = sys.modules['tabnanny'], list(sys.path)
-    assert not {'shared', 'shared.sizes', 'dlt'} & sys.modules.keys()
-    (pipeline.sources.parent/'shared'/'sizes.py').write_text('NOTHING = 3\n')
-    with pytest.raises(PipelineError, match="module 'shared.sizes' has no attribute 'ROWS'"): pipeline.run(dry_run=True)
-    assert sys.modules['tabnanny'] is library and sys.path == path
+    monkeypatch.delitem(sys.modules, "tabnanny", raising=False)  # a library that the first update loads
+    (pipeline.sources.parent / "shared").mkdir()
+    (pipeline.sources.parent / "shared" / "sizes.py").write_text("ROWS = 3\n")
+    pipeline.write(
+        first="import dlt, tabnanny\nfrom shared import sizes\n@dlt.table\ndef t(): return spark.range(sizes.ROWS)\n"
+    ).run(dry_run=True)
+    library, path = sys.modules["tabnanny"], list(sys.path)
+    assert not {"shared", "shared.sizes", "dlt"} & sys.modules.keys()
+    (pipeline.sources.parent / "shared" / "sizes.py").write_text("NOTHING = 3\n")
+    with pytest.raises(PipelineError, match="module 'shared.sizes' has no attribute 'ROWS'"):
+        pipeline.run(dry_run=True)
+    assert sys.modules["tabnanny"] is library and sys.path == path
 
 
 def test_a_mistake_in_a_view_that_nobody_reads_is_one(pipeline):
-    pipeline.write(wrong="import dlt\n@dlt.view\ndef seen(): return spark.range(1)\n@dlt.view\ndef unseen(): return spark.read.table('nobody')\n@dlt.table\ndef t(): return dlt.read('seen')\n")
-    with pytest.raises(PipelineError, match='wrong.py:5: table nobody') as raised: pipeline.run(dry_run=True)
-    assert 'mistakes' not in str(raised.value) # the other view and its reader are right
+    pipeline.write(
+        wrong="import dlt\n@dlt.view\ndef seen(): return spark.range(1)\n@dlt.view\ndef unseen(): return spark.read.table('nobody')\n@dlt.table\ndef t(): return dlt.read('seen')\n"
+    )
+    with pytest.raises(PipelineError, match="wrong.py:5: table nobody") as raised:
+        pipeline.run(dry_run=True)
+    assert "mistakes" not in str(raised.value)  # the other view and its reader are right
 
 
 def test_a_view_tells_what_it_reads(pipeline):
     views = "import dlt\n@dlt.view\ndef inner(): return dlt.read('landed')\n@dlt.view\ndef outer(): return dlt.read('inner')\n@dlt.table\ndef t(): return dlt.read('outer')\n"
-    result = pipeline.write(landed=LANDED, views=views).land('1', (1, 'Bern', 1, 'U')).run(dry_run=True)
-    assert {name.split('.')[-1]: [table.table for table in read] for name, read in result.reads.items()} == \
-        {'landed': [], 't': ['inner', 'landed', 'outer'], 'outer': ['inner', 'landed'], 'inner': ['landed']}
+    result = pipeline.write(landed=LANDED, views=views).land("1", (1, "Bern", 1, "U")).run(dry_run=True)
+    assert {name.split(".")[-1]: [table.table for table in read] for name, read in result.reads.items()} == {
+        "landed": [],
+        "t": ["inner", "landed", "outer"],
+        "outer": ["inner", "landed"],
+        "inner": ["landed"],
+    }
     drawn = flow_graph(result.graph, result.reads).alt
-    assert 't (materialized view) reads outer.' in drawn and 'outer (view) reads inner;' in drawn and 'inner (view) reads landed;' in drawn
+    assert (
+        "t (materialized view) reads outer." in drawn
+        and "outer (view) reads inner;" in drawn
+        and "inner (view) reads landed;" in drawn
+    )
 
 
 def test_a_view_is_stored_as_declared_and_written_when_its_input_changed(pipeline):
-    pipeline.write(landed=LANDED, cities="""
+    pipeline.write(
+        landed=LANDED,
+        cities="""
 from pyspark import pipelines as dp
 @dp.materialized_view(comment='Who lives where', partition_cols=['op', 'city'], table_properties={'quality': 'Gold', 'pipelines.reset.allowed': False})
 def cities(): return spark.read.table('landed').groupBy('op', 'city').count()
-""").land('1', (1, 'Bern', 1, 'U')).run()
-    stored = DeltaTable(str(pipeline.storage.table_path(TableName('main', 'default', 'cities'))))
+""",
+    ).land("1", (1, "Bern", 1, "U")).run()
+    stored = DeltaTable(str(pipeline.storage.table_path(TableName("main", "default", "cities"))))
     about, version = stored.metadata(), stored.version()
-    assert (about.description, about.partition_columns, about.configuration['quality']) == ('Who lives where', ['op', 'city'], 'Gold')
+    assert (about.description, about.partition_columns, about.configuration["quality"]) == (
+        "Who lives where",
+        ["op", "city"],
+        "Gold",
+    )
     pipeline.run()
     stored.update_incremental()
-    assert stored.version() == version # nothing new
-    pipeline.land('2', (2, 'Bern', 1, 'U')).run()
-    assert pipeline.rows('cities') == [('U', 'Bern', 2)]
+    assert stored.version() == version  # nothing new
+    pipeline.land("2", (2, "Bern", 1, "U")).run()
+    assert pipeline.rows("cities") == [("U", "Bern", 2)]
 
 
 def test_missing_path_is_wrong_use(pipeline):
-    with pytest.raises(UsageError, match='no_such_folder'): run_update(UpdateRequest(('no_such_folder',), pipeline.storage.root))
+    with pytest.raises(UsageError, match="no_such_folder"):
+        run_update(UpdateRequest(("no_such_folder",), pipeline.storage.root))
     assert not pipeline.storage.root.exists()
 
 
 def test_dry_run_touches_nothing(pipeline):
-    result = pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Bern', 1, 'U')).run(dry_run=True)
-    assert {name: [str(table) for table in tables] for name, tables in result.reads.items()} == \
-        {'main.default.landed': [], 'main.default.moves': ['main.default.landed']}
-    assert sorted(path.name for path in pipeline.storage.root.iterdir()) == ['Volumes']
+    result = pipeline.write(landed=LANDED, moves=HISTORY).land("1", (1, "Bern", 1, "U")).run(dry_run=True)
+    assert {name: [str(table) for table in tables] for name, tables in result.reads.items()} == {
+        "main.default.landed": [],
+        "main.default.moves": ["main.default.landed"],
+    }
+    assert sorted(path.name for path in pipeline.storage.root.iterdir()) == ["Volumes"]
 
 
 def test_an_update_killed_while_it_creates_tables(pipeline):
     "What is left is a log without commits: the next update creates the tables, and nobody takes them for tables before."
-    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Ulm', 1, 'U'))
-    logs = [pipeline.storage.table_path(TableName('main', 'default', name))/'_delta_log' for name in ('landed', 'moves')]
+    pipeline.write(landed=LANDED, moves=HISTORY).land("1", (1, "Ulm", 1, "U"))
+    logs = [
+        pipeline.storage.table_path(TableName("main", "default", name)) / "_delta_log"
+        for name in ("landed", "moves")
+    ]
     for log in logs:
         log.mkdir(parents=True)
-        (log/'.00000000000000000000.json.2f1e.tmp').touch()
+        (log / ".00000000000000000000.json.2f1e.tmp").touch()
     assert pipeline.storage.tables() == []
-    assert pipeline.run(dry_run=True).state == 'COMPLETED' and all(log.is_dir() for log in logs)
-    assert pipeline.run().state == 'COMPLETED'
-    assert pipeline.rows('moves') == [(1, 'Ulm', 1, None)]
+    assert pipeline.run(dry_run=True).state == "COMPLETED" and all(log.is_dir() for log in logs)
+    assert pipeline.run().state == "COMPLETED"
+    assert pipeline.rows("moves") == [(1, "Ulm", 1, None)]
 
 
 def test_storage_in_use_is_refused(pipeline):
-    pipeline.write(landed=LANDED).land('1', (1, 'Bern', 1, 'U'))
-    with lock_storage(pipeline.storage.create()), pytest.raises(UsageError, match='is in use by another update'): pipeline.run()
+    pipeline.write(landed=LANDED).land("1", (1, "Bern", 1, "U"))
+    with (
+        lock_storage(pipeline.storage.create()),
+        pytest.raises(UsageError, match="is in use by another update"),
+    ):
+        pipeline.run()
 
 
 def test_a_declared_schema_that_fits(pipeline):
-    declared = 'city string, id int, __START_AT int, __END_AT int'
+    declared = "city string, id int, __START_AT int, __END_AT int"
     pipeline.write(landed=LANDED, moves=HISTORY.replace("'moves')", f"'moves', schema='{declared}')", 1))
-    pipeline.land('1', (1, 'Ulm', 1, 'U'), (1, 'Bonn', 2, 'U'))
-    assert pipeline.run().state == 'COMPLETED'
-    assert pipeline.rows('moves') == [(1, 'Bonn', 2, None), (1, 'Ulm', 1, 2)]
+    pipeline.land("1", (1, "Ulm", 1, "U"), (1, "Bonn", 2, "U"))
+    assert pipeline.run().state == "COMPLETED"
+    assert pipeline.rows("moves") == [(1, "Bonn", 2, None), (1, "Ulm", 1, 2)]
 
 
 def test_late_events_in_a_later_update(pipeline):
-    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (7, 'Lyon', 10, 'U'), (7, 'Oslo', 12, 'U'), (8, 'Rome', 10, 'U'))
-    assert pipeline.run().state == 'COMPLETED'
-    pipeline.land('2', (7, 'Bern', 11, 'U'), (8, None, 13, 'D'), (9, None, 5, 'D'))
+    pipeline.write(landed=LANDED, moves=HISTORY).land(
+        "1", (7, "Lyon", 10, "U"), (7, "Oslo", 12, "U"), (8, "Rome", 10, "U")
+    )
+    assert pipeline.run().state == "COMPLETED"
+    pipeline.land("2", (7, "Bern", 11, "U"), (8, None, 13, "D"), (9, None, 5, "D"))
     result = pipeline.run()
-    assert pipeline.rows('moves') == [(7, 'Bern', 11, 12), (7, 'Lyon', 10, 11), (7, 'Oslo', 12, None), (8, 'Rome', 10, 13)]
-    flow = next(flow for flow in result.flows if flow.dataset == 'main.default.moves')
+    assert pipeline.rows("moves") == [
+        (7, "Bern", 11, 12),
+        (7, "Lyon", 10, 11),
+        (7, "Oslo", 12, None),
+        (8, "Rome", 10, 13),
+    ]
+    flow = next(flow for flow in result.flows if flow.dataset == "main.default.moves")
     assert (flow.num_upserted_rows, flow.num_deleted_rows) == (1, 2)
-    pipeline.land('3', (9, 'Kyiv', 4, 'U'))
+    pipeline.land("3", (9, "Kyiv", 4, "U"))
     pipeline.run()
-    assert (9, 'Kyiv', 4, 5) in pipeline.rows('moves')
-    result = pipeline.run() # nothing new
-    assert {(flow.num_output_rows, flow.num_upserted_rows, flow.num_deleted_rows) for flow in result.flows} == {(0, None, None), (0, 0, 0)}
+    assert (9, "Kyiv", 4, 5) in pipeline.rows("moves")
+    result = pipeline.run()  # nothing new
+    assert {
+        (flow.num_output_rows, flow.num_upserted_rows, flow.num_deleted_rows) for flow in result.flows
+    } == {(0, None, None), (0, 0, 0)}
 
 
-@pytest.mark.parametrize('event', [(None, 'Bern', 1, 'U'), (1, 'Bern', None, 'U')], ids=['key', 'sequence'])
+@pytest.mark.parametrize("event", [(None, "Bern", 1, "U"), (1, "Bern", None, "U")], ids=["key", "sequence"])
 def test_null_key_or_sequence_fails_and_writes_nothing(pipeline, event):
-    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (2, 'Oslo', 1, 'U'), event)
+    pipeline.write(landed=LANDED, moves=HISTORY).land("1", (2, "Oslo", 1, "U"), event)
     result = pipeline.run()
-    assert result.state == 'FAILED' and 'moves.py:' in result.error and 'is NULL in the row' in result.error
-    assert pipeline.rows('moves') == []
+    assert result.state == "FAILED" and "moves.py:" in result.error and "is NULL in the row" in result.error
+    assert pipeline.rows("moves") == []
 
 
 def test_changed_declaration_is_refused_and_full_refresh_mends_it(pipeline):
-    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Bern', 1, 'U'), (1, 'Oslo', 2, 'U')).run()
-    before = pipeline.rows('moves')
-    pipeline.write(moves=HISTORY.replace('stored_as_scd_type=2', 'stored_as_scd_type=1'), extra='import dlt\n@dlt.table\ndef extra(): return spark.range(1)\n')
-    with pytest.raises(PipelineError, match='--full-refresh moves'): pipeline.run()
-    assert pipeline.rows('moves') == before and TableName('main', 'default', 'extra') not in pipeline.storage.tables()
-    assert pipeline.run(full_refresh=('moves',)).state == 'COMPLETED'
-    assert pipeline.rows('moves') == [(1, 'Oslo')]
+    pipeline.write(landed=LANDED, moves=HISTORY).land("1", (1, "Bern", 1, "U"), (1, "Oslo", 2, "U")).run()
+    before = pipeline.rows("moves")
+    pipeline.write(
+        moves=HISTORY.replace("stored_as_scd_type=2", "stored_as_scd_type=1"),
+        extra="import dlt\n@dlt.table\ndef extra(): return spark.range(1)\n",
+    )
+    with pytest.raises(PipelineError, match="--full-refresh moves"):
+        pipeline.run()
+    assert (
+        pipeline.rows("moves") == before
+        and TableName("main", "default", "extra") not in pipeline.storage.tables()
+    )
+    assert pipeline.run(full_refresh=("moves",)).state == "COMPLETED"
+    assert pipeline.rows("moves") == [(1, "Oslo")]
 
 
 def test_reset_not_allowed(pipeline):
-    protected = LANDED.replace('@dp.table', "@dp.table(table_properties={'pipelines.reset.allowed': 'false'})")
-    pipeline.write(landed=protected, moves=HISTORY).land('1', (1, 'Bern', 1, 'U')).run()
-    with pytest.raises(UsageError, match='pipelines.reset.allowed'): pipeline.run(full_refresh=('landed',))
+    protected = LANDED.replace(
+        "@dp.table", "@dp.table(table_properties={'pipelines.reset.allowed': 'false'})"
+    )
+    pipeline.write(landed=protected, moves=HISTORY).land("1", (1, "Bern", 1, "U")).run()
+    with pytest.raises(UsageError, match="pipelines.reset.allowed"):
+        pipeline.run(full_refresh=("landed",))
     result = pipeline.run(full_refresh_all=True)
-    assert {flow.dataset.split('.')[-1]: flow.num_output_rows for flow in result.flows} == {'landed': 0, 'moves': 1}
+    assert {flow.dataset.split(".")[-1]: flow.num_output_rows for flow in result.flows} == {
+        "landed": 0,
+        "moves": 1,
+    }
 
 
 def test_changed_row_in_a_streaming_source_is_refused(pipeline):
     from delta.tables import DeltaTable as Delta
 
     from cdc_local.engines.spark.session import local_spark
+
     reader = "import dlt\n@dlt.table\ndef reader(): return dlt.read_stream('landed')\n"
-    pipeline.write(landed=LANDED, reader=reader).land('1', (1, 'Bern', 1, 'U')).run()
-    path = str(pipeline.storage.table_path(TableName('main', 'default', 'landed')))
-    Delta.forPath(local_spark(), path).update(set={'city': "'Oslo'"})
+    pipeline.write(landed=LANDED, reader=reader).land("1", (1, "Bern", 1, "U")).run()
+    path = str(pipeline.storage.table_path(TableName("main", "default", "landed")))
+    Delta.forPath(local_spark(), path).update(set={"city": "'Oslo'"})
     result = pipeline.run()
-    assert result.state == 'FAILED' and 'a streaming source must only grow' in result.error
+    assert result.state == "FAILED" and "a streaming source must only grow" in result.error
 
 
 def test_new_column_reaches_the_history(pipeline):
-    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Bern', 1, 'U')).run()
-    pipeline.write(landed=LANDED.replace('op string', 'op string, country string'))
-    landing = pipeline.storage.root/'Volumes/main/default/raw/moves'
-    (landing/'2.json').write_text('{"id": 1, "city": "Oslo", "at": 2, "op": "U", "country": "NO"}\n')
-    assert pipeline.run().state == 'COMPLETED'
-    assert pipeline.rows('moves') == [(1, 'Bern', None, 1, 2), (1, 'Oslo', 'NO', 2, None)]
+    pipeline.write(landed=LANDED, moves=HISTORY).land("1", (1, "Bern", 1, "U")).run()
+    pipeline.write(landed=LANDED.replace("op string", "op string, country string"))
+    landing = pipeline.storage.root / "Volumes/main/default/raw/moves"
+    (landing / "2.json").write_text('{"id": 1, "city": "Oslo", "at": 2, "op": "U", "country": "NO"}\n')
+    assert pipeline.run().state == "COMPLETED"
+    assert pipeline.rows("moves") == [(1, "Bern", None, 1, 2), (1, "Oslo", "NO", 2, None)]
 
 
 BACKFILL = """
@@ -336,25 +452,44 @@ dp.create_auto_cdc_flow('moves', 'old', ['id'], 'at', apply_as_deletes="op = 'D'
 
 
 def test_a_backfill_and_a_stream_give_the_same_history_in_either_order(tmp_path):
-    histories, moves = [], [(1, 'Bern', 5, 'U'), (1, None, 9, 'D'), (2, 'Oslo', 7, 'U')]
-    old = [(1, 'Lyon', 1, 'U'), (1, 'Rome', 7, 'U'), (2, 'Kyiv', 2, 'U'), (3, 'Bonn', 1, 'U')]
-    for first in ('stream', 'backfill'):
-        (tmp_path/first).mkdir()
-        pipeline = Pipeline(tmp_path/first).write(landed=LANDED, moves=HISTORY if first == 'stream' else BACKFILL)
-        folder = pipeline.storage.root/'Volumes/main/default/raw/old'
+    histories, moves = [], [(1, "Bern", 5, "U"), (1, None, 9, "D"), (2, "Oslo", 7, "U")]
+    old = [(1, "Lyon", 1, "U"), (1, "Rome", 7, "U"), (2, "Kyiv", 2, "U"), (3, "Bonn", 1, "U")]
+    for first in ("stream", "backfill"):
+        (tmp_path / first).mkdir()
+        pipeline = Pipeline(tmp_path / first).write(
+            landed=LANDED, moves=HISTORY if first == "stream" else BACKFILL
+        )
+        folder = pipeline.storage.root / "Volumes/main/default/raw/old"
         folder.mkdir(parents=True)
-        (folder/'old.json').write_text(''.join(json.dumps(dict(zip(('id', 'city', 'at', 'op'), event))) + '\n' for event in old))
-        pipeline.land('0') if first == 'backfill' else pipeline.land('1', *moves)
+        (folder / "old.json").write_text(
+            "".join(json.dumps(dict(zip(("id", "city", "at", "op"), event))) + "\n" for event in old)
+        )
+        pipeline.land("0") if first == "backfill" else pipeline.land("1", *moves)
         results = [pipeline.run()]
-        pipeline.land('1', *moves).write(moves=BACKFILL)
-        (folder/'later.json').write_text('{"id": 4, "city": "Riga", "at": 1, "op": "U"}\n') if first == 'backfill' else None
+        pipeline.land("1", *moves).write(moves=BACKFILL)
+        (folder / "later.json").write_text(
+            '{"id": 4, "city": "Riga", "at": 1, "op": "U"}\n'
+        ) if first == "backfill" else None
         results.append(pipeline.run())
-        histories.append(pipeline.rows('moves'))
-        counts = [flow.num_upserted_rows for result in results for flow in result.flows if flow.name == 'backfill']
-        assert counts == ([4] if first == 'stream' else [4, 0]), [result.error for result in results]
-    assert histories[0] == histories[1] == [(1, 'Bern', 5, 7), (1, 'Lyon', 1, 5), (1, 'Rome', 7, 9), (2, 'Kyiv', 2, 7), (2, 'Oslo', 7, None), (3, 'Bonn', 1, None)]
-    pipeline.run(full_refresh=('moves',))
-    assert (4, 'Riga', 1, None) in pipeline.rows('moves') # a full refresh reads the backfill again
+        histories.append(pipeline.rows("moves"))
+        counts = [
+            flow.num_upserted_rows for result in results for flow in result.flows if flow.name == "backfill"
+        ]
+        assert counts == ([4] if first == "stream" else [4, 0]), [result.error for result in results]
+    assert (
+        histories[0]
+        == histories[1]
+        == [
+            (1, "Bern", 5, 7),
+            (1, "Lyon", 1, 5),
+            (1, "Rome", 7, 9),
+            (2, "Kyiv", 2, 7),
+            (2, "Oslo", 7, None),
+            (3, "Bonn", 1, None),
+        ]
+    )
+    pipeline.run(full_refresh=("moves",))
+    assert (4, "Riga", 1, None) in pipeline.rows("moves")  # a full refresh reads the backfill again
 
 
 def test_a_failing_rule_rolls_the_whole_flow_back(pipeline):
@@ -367,82 +502,118 @@ def kept(): return spark.readStream.option('maxFilesPerTrigger', 1).table('lande
 def reader(): return dlt.read_stream('kept')
 """
     one_by_one = LANDED.replace("'json')", "'json').option('cloudFiles.maxFilesPerTrigger', 1)")
-    history = HISTORY.replace("'moves')", "'moves', expect_all_or_fail={'known': 'id < 5'})", 1).replace("'landed'", "'single'") + '''
+    history = (
+        HISTORY.replace("'moves')", "'moves', expect_all_or_fail={'known': 'id < 5'})", 1).replace(
+            "'landed'", "'single'"
+        )
+        + """
 @dp.temporary_view
 def single(): return spark.readStream.option('maxFilesPerTrigger', 1).table('landed')
-'''
+"""
+    )
     pipeline.write(landed=one_by_one, kept=kept, moves=history)
-    for number in (1, 2, 9): pipeline.land(str(number), (number, 'Bern', number, 'U'))
+    for number in (1, 2, 9):
+        pipeline.land(str(number), (number, "Bern", number, "U"))
     result = pipeline.run()
-    assert {flow.dataset.split('.')[-1]: flow.status for flow in result.flows} == \
-        {'landed': 'COMPLETED', 'kept': 'FAILED', 'moves': 'FAILED', 'reader': 'SKIPPED'}
-    errors = [flow.error for flow in result.flows if flow.status == 'FAILED']
-    assert all("EXPECTATION_VIOLATION rule 'known'" in error and '{"id":9,"city":"Bern"' in error for error in errors), errors
-    assert [len(pipeline.rows(table)) for table in ('landed', 'kept', 'moves')] == [3, 0, 0]
-    pipeline.write(kept=kept.replace('< 5', '< 10'), moves=history.replace('< 5', '< 10'))
-    assert pipeline.land('4', (4, 'Oslo', 4, 'U')).run().state == 'COMPLETED' # the planned batch, and what came after it
-    assert [len(pipeline.rows(table)) for table in ('kept', 'moves', 'reader')] == [4, 4, 4]
+    assert {flow.dataset.split(".")[-1]: flow.status for flow in result.flows} == {
+        "landed": "COMPLETED",
+        "kept": "FAILED",
+        "moves": "FAILED",
+        "reader": "SKIPPED",
+    }
+    errors = [flow.error for flow in result.flows if flow.status == "FAILED"]
+    assert all(
+        "EXPECTATION_VIOLATION rule 'known'" in error and '{"id":9,"city":"Bern"' in error for error in errors
+    ), errors
+    assert [len(pipeline.rows(table)) for table in ("landed", "kept", "moves")] == [3, 0, 0]
+    pipeline.write(kept=kept.replace("< 5", "< 10"), moves=history.replace("< 5", "< 10"))
+    assert (
+        pipeline.land("4", (4, "Oslo", 4, "U")).run().state == "COMPLETED"
+    )  # the planned batch, and what came after it
+    assert [len(pipeline.rows(table)) for table in ("kept", "moves", "reader")] == [4, 4, 4]
 
 
-COMMAND = [str(Path(sys.executable).with_name('cdc')), 'run']
+COMMAND = [str(Path(sys.executable).with_name("cdc")), "run"]
 
 
 def wait_for(condition, seconds):
     "Wait until something is there; fails the test when it does not come."
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, 'it did not come in time'
+        assert time.monotonic() < until, "it did not come in time"
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_update_is_continued_by_the_next(pipeline, sign):
-    pipeline.write(landed=LANDED.replace("'json')", "'json').option('cloudFiles.maxFilesPerTrigger', 1)"), moves=HISTORY)
-    events = [(key, f'city {number}', number, 'U') for number in range(6) for key in range(20)]
-    for number in range(6): pipeline.land(f'{number:02}', *events[number*20:(number + 1)*20])
-    update = subprocess.Popen([*COMMAND, str(pipeline.sources), '--storage', str(pipeline.storage.root)], stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, start_new_session=True, env=os.environ | {'PYTHONUNBUFFERED': '1'})
-    commits = pipeline.storage.root/'checkpoints/main/default/landed/main.default.landed/checkpoint/commits'
+    pipeline.write(
+        landed=LANDED.replace("'json')", "'json').option('cloudFiles.maxFilesPerTrigger', 1)"), moves=HISTORY
+    )
+    events = [(key, f"city {number}", number, "U") for number in range(6) for key in range(20)]
+    for number in range(6):
+        pipeline.land(f"{number:02}", *events[number * 20 : (number + 1) * 20])
+    update = subprocess.Popen(
+        [*COMMAND, str(pipeline.sources), "--storage", str(pipeline.storage.root)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    commits = pipeline.storage.root / "checkpoints/main/default/landed/main.default.landed/checkpoint/commits"
     try:
-        wait_for(lambda: (commits/'1').exists(), 240)
-        if sign == signal.SIGINT: update.send_signal(sign)
-        else: os.killpg(update.pid, sign)
+        wait_for(lambda: (commits / "1").exists(), 240)
+        if sign == signal.SIGINT:
+            update.send_signal(sign)
+        else:
+            os.killpg(update.pid, sign)
         update.wait(120)
     finally:
-        if update.poll() is None: os.killpg(update.pid, signal.SIGKILL)
-    if sign == signal.SIGINT: assert update.returncode == 130, update.stderr.read().decode()[-2000:]
-    assert pipeline.run().state == 'COMPLETED'
-    assert len(pipeline.rows('landed')) == len(events)
-    assert pipeline.rows('moves') == sorted(((key, city, at, at + 1 if at < 5 else None) for key, city, at, _ in events), key=str)
+        if update.poll() is None:
+            os.killpg(update.pid, signal.SIGKILL)
+    if sign == signal.SIGINT:
+        assert update.returncode == 130, update.stderr.read().decode()[-2000:]
+    assert pipeline.run().state == "COMPLETED"
+    assert len(pipeline.rows("landed")) == len(events)
+    assert pipeline.rows("moves") == sorted(
+        ((key, city, at, at + 1 if at < 5 else None) for key, city, at, _ in events), key=str
+    )
 
 
 def test_an_update_interrupted_before_it_wrote_is_canceled_and_wrote_nothing(pipeline):
-    pipeline.write(landed=LANDED, stopped='raise KeyboardInterrupt').land('a', (1, 'Rome', 1, 'I'))
-    with pytest.raises(KeyboardInterrupt): pipeline.run()
+    pipeline.write(landed=LANDED, stopped="raise KeyboardInterrupt").land("a", (1, "Rome", 1, "I"))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run()
     ended = read_events(pipeline.storage.event_log_path)[-1]
-    assert (ended['event_type'], ended['message'].split()[-1]) == ('update_progress', 'CANCELED.')
+    assert (ended["event_type"], ended["message"].split()[-1]) == ("update_progress", "CANCELED.")
     assert pipeline.storage.tables() == []
-    pipeline.write(stopped='').run()
-    assert pipeline.rows('landed') == [(1, 'Rome', 1, 'I')]
+    pipeline.write(stopped="").run()
+    assert pipeline.rows("landed") == [(1, "Rome", 1, "I")]
 
 
 def test_an_update_that_died_as_it_planned_its_first_batch_is_begun_again(pipeline):
-    pipeline.write(landed=LANDED, moves=HISTORY).land('1', (1, 'Oslo', 1, 'U'))
-    for flow in ('landed', 'moves'):
-        offsets = pipeline.storage.root/f'checkpoints/main/default/{flow}/main.default.{flow}/checkpoint/offsets'
+    pipeline.write(landed=LANDED, moves=HISTORY).land("1", (1, "Oslo", 1, "U"))
+    for flow in ("landed", "moves"):
+        offsets = (
+            pipeline.storage.root / f"checkpoints/main/default/{flow}/main.default.{flow}/checkpoint/offsets"
+        )
         offsets.mkdir(parents=True)
-        for name in ('.0.8db62e5f.tmp', '..0.8db62e5f.tmp.crc'): (offsets/name).write_text('v1')
+        for name in (".0.8db62e5f.tmp", "..0.8db62e5f.tmp.crc"):
+            (offsets / name).write_text("v1")
     result = pipeline.run()
-    assert result.state == 'COMPLETED', result.error
-    assert pipeline.rows('moves') == [(1, 'Oslo', 1, None)]
+    assert result.state == "COMPLETED", result.error
+    assert pipeline.rows("moves") == [(1, "Oslo", 1, None)]
 
 
-@pytest.mark.parametrize('dry_run', [False, True])
-def test_the_wheels_of_an_update_are_unpacked_in_its_storage_unless_it_writes_nothing(pipeline, tmp_path, dry_run):
-    wheel = tmp_path/'shop-1-py3-none-any.whl'
-    with zipfile.ZipFile(wheel, 'w') as archive: archive.writestr('rates_of_the_shop.py', 'VAT = 0.19')
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_wheels_of_an_update_are_unpacked_in_its_storage_unless_it_writes_nothing(
+    pipeline, tmp_path, dry_run
+):
+    wheel = tmp_path / "shop-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("rates_of_the_shop.py", "VAT = 0.19")
     with deployed_wheels(pipeline.request(wheels=(wheel,), dry_run=dry_run)):
-        assert importlib.import_module('rates_of_the_shop').VAT == 0.19
-        del sys.modules['rates_of_the_shop']
-    with pytest.raises(ModuleNotFoundError): importlib.import_module('rates_of_the_shop')
-    assert (pipeline.storage.root/'wheels').is_dir() != dry_run
+        assert importlib.import_module("rates_of_the_shop").VAT == 0.19
+        del sys.modules["rates_of_the_shop"]
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("rates_of_the_shop")
+    assert (pipeline.storage.root / "wheels").is_dir() != dry_run

@@ -1,4 +1,5 @@
 "The deployed wheel holds what a pipeline or a job imports, says so in its version, and imports in an environment that has nothing else; the whole one holds all"
+
 import ast
 import importlib.util
 import os
@@ -11,7 +12,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DEPLOYED = ["__init__", "bronze", "checks", "customers", "feed", "gold", "job", "pipeline", "quality", "scd1", "scd2", "settings", "silver", "snapshots", "spec"]
+DEPLOYED = [
+    "__init__",
+    "bronze",
+    "checks",
+    "customers",
+    "feed",
+    "gold",
+    "job",
+    "pipeline",
+    "quality",
+    "scd1",
+    "scd2",
+    "settings",
+    "silver",
+    "snapshots",
+    "spec",
+]
 WITHOUT_SPARK = ["spec", "customers", "settings", "feed", "pipeline", "job"]
 WITH_SPARK = ["scd1", "scd2", "bronze", "quality", "silver", "gold", "checks"]
 BROUGHT = {"pyspark", "faker"}  # by Databricks, and by the job's environment
@@ -25,18 +42,21 @@ def wheel_tool(monkeypatch=None):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
-    finally: sys.path.remove(str(ROOT / "tools"))
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
 
 
 TOOL = wheel_tool()
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory): return TOOL.build(tmp_path_factory.mktemp("dist"))
+def wheel(tmp_path_factory):
+    return TOOL.build(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory): return TOOL.build(tmp_path_factory.mktemp("whole"), TOOL.lay_out_whole)
+def whole(tmp_path_factory):
+    return TOOL.build(tmp_path_factory.mktemp("whole"), TOOL.lay_out_whole)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +65,17 @@ def python(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("empty") / "venv"
     venv.create(folder, with_pip=True)
     python = folder / "bin/python"
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", wheel]
+    install = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--disable-pip-version-check",
+        wheel,
+    ]
     subprocess.run(install, check=True, env=CLEAN, capture_output=True)
     return python
 
@@ -54,12 +84,17 @@ def run(python, code, folder):
     return subprocess.run([python, "-c", code], cwd=folder, env=CLEAN, capture_output=True, text=True)
 
 
-def modules(wheel): return sorted(name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py"))
+def modules(wheel):
+    return sorted(name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py"))
 
 
 def test_holds_what_is_deployed_and_nothing_else(wheel):
     assert modules(wheel) == [f"cdc_utils/{name}.py" for name in DEPLOYED]
-    assert [name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith(".py") and ".dist-info/" not in name] == []
+    assert [
+        name
+        for name in zipfile.ZipFile(wheel).namelist()
+        if not name.endswith(".py") and ".dist-info/" not in name
+    ] == []
 
 
 @pytest.mark.parametrize("name", DEPLOYED)
@@ -67,11 +102,17 @@ def test_a_deployed_module_imports_what_is_deployed(name):
     "Outside of a function; inside one, `checks` starts a session where there is none, which on Databricks there always is"
     allowed = BROUGHT | set(sys.stdlib_module_names)
     for node in ast.walk(ast.parse((ROOT / f"cdc_utils/{name}.py").read_text())):
-        if isinstance(node, ast.Import): assert {alias.name.split(".")[0] for alias in node.names} <= allowed
+        if isinstance(node, ast.Import):
+            assert {alias.name.split(".")[0] for alias in node.names} <= allowed
         if isinstance(node, ast.ImportFrom) and node.level == 0:
-            assert node.module.split(".")[0] in allowed or (name, node.module) == ("checks", "cdc_local.engines.spark.session"), f"{name} imports {node.module}"
+            assert node.module.split(".")[0] in allowed or (name, node.module) == (
+                "checks",
+                "cdc_local.engines.spark.session",
+            ), f"{name} imports {node.module}"
         if isinstance(node, ast.ImportFrom) and node.level:
-            assert {node.module or alias.name for alias in node.names} <= set(DEPLOYED), f"{name}, line {node.lineno}"
+            assert {node.module or alias.name for alias in node.names} <= set(DEPLOYED), (
+                f"{name}, line {node.lineno}"
+            )
 
 
 def test_the_runner_changes_no_deployed_wheel(tmp_path, monkeypatch):
@@ -83,7 +124,8 @@ def test_the_runner_changes_no_deployed_wheel(tmp_path, monkeypatch):
         copy.write_text(path.read_text())
     monkeypatch.setattr(TOOL, "PACKAGE", package)
     before = TOOL.deployed_name()
-    for name in ("local/update.py", "cli.py", "pictures.py", "results.py", "workspace.py", "_modidx.py"): (package / name).write_text("changed = True\n")
+    for name in ("local/update.py", "cli.py", "pictures.py", "results.py", "workspace.py", "_modidx.py"):
+        (package / name).write_text("changed = True\n")
     assert TOOL.deployed_name() == before
     (package / "gold.py").write_text((package / "gold.py").read_text() + "# changed\n")
     assert TOOL.deployed_name() != before
@@ -96,7 +138,9 @@ def test_the_version_names_the_content(wheel):
 
 
 def test_the_bundle_names_it():
-    assert f"default: {TOOL.deployed_name()}\n" in (ROOT / "bundles/app/wheel.yml").read_text(), "run `make export`"
+    assert f"default: {TOOL.deployed_name()}\n" in (ROOT / "bundles/app/wheel.yml").read_text(), (
+        "run `make export`"
+    )
 
 
 def test_same_sources_same_bytes(wheel, tmp_path):
@@ -106,7 +150,9 @@ def test_same_sources_same_bytes(wheel, tmp_path):
 def test_the_whole_wheel_holds_every_module_and_the_command(whole):
     assert modules(whole) == sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("cdc_utils/**/*.py"))
     folders = {str(Path(name).parent) for name in modules(whole)}
-    assert all(f"{folder}/__init__.py" in modules(whole) for folder in folders), "a sub-package without __init__.py is left out: run `make export`"
+    assert all(f"{folder}/__init__.py" in modules(whole) for folder in folders), (
+        "a sub-package without __init__.py is left out: run `make export`"
+    )
     archive = zipfile.ZipFile(whole)
     entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
     assert "cdc = cdc_local.cli.main:main" in archive.read(entry).decode()
@@ -132,4 +178,6 @@ def test_spark_modules_say_what_to_install(python, module, tmp_path):
 
 def test_the_environment_is_this_python(python):
     "What the other tests say, they say of the Python that runs them"
-    assert subprocess.check_output([python, "-c", "import sys; print(sys.version_info[:2])"], text=True).strip() == str(sys.version_info[:2])
+    assert subprocess.check_output(
+        [python, "-c", "import sys; print(sys.version_info[:2])"], text=True
+    ).strip() == str(sys.version_info[:2])

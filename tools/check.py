@@ -1,6 +1,7 @@
 """The project's checks, one after the other, each with its time.
 
 A check of generated files compares the files before and after the step, not with git: it holds with uncommitted work too."""
+
 import argparse
 import os
 import re
@@ -23,10 +24,17 @@ def command(name, *args):
 
 def starts_spark(notebook):
     "Tell that cells of a notebook start Spark, by a name or by a command"
-    return bool(re.search(r"local_spark\(|run_update\(|\bcdc\(|spark = |checks\.session\(", notebook.read_text()))
+    return bool(
+        re.search(r"local_spark\(|run_update\(|\bcdc\(|spark = |checks\.session\(", notebook.read_text())
+    )
 
 
-EXPORT = [command("nbdev-export"), command("python", "tools/settings_ini.py"), command("python", "tools/readme.py"), command("python", "tools/wheel.py", "--name")]
+EXPORT = [
+    command("nbdev-export"),
+    command("python", "tools/settings_ini.py"),
+    command("python", "tools/readme.py"),
+    command("python", "tools/wheel.py", "--name"),
+]
 
 
 PYTEST = {  # folder -> title and options
@@ -46,8 +54,15 @@ def tests():
     slow = sorted(path.name for path in (ROOT / "nbs").rglob("*.ipynb") if starts_spark(path))
     return {
         # nbval runs the same cells once more, all of them: left to it are the pages that define nothing, and the chapters that wait for Spark
-        "chapters without Spark run (nbdev-test)": command("nbdev-test", "--n-workers", WORKERS, "--skip-folder-re", "^([_.]|tutorials$|how_to$)",
-            "--skip-file-re", f"^({'|'.join(map(re.escape, slow))})$"),
+        "chapters without Spark run (nbdev-test)": command(
+            "nbdev-test",
+            "--n-workers",
+            WORKERS,
+            "--skip-folder-re",
+            "^([_.]|tutorials$|how_to$)",
+            "--skip-file-re",
+            f"^({'|'.join(map(re.escape, slow))})$",
+        ),
         **dict(map(pytest, PYTEST)),
     }
 
@@ -57,46 +72,97 @@ def chosen(paths):
     named = {folder: [] for folder in PYTEST}
     for path in paths:
         place = (ROOT / path.partition("::")[0]).resolve()
-        folder = place.relative_to(ROOT).parts[0] if place != ROOT and place.is_relative_to(ROOT) and place.exists() else None
-        if folder not in named: sys.exit(f"{path} is no notebook in nbs/ and no test in tests/: name files as `git status` shows them")
+        folder = (
+            place.relative_to(ROOT).parts[0]
+            if place != ROOT and place.is_relative_to(ROOT) and place.exists()
+            else None
+        )
+        if folder not in named:
+            sys.exit(
+                f"{path} is no notebook in nbs/ and no test in tests/: name files as `git status` shows them"
+            )
         named[folder].append(path)
     return dict(pytest(folder, *some) for folder, some in named.items() if some)
 
 
 def docs(folder):
     "The steps that build the site, into `html` below a folder"
-    return [command("python", "docs/stage.py", f"{folder}/docs-src"),
-        command("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-c", "docs", "-d", f"{folder}/doctrees", f"{folder}/docs-src", f"{folder}/html")]
+    return [
+        command("python", "docs/stage.py", f"{folder}/docs-src"),
+        command(
+            "sphinx-build",
+            "-j",
+            "auto",
+            "-W",
+            "--keep-going",
+            "-q",
+            "-c",
+            "docs",
+            "-d",
+            f"{folder}/doctrees",
+            f"{folder}/docs-src",
+            f"{folder}/html",
+        ),
+    ]
 
 
 def differing(commit):
     "Files of this clone that are not as in a commit, those that git does not know yet included; ends with git's words where there is no such commit"
+
     def listed(*words):
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
-        if done.returncode: sys.exit(f"--since {commit}: {done.stderr.strip()}")
+        if done.returncode:
+            sys.exit(f"--since {commit}: {done.stderr.strip()}")
         return done.stdout.split("\0")[:-1]
-    return sorted({*listed("diff", "-z", "--name-only", "--relative", commit, "--"), *listed("ls-files", "-z", "--others", "--exclude-standard")})
+
+    return sorted(
+        {
+            *listed("diff", "-z", "--name-only", "--relative", commit, "--"),
+            *listed("ls-files", "-z", "--others", "--exclude-standard"),
+        }
+    )
 
 
 def since(commit):
     "Notebooks and tests that differ from a commit, and those that import or name what does; ends where there are none"
     differ = differing(commit)
-    texts = {path.relative_to(ROOT).as_posix(): path.read_text() for pattern in ("nbs/**/[!.]*.ipynb", "tests/**/test_*.py") for path in sorted(ROOT.glob(pattern))}
+    texts = {
+        path.relative_to(ROOT).as_posix(): path.read_text()
+        for pattern in ("nbs/**/[!.]*.ipynb", "tests/**/test_*.py")
+        for path in sorted(ROOT.glob(pattern))
+    }
+
     def told(name):
-        if not name.startswith("cdc_utils/"): return re.escape(name)
+        if not name.startswith("cdc_utils/"):
+            return re.escape(name)
         *package, module = Path(name).with_suffix("").parts
         return rf"{'[.]'.join([*package, module])}\b|from {'[.]'.join(package)} import [^\\\n]*\b{module}\b"
+
     tells = {name: re.compile(told(name)) for name in differ if name not in texts}
-    found = [name for name, text in texts.items() if name in differ or any(tell.search(text) for tell in tells.values())]
-    unseen = [name for name, tell in tells.items() if not any(map(tell.search, texts.values())) and not name.endswith("_modidx.py")]
-    if unseen: print(f"no notebook and no test imports or names {', '.join(unseen)}")
-    if not found: sys.exit(f"--since {commit}: no notebook and no test differs, or imports or names what does; `make test` runs all")
+    found = [
+        name
+        for name, text in texts.items()
+        if name in differ or any(tell.search(text) for tell in tells.values())
+    ]
+    unseen = [
+        name
+        for name, tell in tells.items()
+        if not any(map(tell.search, texts.values())) and not name.endswith("_modidx.py")
+    ]
+    if unseen:
+        print(f"no notebook and no test imports or names {', '.join(unseen)}")
+    if not found:
+        sys.exit(
+            f"--since {commit}: no notebook and no test differs, or imports or names what does; `make test` runs all"
+        )
     return found
 
 
 class Report:
     "What ran, how long it took, how it ended"
-    def __init__(self): self.rows, self.closing = [], []
+
+    def __init__(self):
+        self.rows, self.closing = [], []
 
     def step(self, title, run):
         print(f"\n== {title}", flush=True)
@@ -108,49 +174,84 @@ class Report:
     def close(self):
         "Print the table, pytest's closing lines last; the exit status"
         print()
-        for title, seconds, good in self.rows: print(f"{'ok    ' if good else 'FAILED'} {seconds:7.1f} s  {title}")
-        for line in self.closing: print(line)
+        for title, seconds, good in self.rows:
+            print(f"{'ok    ' if good else 'FAILED'} {seconds:7.1f} s  {title}")
+        for line in self.closing:
+            print(line)
         return 0 if all(good for *_, good in self.rows) else 1
 
 
 def run(argv, closing=None):
     "Run a command, its output as it comes; pytest's last line goes to `closing`"
-    process = subprocess.Popen(argv, cwd=ROOT, env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace")
+    process = subprocess.Popen(
+        argv,
+        cwd=ROOT,
+        env=ENV,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
     last = ""
     for line in process.stdout:
         print(line, end="", flush=True)
-        if any(word in line for word in CLOSING): last = line.rstrip()
+        if any(word in line for word in CLOSING):
+            last = line.rstrip()
     status = process.wait()
-    if closing is not None: closing.append(last or f"{Path(argv[0]).name} ended with status {status}")
+    if closing is not None:
+        closing.append(last or f"{Path(argv[0]).name} ended with status {status}")
     return status == 0
 
 
 def contents(*patterns):
     "Bytes of the files that the patterns name"
-    return {path: path.read_bytes() for pattern in patterns for path in ROOT.glob(pattern)
-        if path.is_file() and ".ipynb_checkpoints" not in path.parts and "__pycache__" not in path.parts}
+    return {
+        path: path.read_bytes()
+        for pattern in patterns
+        for path in ROOT.glob(pattern)
+        if path.is_file() and ".ipynb_checkpoints" not in path.parts and "__pycache__" not in path.parts
+    }
 
 
 def unchanged(patterns, commands, advice):
     "Run the commands; True if they ended well and changed none of the files, else say which and what to do"
     before = contents(*patterns)
-    if not all(run(argv) for argv in commands): return False
+    if not all(run(argv) for argv in commands):
+        return False
     after = contents(*patterns)
-    changed = sorted(str(path.relative_to(ROOT)) for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-    for path in changed: print(f"{path}: {advice}")
+    changed = sorted(
+        str(path.relative_to(ROOT))
+        for path in before.keys() | after.keys()
+        if before.get(path) != after.get(path)
+    )
+    for path in changed:
+        print(f"{path}: {advice}")
     return not changed
 
 
 def test(report, paths=()):
-    for title, argv in (chosen(paths) if paths else tests()).items(): report.step(title, lambda: run(argv, report.closing if "pytest" in argv[0] else None))
+    for title, argv in (chosen(paths) if paths else tests()).items():
+        report.step(title, lambda: run(argv, report.closing if "pytest" in argv[0] else None))
 
 
 def check(report):
-    report.step("notebooks are clean (nbdev-clean)", lambda: unchanged(["nbs/**/*.ipynb"], [command("nbdev-clean")],
-        "was not clean; it is now: look at it with git diff and commit it"))
-    report.step("what is generated is fresh (make export)", lambda: unchanged(["cdc_utils/**/*", "README.md", "settings.ini", "bundles/app/wheel.yml"], EXPORT,
-        "was not what the notebooks and pyproject.toml say; it is now: look at it with git diff and commit it"))
+    report.step(
+        "notebooks are clean (nbdev-clean)",
+        lambda: unchanged(
+            ["nbs/**/*.ipynb"],
+            [command("nbdev-clean")],
+            "was not clean; it is now: look at it with git diff and commit it",
+        ),
+    )
+    report.step(
+        "what is generated is fresh (make export)",
+        lambda: unchanged(
+            ["cdc_utils/**/*", "README.md", "settings.ini", "bundles/app/wheel.yml"],
+            EXPORT,
+            "was not what the notebooks and pyproject.toml say; it is now: look at it with git diff and commit it",
+        ),
+    )
     test(report)
 
 
@@ -158,24 +259,46 @@ def main(what, *paths):
     "Run a check; the exit status"
     os.environ.pop("IN_TEST", None)
     ENV.pop("IN_TEST", None)  # it would make nbdev-export do nothing, without a word
-    if what == "export": return 0 if all(run(argv) for argv in EXPORT) else 1
+    if what == "export":
+        return 0 if all(run(argv) for argv in EXPORT) else 1
     if what == "docs":
-        shutil.rmtree(ROOT / "build", ignore_errors=True)  # what an interrupted build left would end the next one
+        shutil.rmtree(
+            ROOT / "build", ignore_errors=True
+        )  # what an interrupted build left would end the next one
         good = all(run(argv) for argv in docs("build"))
-        if good: print("build/html/index.html")
+        if good:
+            print("build/html/index.html")
         return 0 if good else 1
     report = Report()
-    if what == "check": check(report)
-    else: test(report, paths)
+    if what == "check":
+        check(report)
+    else:
+        test(report, paths)
     return report.close()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("test", "check", "export", "docs"))
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="test only: notebooks, tests, or folders of them; all without")
-    parser.add_argument("--since", metavar="COMMIT", nargs="?", const="HEAD", help="test only: what differs from a commit (HEAD: what is not committed), and what imports or names that")
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="test only: notebooks, tests, or folders of them; all without",
+    )
+    parser.add_argument(
+        "--since",
+        metavar="COMMIT",
+        nargs="?",
+        const="HEAD",
+        help="test only: what differs from a commit (HEAD: what is not committed), and what imports or names that",
+    )
     given = parser.parse_args()
-    if given.what != "test" and (given.paths or given.since): parser.error(f"{given.what} takes no paths and no --since")
-    try: sys.exit(main(given.what, *given.paths, *(since(given.since) if given.since else ())))
-    except KeyboardInterrupt: sys.exit(130)
+    if given.what != "test" and (given.paths or given.since):
+        parser.error(f"{given.what} takes no paths and no --since")
+    try:
+        sys.exit(main(given.what, *given.paths, *(since(given.since) if given.since else ())))
+    except KeyboardInterrupt:
+        sys.exit(130)

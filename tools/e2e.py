@@ -3,6 +3,7 @@
     python tools/e2e.py [--target dev|staging|prod]… [--client cli|sdk] [--rows N] [--keep-wheel]
 
 The `databricks` CLI does it where it is on the PATH, else the SDK by the calls that the CLI makes. Everything lies in a temporary folder, the clone is not touched."""
+
 import argparse
 import io
 import json
@@ -28,7 +29,14 @@ from cdc_utils.feed import write_feed
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv/bin"
 USER = User("e2e@example.org")
-TABLES = ("customers", "customers_cdc_bronze", "customers_cdc_clean", "customers_cdc_quarantine", "customers_history", "customers_history_agg")
+TABLES = (
+    "customers",
+    "customers_cdc_bronze",
+    "customers_cdc_clean",
+    "customers_cdc_quarantine",
+    "customers_history",
+    "customers_history_agg",
+)
 PIPELINE, JOB, NEW_RULE = "dlt_wheel_pipeline", "dlt_wheel_job", "known_to_e2e"
 
 
@@ -37,14 +45,24 @@ class Failed(SystemExit):
 
 
 def check(good, what):
-    if not good: raise Failed(f"FAILED: {what}")
+    if not good:
+        raise Failed(f"FAILED: {what}")
     print(f"  ok  {what}", flush=True)
 
 
 def run(*command, cwd, environ=None):
     "Run a command quietly; its output only where it fails"
-    done = subprocess.run([str(each) for each in command], cwd=cwd, env={**os.environ, **(environ or {})}, capture_output=True, text=True)
-    if done.returncode: raise Failed(f"FAILED: {' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+    done = subprocess.run(
+        [str(each) for each in command],
+        cwd=cwd,
+        env={**os.environ, **(environ or {})},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise Failed(
+            f"FAILED: {' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+        )
     return done.stdout
 
 
@@ -54,10 +72,26 @@ def served(storage):
     token = secrets.token_urlsafe(24)
     command = [BIN / "cdc", "workspace", "--port", "0", "--storage", storage, "--user", USER.name]
     with open(storage.with_suffix(".log"), "w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "CDC_WORKSPACE_TOKEN": token})
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, "CDC_WORKSPACE_TOKEN": token},
+        )
         try:
-            host = next((line.split("=", 1)[1].strip() for line in process.stdout if "export DATABRICKS_HOST=" in line), None)
-            if host is None: raise Failed(f"FAILED: the workspace did not start\n{storage.with_suffix('.log').read_text()}")
+            host = next(
+                (
+                    line.split("=", 1)[1].strip()
+                    for line in process.stdout
+                    if "export DATABRICKS_HOST=" in line
+                ),
+                None,
+            )
+            if host is None:
+                raise Failed(
+                    f"FAILED: the workspace did not start\n{storage.with_suffix('.log').read_text()}"
+                )
             yield host, token
         except BaseException:
             print(storage.with_suffix(".log").read_text()[-5_000:], file=sys.stderr)
@@ -71,11 +105,14 @@ def project_copy(folder):
     "The files of the clone, and its wheel"
     names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
     for name in names:
-        if not (ROOT / name).is_file(): continue
+        if not (ROOT / name).is_file():
+            continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
     run("git", "init", "-q", cwd=folder)
-    run(BIN / "python", "tools/wheel.py", "dist", cwd=folder) # `make wheel` finds it, and needs no environment then
+    run(
+        BIN / "python", "tools/wheel.py", "dist", cwd=folder
+    )  # `make wheel` finds it, and needs no environment then
     return folder
 
 
@@ -83,7 +120,9 @@ def add_rule(project):
     "Add a rule that every row keeps to the notebook of the customers' rules, and export"
     path = project / "nbs/07_customers.ipynb"
     notebook = nbformat.read(path, 4)
-    cell = next(cell for cell in notebook.cells if "RULES =" in cell.source and cell.source.startswith("#| export"))
+    cell = next(
+        cell for cell in notebook.cells if "RULES =" in cell.source and cell.source.startswith("#| export")
+    )
     cell.source += f"\nRULES['{NEW_RULE}'] = 'true'"
     nbformat.write(notebook, path)
     environ = {"PYTHONPATH": str(project), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
@@ -94,14 +133,28 @@ def add_rule(project):
 
 class Cli:
     "Deploys with the databricks CLI"
+
     name = "databricks CLI"
 
     def __init__(self, project, host, token):
         self.project = project
-        self.environ = {"DATABRICKS_HOST": host, "DATABRICKS_TOKEN": token, "DATABRICKS_BUNDLE_ENGINE": "direct", "DATABRICKS_CONFIG_FILE": os.devnull}
+        self.environ = {
+            "DATABRICKS_HOST": host,
+            "DATABRICKS_TOKEN": token,
+            "DATABRICKS_BUNDLE_ENGINE": "direct",
+            "DATABRICKS_CONFIG_FILE": os.devnull,
+        }
 
     def bundle(self, name, target, *words):
-        return run("databricks", "bundle", *words, "-t", target, cwd=self.project / "bundles" / name, environ=self.environ)
+        return run(
+            "databricks",
+            "bundle",
+            *words,
+            "-t",
+            target,
+            cwd=self.project / "bundles" / name,
+            environ=self.environ,
+        )
 
     def deploy(self, target):
         self.bundle("foundation", target, "validate", "--strict")
@@ -111,33 +164,47 @@ class Cli:
         self.bundle("app", target, "deploy")
         self.bundle("app", target, "summary")
 
-    def run_job(self, target): return self.bundle("app", target, "run", JOB)
+    def run_job(self, target):
+        return self.bundle("app", target, "run", JOB)
 
     def destroy(self, target):
-        for name in ("app", "foundation"): self.bundle(name, target, "destroy", "--auto-approve")
+        for name in ("app", "foundation"):
+            self.bundle(name, target, "destroy", "--auto-approve")
 
 
 class Sdk:
     "Deploys with the calls that the CLI makes, through databricks-sdk"
+
     name = "databricks-sdk"
 
     def __init__(self, project, host, token):
         self.project, self.client = project, WorkspaceClient(host=host, token=token)
         self.made = {}  # target -> (pipeline's id, job's id, folder of the files)
 
-    def load(self, name, target): return load_bundle(self.project / "bundles" / name, target, user=USER)
+    def load(self, name, target):
+        return load_bundle(self.project / "bundles" / name, target, user=USER)
 
     def deploy(self, target):
         self.foundation(self.load("foundation", target))
         self.app(self.load("app", target), target)
 
     def foundation(self, bundle):
-        known = {each.full_name for catalog in {each["catalog_name"] for each in bundle.resources("schemas").values()} for each in self.schemas(catalog)}
+        known = {
+            each.full_name
+            for catalog in {each["catalog_name"] for each in bundle.resources("schemas").values()}
+            for each in self.schemas(catalog)
+        }
         for each in bundle.resources("schemas").values():
-            if f"{each['catalog_name']}.{each['name']}" not in known: self.client.schemas.create(each["name"], each["catalog_name"], comment=each.get("comment"))
+            if f"{each['catalog_name']}.{each['name']}" not in known:
+                self.client.schemas.create(each["name"], each["catalog_name"], comment=each.get("comment"))
         for each in bundle.resources("volumes").values():
-            there = {volume.name for volume in self.client.volumes.list(each["catalog_name"], each["schema_name"])}
-            if each["name"] not in there: self.client.volumes.create(each["catalog_name"], each["schema_name"], each["name"], VolumeType.MANAGED)
+            there = {
+                volume.name for volume in self.client.volumes.list(each["catalog_name"], each["schema_name"])
+            }
+            if each["name"] not in there:
+                self.client.volumes.create(
+                    each["catalog_name"], each["schema_name"], each["name"], VolumeType.MANAGED
+                )
 
     def schemas(self, catalog):
         with_catalog = {each.name for each in self.client.catalogs.list()}
@@ -146,36 +213,59 @@ class Sdk:
     def app(self, bundle, target):
         run("make", "wheel", cwd=self.project)
         said = bundle.said.values["workspace"]
-        wheel = self.project / "dist" / Path(bundle.resources("pipelines")[PIPELINE]["environment"]["dependencies"][0]).name
+        wheel = (
+            self.project
+            / "dist"
+            / Path(bundle.resources("pipelines")[PIPELINE]["environment"]["dependencies"][0]).name
+        )
         remote = workspace.put_wheel(self.client, wheel, f"{said['artifact_path']}/.internal")
         self.upload(bundle, said["file_path"])
-        def there(value): # as the CLI translates paths of the project
-            if isinstance(value, dict): return {key: there(each) for key, each in value.items()}
-            if isinstance(value, list): return [there(each) for each in value]
-            if not isinstance(value, str) or not value.startswith("../"): return value
-            if value.endswith(".whl"): return remote
-            return f"{said['file_path']}/{value.removeprefix('../../..').lstrip('/')}".rstrip("/").removesuffix(".ipynb")
+
+        def there(value):  # as the CLI translates paths of the project
+            if isinstance(value, dict):
+                return {key: there(each) for key, each in value.items()}
+            if isinstance(value, list):
+                return [there(each) for each in value]
+            if not isinstance(value, str) or not value.startswith("../"):
+                return value
+            if value.endswith(".whl"):
+                return remote
+            return f"{said['file_path']}/{value.removeprefix('../../..').lstrip('/')}".rstrip(
+                "/"
+            ).removesuffix(".ipynb")
+
         pipeline, job = there(bundle.resources("pipelines")[PIPELINE]), there(bundle.resources("jobs")[JOB])
         before = self.made.get(target)
         do = self.client.api_client.do
-        if before: do("PUT", f"/api/2.0/pipelines/{before[0]}", body=pipeline)
+        if before:
+            do("PUT", f"/api/2.0/pipelines/{before[0]}", body=pipeline)
         pipeline_id = before[0] if before else do("POST", "/api/2.0/pipelines", body=pipeline)["pipeline_id"]
         job = json.loads(json.dumps(job).replace("${resources.pipelines." + PIPELINE + ".id}", pipeline_id))
-        if before: do("POST", "/api/2.2/jobs/reset", body={"job_id": before[1], "new_settings": job})
+        if before:
+            do("POST", "/api/2.2/jobs/reset", body={"job_id": before[1], "new_settings": job})
         job_id = before[1] if before else do("POST", "/api/2.2/jobs/create", body=job)["job_id"]
         self.made[target] = pipeline_id, job_id, said["root_path"]
 
     def upload(self, bundle, folder):
         for place in range(len(bundle.said.values["sync"]["paths"])):
             for path in sorted(bundle.path_at("sync", "paths", place).rglob("*")):
-                if not path.is_file() or "__pycache__" in path.parts or path.name.startswith("."): continue
+                if not path.is_file() or "__pycache__" in path.parts or path.name.startswith("."):
+                    continue
                 remote = f"{folder}/{path.resolve().relative_to(self.project.resolve()).as_posix()}"
                 self.client.workspace.mkdirs(remote.rsplit("/", 1)[0])
-                self.client.workspace.upload(remote, io.BytesIO(path.read_bytes()), format=ImportFormat.AUTO, overwrite=True)
+                self.client.workspace.upload(
+                    remote, io.BytesIO(path.read_bytes()), format=ImportFormat.AUTO, overwrite=True
+                )
 
     def run_job(self, target):
         result, runs = workspace.run_job(self.client, self.made[target][1], every=1)
-        if result != "SUCCESS": raise Failed("FAILED: the job is " + result + "\n" + "\n".join(f"{run.task_key}: {run.result}: {run.message}" for run in runs))
+        if result != "SUCCESS":
+            raise Failed(
+                "FAILED: the job is "
+                + result
+                + "\n"
+                + "\n".join(f"{run.task_key}: {run.result}: {run.message}" for run in runs)
+            )
         return "\n".join(run.output for run in runs)
 
     def destroy(self, target):
@@ -184,15 +274,21 @@ class Sdk:
         self.client.pipelines.delete(pipeline_id)
         self.client.workspace.delete(root, recursive=True)
         for bundle in (self.load("foundation", target),):
-            for each in bundle.resources("volumes").values(): self.client.volumes.delete(f"{each['catalog_name']}.{each['schema_name']}.{each['name']}")
-            for each in bundle.resources("schemas").values(): self.client.schemas.delete(f"{each['catalog_name']}.{each['name']}", force=True)
+            for each in bundle.resources("volumes").values():
+                self.client.volumes.delete(f"{each['catalog_name']}.{each['schema_name']}.{each['name']}")
+            for each in bundle.resources("schemas").values():
+                self.client.schemas.delete(f"{each['catalog_name']}.{each['name']}", force=True)
 
 
 def rows_of(storage, settings):
     "Rows of each table, read without a JVM"
     told = run(BIN / "cdc", "show", "--storage", storage, "--format", "json", cwd=storage.parent).splitlines()
     place = f"{settings['catalog']}.{settings['schema']}."
-    return {row["table"].removeprefix(place): row["rows"] for row in map(json.loads, told) if row["table"].startswith(place)}
+    return {
+        row["table"].removeprefix(place): row["rows"]
+        for row in map(json.loads, told)
+        if row["table"].startswith(place)
+    }
 
 
 def land(client, settings, rows, folder):
@@ -200,25 +296,38 @@ def land(client, settings, rows, folder):
     write_feed(folder, rows=rows, files=3)
     remote = f"/Volumes/{settings['catalog']}/{settings['schema']}/raw_data/customers"
     client.files.create_directory(remote)
-    for path in sorted(folder.glob("*.json")): client.files.upload(f"{remote}/{path.name}", io.BytesIO(path.read_bytes()), overwrite=True)
+    for path in sorted(folder.glob("*.json")):
+        client.files.upload(f"{remote}/{path.name}", io.BytesIO(path.read_bytes()), overwrite=True)
 
 
 def look_at(storage, settings, what):
     "The tables are there, and no row is lost"
     rows = rows_of(storage, settings)
-    check(set(TABLES) <= set(rows) and all(rows[name] for name in TABLES), f"{what}: {', '.join(f'{name} {rows.get(name, 0):,}' for name in TABLES)}")
-    check(rows["customers_cdc_clean"] + rows["customers_cdc_quarantine"] == rows["customers_cdc_bronze"], f"{what}: kept + quarantined = read")
+    check(
+        set(TABLES) <= set(rows) and all(rows[name] for name in TABLES),
+        f"{what}: {', '.join(f'{name} {rows.get(name, 0):,}' for name in TABLES)}",
+    )
+    check(
+        rows["customers_cdc_clean"] + rows["customers_cdc_quarantine"] == rows["customers_cdc_bronze"],
+        f"{what}: kept + quarantined = read",
+    )
     return rows
 
 
 def redeploy(deployment, client, project, storage, target, settings):
     "A changed notebook reaches the next run, and the older wheel stays"
-    folder = load_bundle(project / "bundles/app", target, user=USER).said.values["workspace"]["artifact_path"] + "/.internal"
+    folder = (
+        load_bundle(project / "bundles/app", target, user=USER).said.values["workspace"]["artifact_path"]
+        + "/.internal"
+    )
     before = {each.name for each in workspace.wheels_in(client, folder)}
     add_rule(project)
     deployment.deploy(target)
     after = {each.name for each in workspace.wheels_in(client, folder)}
-    check(len(after - before) == 1 and before <= after, f"a changed notebook deploys a wheel of another name: {', '.join(after - before)}")
+    check(
+        len(after - before) == 1 and before <= after,
+        f"a changed notebook deploys a wheel of another name: {', '.join(after - before)}",
+    )
     deployment.run_job(target)
     pipeline = workspace.pipeline_id(client, PIPELINE)
     spec = client.pipelines.get(pipeline)
@@ -233,23 +342,53 @@ def whole_way(deployment, client, project, storage, target, rows, change):
     print(f"\n{target}, with {deployment.name}", flush=True)
     began = time.monotonic()
     deployment.deploy(target)
-    settings = dict(zip(("catalog", "schema"), (lambda made: (made["catalog"], made["schema"]))(load_bundle(project / "bundles/app", target, user=USER).resources("pipelines")[PIPELINE])))
+    settings = dict(
+        zip(
+            ("catalog", "schema"),
+            (lambda made: (made["catalog"], made["schema"]))(
+                load_bundle(project / "bundles/app", target, user=USER).resources("pipelines")[PIPELINE]
+            ),
+        )
+    )
     check(True, f"deployed to {settings['catalog']}.{settings['schema']}")
-    if target != "dev": land(client, settings, rows, storage.parent / f"landing-{target}")
+    if target != "dev":
+        land(client, settings, rows, storage.parent / f"landing-{target}")
     deployment.run_job(target)
     look_at(storage, settings, "the job's tables")
-    if change: redeploy(deployment, client, project, storage, target, settings)
+    if change:
+        redeploy(deployment, client, project, storage, target, settings)
     deployment.destroy(target)
-    left = [each.name for each in client.pipelines.list_pipelines()] + [each.settings.name for each in client.jobs.list()]
-    schemas = [each.full_name for catalog in client.catalogs.list() if catalog.name == settings["catalog"] for each in client.schemas.list(catalog.name)]
-    check(not left and f"{settings['catalog']}.{settings['schema']}" not in schemas, "destroyed: no pipeline, no job, no schema is left")
+    left = [each.name for each in client.pipelines.list_pipelines()] + [
+        each.settings.name for each in client.jobs.list()
+    ]
+    schemas = [
+        each.full_name
+        for catalog in client.catalogs.list()
+        if catalog.name == settings["catalog"]
+        for each in client.schemas.list(catalog.name)
+    ]
+    check(
+        not left and f"{settings['catalog']}.{settings['schema']}" not in schemas,
+        "destroyed: no pipeline, no job, no schema is left",
+    )
     print(f"  {time.monotonic() - began:.0f} s", flush=True)
 
 
 def main(arguments):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="make e2e", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--target", action="append", choices=("dev", "staging", "prod"), help="a target; all by default")
-    parser.add_argument("--client", choices=("cli", "sdk"), default="cli" if shutil.which("databricks") else "sdk", help="who deploys")
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        prog="make e2e",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--target", action="append", choices=("dev", "staging", "prod"), help="a target; all by default"
+    )
+    parser.add_argument(
+        "--client",
+        choices=("cli", "sdk"),
+        default="cli" if shutil.which("databricks") else "sdk",
+        help="who deploys",
+    )
     parser.add_argument("--rows", type=int, default=2_000, help="changes landed in staging and prod")
     parser.add_argument("--keep-wheel", action="store_true", help="do not change a notebook and deploy again")
     asked = parser.parse_args(arguments)
@@ -260,8 +399,17 @@ def main(arguments):
             client = WorkspaceClient(host=host, token=token)
             deployment = (Cli if asked.client == "cli" else Sdk)(project, host, token)
             for target in asked.target or ("dev", "staging", "prod"):
-                whole_way(deployment, client, project, storage, target, asked.rows, target == "dev" and not asked.keep_wheel)
+                whole_way(
+                    deployment,
+                    client,
+                    project,
+                    storage,
+                    target,
+                    asked.rows,
+                    target == "dev" and not asked.keep_wheel,
+                )
     print("\nall went well")
 
 
-if __name__ == "__main__": main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,4 +1,5 @@
 "README.md from nbs/index.ipynb without Quarto: what `nbdev-readme` does with it."
+
 import re
 import sys
 from pathlib import Path
@@ -19,7 +20,16 @@ from nbdev.processors import (
     strip_ansi,
 )
 
-PROCESSORS = [populate_language, hide_line, filter_stream_, strip_ansi, rm_header_dash, rm_export, clean_magics, hide_]
+PROCESSORS = [
+    populate_language,
+    hide_line,
+    filter_stream_,
+    strip_ansi,
+    rm_header_dash,
+    rm_export,
+    clean_magics,
+    hide_,
+]
 NOTICE = "<!-- Generated from nbs/index.ipynb by `make export`: edit the notebook. -->\n\n"
 
 
@@ -27,10 +37,12 @@ def readme(config):
     "The text of README.md"
     notebook = NBProcessor(config.nbs_path / config.readme_nb, PROCESSORS, process=True).nb
     for cell in notebook.cells:
-        for key in ("idx_", "directives_"): cell.pop(key, None)
+        for key in ("idx_", "directives_"):
+            cell.pop(key, None)
     notebook.metadata["language_info"] = {"name": "python"}  # names the language of the code blocks
     body, resources = MarkdownExporter().from_notebook_node(nbformat.reads(nb2str(notebook), 4))
-    if resources["outputs"]: sys.exit("index.ipynb shows an image as output: link one of nbs/images instead")
+    if resources["outputs"]:
+        sys.exit("index.ipynb shows an image as output: link one of nbs/images instead")
     return NOTICE + re.sub(r"\n{3,}", "\n\n", body.strip()) + "\n"
 
 

@@ -1,6 +1,7 @@
 """Make a release: raise the version, export, build, commit, tag. It pushes nothing: it prints what to push.
 
-    python tools/release.py --version X.Y.Z | --part major|minor|patch  [--dry-run]"""
+python tools/release.py --version X.Y.Z | --part major|minor|patch  [--dry-run]"""
+
 import argparse
 import os
 import re
@@ -20,22 +21,34 @@ PARTS = ("major", "minor", "patch")
 
 def run(*command, **environ):
     "Run a command in the clone; what it printed. Ends with its words where it fails"
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
-    if done.returncode: raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
 def raised(version, part):
     "The version with one part raised by one"
     from nbdev.release import bump_version  # takes a second to import, which a refusal need not wait for
+
     return bump_version(version, PARTS.index(part))
 
 
 def next_version(asked, current):
     "The version to release; the current one counts as long as it has no tag"
-    try: version = str(Version(asked.version or raised(current, asked.part)))
-    except InvalidVersion: raise SystemExit(f"{asked.version!r} is no version; give one as 1.2.3") from None
-    if Version(version) < Version(current): raise SystemExit(f"{version} is older than {current}, which cdc_utils/__init__.py states")
+    try:
+        version = str(Version(asked.version or raised(current, asked.part)))
+    except InvalidVersion:
+        raise SystemExit(f"{asked.version!r} is no version; give one as 1.2.3") from None
+    if Version(version) < Version(current):
+        raise SystemExit(f"{version} is older than {current}, which cdc_utils/__init__.py states")
     return version
 
 
@@ -47,15 +60,21 @@ def section(text, title):
 
 def released(text, version):
     "The changelog with a section of this version: it is there, or `Unreleased` becomes it"
-    if section(text, version): return text
-    if section(text, "Unreleased"): return re.sub(r"^## Unreleased\b.*", f"## {version}", text, count=1, flags=re.MULTILINE)
-    raise SystemExit(f"CHANGELOG.md says nothing under `## {version}` or `## Unreleased`: write what is new, and commit it")
+    if section(text, version):
+        return text
+    if section(text, "Unreleased"):
+        return re.sub(r"^## Unreleased\b.*", f"## {version}", text, count=1, flags=re.MULTILINE)
+    raise SystemExit(
+        f"CHANGELOG.md says nothing under `## {version}` or `## Unreleased`: write what is new, and commit it"
+    )
 
 
 def checked(version):
     "Refuse what can be seen before anything is changed; the changelog as it will be"
-    if changed := run("git", "status", "--porcelain").strip(): raise SystemExit(f"the tree is not clean; commit or stash first:\n{changed}")
-    if run("git", "tag", "--list", f"v{version}").strip(): raise SystemExit(f"the tag v{version} is there already: choose another version")
+    if changed := run("git", "status", "--porcelain").strip():
+        raise SystemExit(f"the tree is not clean; commit or stash first:\n{changed}")
+    if run("git", "tag", "--list", f"v{version}").strip():
+        raise SystemExit(f"the tag v{version} is there already: choose another version")
     return released(CHANGELOG.read_text(), version)
 
 
@@ -63,7 +82,17 @@ def build():
     "The deployed wheel, the whole one, and the sources; their paths"
     with tempfile.TemporaryDirectory() as work:
         wheel.lay_out_whole(work)
-        run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", DIST, work, SOURCE_DATE_EPOCH=wheel.EPOCH)
+        run(
+            sys.executable,
+            "-m",
+            "build",
+            "--sdist",
+            "--no-isolation",
+            "--outdir",
+            DIST,
+            work,
+            SOURCE_DATE_EPOCH=wheel.EPOCH,
+        )
     sources = DIST / f"cdc_utils-{package_version(ROOT)}.tar.gz"
     return [wheel.build(DIST), wheel.build(DIST, wheel.lay_out_whole), sources]
 
@@ -71,6 +100,7 @@ def build():
 def make(version, changelog):
     "Change, build, commit, tag; what failed leaves the tree as it was"
     from nbdev.config import set_version
+
     try:
         CHANGELOG.write_text(changelog)
         set_version(ROOT / "cdc_utils", version)
@@ -79,8 +109,17 @@ def make(version, changelog):
     except BaseException:
         run("git", "checkout", "--", ".")
         raise
-    if run("git", "status", "--porcelain").strip(): run("git", "commit", "-qam", f"Release {version}")
-    run("git", "tag", "-a", f"v{version}", "-m", f"cdc_utils {version}\n\n{section(changelog, version)}", "--cleanup=verbatim")
+    if run("git", "status", "--porcelain").strip():
+        run("git", "commit", "-qam", f"Release {version}")
+    run(
+        "git",
+        "tag",
+        "-a",
+        f"v{version}",
+        "-m",
+        f"cdc_utils {version}\n\n{section(changelog, version)}",
+        "--cleanup=verbatim",
+    )
     return made
 
 
@@ -94,9 +133,15 @@ def main(arguments):
     current = package_version(ROOT)
     version = next_version(asked, current)
     changelog = checked(version)
-    if asked.dry_run: return print(f"would release {version} (now {current}):\n\n{section(changelog, version)}")
-    for path in make(version, changelog): print(f"built {path.relative_to(ROOT)}")
-    print(f"committed and tagged v{version}; to publish it:\n\n    git push origin HEAD v{version}\n\nand to take it back: git tag -d v{version}" + ("" if version == current else "; git reset --hard HEAD~1"))
+    if asked.dry_run:
+        return print(f"would release {version} (now {current}):\n\n{section(changelog, version)}")
+    for path in make(version, changelog):
+        print(f"built {path.relative_to(ROOT)}")
+    print(
+        f"committed and tagged v{version}; to publish it:\n\n    git push origin HEAD v{version}\n\nand to take it back: git tag -d v{version}"
+        + ("" if version == current else "; git reset --hard HEAD~1")
+    )
 
 
-if __name__ == "__main__": main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

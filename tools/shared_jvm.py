@@ -1,6 +1,7 @@
 """One JVM for the notebooks that a pytest worker runs, one after the other: it is started once, and warm for all but the first.
 
 Each notebook's kernel still makes a Spark context of its own; the one that the kernel before it left is stopped first. So what a notebook sees of another is a warm compiler."""
+
 import os
 import tempfile
 from itertools import count
@@ -33,8 +34,16 @@ def launch():
     "A JVM with what only its start can give it, and no Spark context yet; it ends with this process, or by `close`"
     from pyspark import SparkConf
     from pyspark.java_gateway import launch_gateway
-    conf = SparkConf(loadDefaults=False).setAll([(MEMORY, SESSION_OPTIONS[MEMORY]), (JAVA_OPTIONS, session_java_options(jar_folder())), *delta_options(jar_folder()).items()])
-    with open(Path(tempfile.gettempdir()) / f"cdc-utils-spark-{os.getpid()}.log", "ab") as log: return launch_gateway(conf, {"stderr": log})
+
+    conf = SparkConf(loadDefaults=False).setAll(
+        [
+            (MEMORY, SESSION_OPTIONS[MEMORY]),
+            (JAVA_OPTIONS, session_java_options(jar_folder())),
+            *delta_options(jar_folder()).items(),
+        ]
+    )
+    with open(Path(tempfile.gettempdir()) / f"cdc-utils-spark-{os.getpid()}.log", "ab") as log:
+        return launch_gateway(conf, {"stderr": log})
 
 
 def connect(client: BlockingKernelClient, gateway: JavaGateway):
@@ -43,10 +52,15 @@ def connect(client: BlockingKernelClient, gateway: JavaGateway):
     Objects that Python gave to Java (what `foreachBatch` calls is one) get numbers that no kernel before had: Java tells the kernel of the day which of
     them it needs no more, and some were another's."""
     found = gateway.gateway_parameters
-    code = CONNECT.format(environ={"PYSPARK_GATEWAY_PORT": str(found.port), "PYSPARK_GATEWAY_SECRET": found.auth_token},
-        first_object=next(OBJECTS))
-    reply = client.execute_interactive(code, store_history=False, allow_stdin=False, output_hook=lambda message: None)["content"]
-    if reply["status"] != "ok": raise RuntimeError("the kernel did not get the JVM: " + "\n".join(reply["traceback"]))
+    code = CONNECT.format(
+        environ={"PYSPARK_GATEWAY_PORT": str(found.port), "PYSPARK_GATEWAY_SECRET": found.auth_token},
+        first_object=next(OBJECTS),
+    )
+    reply = client.execute_interactive(
+        code, store_history=False, allow_stdin=False, output_hook=lambda message: None
+    )["content"]
+    if reply["status"] != "ok":
+        raise RuntimeError("the kernel did not get the JVM: " + "\n".join(reply["traceback"]))
 
 
 def close(gateway: JavaGateway):

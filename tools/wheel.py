@@ -1,9 +1,10 @@
 """Build wheels from clean copies of the package, offline: the same sources give the same bytes.
 
-    python tools/wheel.py FOLDER          the deployed wheel: what a pipeline or a job imports, its version ending in a hash of that
-    python tools/wheel.py --whole FOLDER  the whole package, local runner and command included: what `pip install` gets
-    python tools/wheel.py --have FOLDER   print the deployed wheel if FOLDER has it already; status 1 if not (needs nothing but Python)
-    python tools/wheel.py --name          write bundles/app/wheel.yml, which names the deployed wheel (part of `make export`)"""
+python tools/wheel.py FOLDER          the deployed wheel: what a pipeline or a job imports, its version ending in a hash of that
+python tools/wheel.py --whole FOLDER  the whole package, local runner and command included: what `pip install` gets
+python tools/wheel.py --have FOLDER   print the deployed wheel if FOLDER has it already; status 1 if not (needs nothing but Python)
+python tools/wheel.py --name          write bundles/app/wheel.yml, which names the deployed wheel (part of `make export`)"""
+
 import os
 import shutil
 import subprocess
@@ -16,7 +17,12 @@ from settings_ini import package_version
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, NAMED = ROOT / "cdc_utils", ROOT / "bundles/app/wheel.yml"
-RUNNER = ("pictures.py", "results.py", "workspace.py", "_modidx.py")  # never deployed: a change of these changes no pipeline
+RUNNER = (
+    "pictures.py",
+    "results.py",
+    "workspace.py",
+    "_modidx.py",
+)  # never deployed: a change of these changes no pipeline
 WHOLE = ("pyproject.toml", "README.md", "LICENSE")
 EPOCH = "1577836800"  # the time that every file in a wheel gets
 PYPROJECT = """[build-system]
@@ -37,7 +43,11 @@ include = ["cdc_utils*"]
 
 def deployed_files():
     "Path in the package -> text, of every module that is deployed"
-    paths = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in RUNNER and "__pycache__" not in path.parts)
+    paths = sorted(
+        path
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).parts[0] not in RUNNER and "__pycache__" not in path.parts
+    )
     return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in paths}
 
 
@@ -47,7 +57,8 @@ def deployed_version():
     return f"{package_version(ROOT)}+{sha256(content.encode()).hexdigest()[:12]}"
 
 
-def deployed_name(): return f"cdc_utils-{deployed_version()}-py3-none-any.whl"
+def deployed_name():
+    return f"cdc_utils-{deployed_version()}-py3-none-any.whl"
 
 
 def lay_out_deployed(work):
@@ -57,12 +68,16 @@ def lay_out_deployed(work):
     for name, text in deployed_files().items():
         path = Path(work, "cdc_utils", name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace(f'"{package_version(ROOT)}"', f'"{version}"') if name == "__init__.py" else text, encoding="utf-8")
+        path.write_text(
+            text.replace(f'"{package_version(ROOT)}"', f'"{version}"') if name == "__init__.py" else text,
+            encoding="utf-8",
+        )
 
 
 def lay_out_whole(work):
     "A tree that holds the package, without what an earlier build left"
-    for name in WHOLE: shutil.copy2(ROOT / name, work)
+    for name in WHOLE:
+        shutil.copy2(ROOT / name, work)
     shutil.copytree(PACKAGE, Path(work, "cdc_utils"), ignore=shutil.ignore_patterns("__pycache__"))
 
 
@@ -72,9 +87,21 @@ def build(folder, lay_out=lay_out_deployed):
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         lay_out(work)
-        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(Path(work, "out")), work]
-        done = subprocess.run(command, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH}, capture_output=True, text=True)
-        if done.returncode: sys.exit(done.stdout + done.stderr)
+        command = [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            str(Path(work, "out")),
+            work,
+        ]
+        done = subprocess.run(
+            command, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH}, capture_output=True, text=True
+        )
+        if done.returncode:
+            sys.exit(done.stdout + done.stderr)
         made = next(Path(work, "out").glob("*.whl"))
         landing = folder / f".{made.name}.tmp"
         shutil.copy2(made, landing)
@@ -92,16 +119,21 @@ variables:
 
 
 def main(arguments):
-    if arguments == ["--name"]: return name_it()
+    if arguments == ["--name"]:
+        return name_it()
     if arguments[:1] == ["--have"] and len(arguments) == 2:
         there = Path(arguments[1], deployed_name())
-        if not there.is_file(): sys.exit(1)
+        if not there.is_file():
+            sys.exit(1)
         return print(there)
     lay_out = lay_out_deployed
-    if arguments[:1] == ["--whole"]: arguments, lay_out = arguments[1:], lay_out_whole
-    if len(arguments) != 1 or arguments[0].startswith("-"): sys.exit(__doc__)
+    if arguments[:1] == ["--whole"]:
+        arguments, lay_out = arguments[1:], lay_out_whole
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        sys.exit(__doc__)
     made = build(arguments[0], lay_out)
     print(made.relative_to(Path.cwd()) if made.is_relative_to(Path.cwd()) else made)
 
 
-if __name__ == "__main__": main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

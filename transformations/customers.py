@@ -1,4 +1,5 @@
 """Silver: the current row of every customer (SCD type 1)."""
+
 from pyspark import pipelines as dp
 
 from cdc_utils import customers, pipeline

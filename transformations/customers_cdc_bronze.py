@@ -1,4 +1,5 @@
 """Bronze: every change as it landed, and the file it came from."""
+
 from pyspark import pipelines as dp
 
 from cdc_utils import bronze, customers, settings
@@ -8,7 +9,10 @@ env = settings.read(spark.conf)
 dp.create_streaming_table(
     "customers_cdc_bronze",
     comment="Changes of customers as they landed",
-    table_properties={"quality": "bronze", "pipelines.reset.allowed": "false"},  # a full refresh keeps the raw rows
+    table_properties={
+        "quality": "bronze",
+        "pipelines.reset.allowed": "false",
+    },  # a full refresh keeps the raw rows
 )
 
 

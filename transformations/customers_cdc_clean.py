@@ -1,4 +1,5 @@
 """Silver: the changes that keep every rule; the others are in customers_cdc_quarantine."""
+
 from pyspark import pipelines as dp
 
 from cdc_utils import customers, silver

@@ -1,4 +1,5 @@
 """Silver: the changes that break a rule, each with the names of the rules it breaks."""
+
 from pyspark import pipelines as dp
 
 from cdc_utils import customers, quality, silver

@@ -1,4 +1,5 @@
 """Silver: every version of every customer, from when to when (SCD type 2)."""
+
 from pyspark import pipelines as dp
 
 from cdc_utils import customers, pipeline

@@ -12,93 +12,156 @@ from cdc_local.storage import TableName
 from cdc_utils.spec import CdcSpec
 
 
-def read_once(statement:Statement)->bool: "Whether ONCE comes next."; return statement.takes('ONCE')
+def read_once(statement: Statement) -> bool:
+    "Whether ONCE comes next."
+    return statement.takes("ONCE")
 
 
-CDC_CLAUSES = ('KEYS (', 'IGNORE NULL UPDATES', 'APPLY AS DELETE WHEN', 'APPLY AS TRUNCATE WHEN', 'SEQUENCE BY', 'COLUMNS',
-    'STORED AS', 'TRACK HISTORY ON', 'SYSTEM SEQUENCE BY', 'WHERE')
+CDC_CLAUSES = (
+    "KEYS (",
+    "IGNORE NULL UPDATES",
+    "APPLY AS DELETE WHEN",
+    "APPLY AS TRUNCATE WHEN",
+    "SEQUENCE BY",
+    "COLUMNS",
+    "STORED AS",
+    "TRACK HISTORY ON",
+    "SYSTEM SEQUENCE BY",
+    "WHERE",
+)
 
 
 def read_column_choice(
-    statement:Statement, # A list of columns, or `* EXCEPT (…)`, comes next
-    prefix:str           # '', 'track_history_' or 'ignore_null_updates_'
-)->dict[str, tuple]:     # The field of `CdcSpec` it sets; empty for a mere `*`
+    statement: Statement,  # A list of columns, or `* EXCEPT (…)`, comes next
+    prefix: str,  # '', 'track_history_' or 'ignore_null_updates_'
+) -> dict[str, tuple]:  # The field of `CdcSpec` it sets; empty for a mere `*`
     "Read `(a, b)`, `a, b`, `* EXCEPT (a, b)` or `*`."
-    if statement.takes('*'): return {f'{prefix}except_column_list': read_columns(statement)} if statement.takes('EXCEPT') else {}
-    if statement.sees('('): return {f'{prefix}column_list': read_columns(statement)}
+    if statement.takes("*"):
+        return {f"{prefix}except_column_list": read_columns(statement)} if statement.takes("EXCEPT") else {}
+    if statement.sees("("):
+        return {f"{prefix}column_list": read_columns(statement)}
     start = statement.at
     read_expression(statement, *CDC_CLAUSES)
-    return {f'{prefix}column_list': read_columns(statement, statement.words[start:statement.at])}
+    return {f"{prefix}column_list": read_columns(statement, statement.words[start : statement.at])}
 
 
 def read_cdc_clause(
-    statement:Statement # Stands at a clause
-)->dict:                # Fields of `CdcSpec`
+    statement: Statement,  # Stands at a clause
+) -> dict:  # Fields of `CdcSpec`
     "Read one clause of AUTO CDC."
-    if statement.takes('KEYS'): return dict(keys=read_columns(statement))
-    if statement.takes('IGNORE NULL UPDATES'):
-        if not statement.takes('ON'): return dict(ignore_null_updates=True)
-        return read_column_choice(statement, 'ignore_null_updates_') or dict(ignore_null_updates=True)
-    if statement.takes('APPLY AS DELETE WHEN'): return dict(apply_as_deletes=read_expression(statement, *CDC_CLAUSES))
-    if statement.takes('APPLY AS TRUNCATE WHEN'): return dict(apply_as_truncates=read_expression(statement, *CDC_CLAUSES))
-    if statement.takes('SEQUENCE BY'): return dict(sequence_by=read_sequence_by(read_expression(statement, *CDC_CLAUSES)))
-    if statement.takes('COLUMNS TO UPDATE'): return dict(columns_to_update=read_name_parts(statement).strip('`'))
-    if statement.takes('COLUMNS'): return read_column_choice(statement, '')
-    if statement.takes('TRACK HISTORY ON'): return read_column_choice(statement, 'track_history_')
-    if statement.takes('STORED AS SCD TYPE'): return dict(stored_as_scd_type=statement.next().text)
-    if statement.takes('STORED AS'): return dict(stored_as_scd_type=statement.next().text.lower())
-    if statement.sees('SYSTEM SEQUENCE BY', 'WHERE'): statement.fail(f'AUTO CDC: {statement.here.text.upper()} is not supported', 'filter in a view and stream from it')
-    statement.fail('expected a clause of AUTO CDC')
+    if statement.takes("KEYS"):
+        return dict(keys=read_columns(statement))
+    if statement.takes("IGNORE NULL UPDATES"):
+        if not statement.takes("ON"):
+            return dict(ignore_null_updates=True)
+        return read_column_choice(statement, "ignore_null_updates_") or dict(ignore_null_updates=True)
+    if statement.takes("APPLY AS DELETE WHEN"):
+        return dict(apply_as_deletes=read_expression(statement, *CDC_CLAUSES))
+    if statement.takes("APPLY AS TRUNCATE WHEN"):
+        return dict(apply_as_truncates=read_expression(statement, *CDC_CLAUSES))
+    if statement.takes("SEQUENCE BY"):
+        return dict(sequence_by=read_sequence_by(read_expression(statement, *CDC_CLAUSES)))
+    if statement.takes("COLUMNS TO UPDATE"):
+        return dict(columns_to_update=read_name_parts(statement).strip("`"))
+    if statement.takes("COLUMNS"):
+        return read_column_choice(statement, "")
+    if statement.takes("TRACK HISTORY ON"):
+        return read_column_choice(statement, "track_history_")
+    if statement.takes("STORED AS SCD TYPE"):
+        return dict(stored_as_scd_type=statement.next().text)
+    if statement.takes("STORED AS"):
+        return dict(stored_as_scd_type=statement.next().text.lower())
+    if statement.sees("SYSTEM SEQUENCE BY", "WHERE"):
+        statement.fail(
+            f"AUTO CDC: {statement.here.text.upper()} is not supported", "filter in a view and stream from it"
+        )
+    statement.fail("expected a clause of AUTO CDC")
 
 
 def read_sequence_by(
-    text:str # What follows SEQUENCE BY
-)->str:      # The same as one expression
+    text: str,  # What follows SEQUENCE BY
+) -> str:  # The same as one expression
     "Several columns, with or without a bracket, are a struct."
     words = tokenize(text)
-    if words[0].says('(') and closing_bracket(words, 0) == len(words) - 1 and len(split_at_commas(words[1:-1])) > 1: text = text.strip()[1:-1]
-    return f'struct({text})' if len(split_at_commas(tokenize(text))) > 1 else text
+    if (
+        words[0].says("(")
+        and closing_bracket(words, 0) == len(words) - 1
+        and len(split_at_commas(words[1:-1])) > 1
+    ):
+        text = text.strip()[1:-1]
+    return f"struct({text})" if len(split_at_commas(tokenize(text))) > 1 else text
 
 
 def read_source_clause(
-    reading:Reading,     # Takes the view
-    statement:Statement, # Stands after FROM
-    full:TableName,      # The target
-    flow:str,            # The flow
-    once:bool            # Whether it runs once
-)->str:                  # A name for `CdcSpec.source`
+    reading: Reading,  # Takes the view
+    statement: Statement,  # Stands after FROM
+    full: TableName,  # The target
+    flow: str,  # The flow
+    once: bool,  # Whether it runs once
+) -> str:  # A name for `CdcSpec.source`
     "Read the source of AUTO CDC."
-    if statement.sees('SNAPSHOT'): statement.fail(f'flow {flow}: FROM SNAPSHOT is not supported', 'turn the snapshots into changes first')
+    if statement.sees("SNAPSHOT"):
+        statement.fail(
+            f"flow {flow}: FROM SNAPSHOT is not supported", "turn the snapshots into changes first"
+        )
     start = statement.at
-    sql = 'SELECT * FROM ' + read_expression(statement, *CDC_CLAUSES)
+    sql = "SELECT * FROM " + read_expression(statement, *CDC_CLAUSES)
     origin = locate(statement.sql, statement.words[start].start, statement.origin)
     found = find_relations(reading.spark, sql, origin)
     if not once and not any(relation.streaming for relation in found):
-        raise PipelineError(f'flow {flow} reads {sql[14:].strip()} as a batch', origin, 'write FROM STREAM(…)')
-    if len(found) == 1 and found[0].name and not found[0].options and sql[found[0].stop:].strip() == '' and found[0].start == 14:
+        raise PipelineError(
+            f"flow {flow} reads {sql[14:].strip()} as a batch", origin, "write FROM STREAM(…)"
+        )
+    if (
+        len(found) == 1
+        and found[0].name
+        and not found[0].options
+        and sql[found[0].stop :].strip() == ""
+        and found[0].start == 14
+    ):
         return reading.shown(found[0].name, reading.name(statement, found[0].name))
-    view = TableName(full.catalog, full.schema, '__' + re.sub(r'\W', '_', flow) + '_source')
+    view = TableName(full.catalog, full.schema, "__" + re.sub(r"\W", "_", flow) + "_source")
     sql = qualify_names(reading, statement, sql, found)
-    reading.graph.add_dataset(Dataset(view, 'view', lambda: reading.spark.sql(sql), private=True, location=origin))
+    reading.graph.add_dataset(
+        Dataset(view, "view", lambda: reading.spark.sql(sql), private=True, location=origin)
+    )
     return str(view)
 
 
 def read_auto_cdc(
-    reading:Reading,     # Takes the flow
-    statement:Statement, # Stands before FROM
-    text:str,            # The target as written
-    full:TableName,      # The target
-    flow:str|None,       # The flow's name; the target's by default
-    once:bool            # Whether it runs once
+    reading: Reading,  # Takes the flow
+    statement: Statement,  # Stands before FROM
+    text: str,  # The target as written
+    full: TableName,  # The target
+    flow: str | None,  # The flow's name; the target's by default
+    once: bool,  # Whether it runs once
 ):
     "Read the clauses of AUTO CDC into a flow."
-    statement.needs('FROM')
-    fields = dict(target=reading.shown(text, full), source=read_source_clause(reading, statement, full, flow or str(full), once), keys=(), sequence_by=None)
+    statement.needs("FROM")
+    fields = dict(
+        target=reading.shown(text, full),
+        source=read_source_clause(reading, statement, full, flow or str(full), once),
+        keys=(),
+        sequence_by=None,
+    )
     while statement.here.text:
         clause, line = read_cdc_clause(statement), statement.location
         twice = [name for name, value in clause.items() if fields.get(name)]
-        if twice: raise PipelineError(f'flow {flow or full}: {twice[0]} is given twice', line)
+        if twice:
+            raise PipelineError(f"flow {flow or full}: {twice[0]} is given twice", line)
         fields |= clause
-    try: spec = CdcSpec(**fields, name=flow, once=once)
-    except ValueError as wrong: raise PipelineError(str(wrong), statement.location) from None
-    reading.graph.add_flow(Flow(flow or str(full), full, 'auto_cdc', spec=spec, once=once, spark_conf=dict(reading.scope.settings), location=statement.location))
+    try:
+        spec = CdcSpec(**fields, name=flow, once=once)
+    except ValueError as wrong:
+        raise PipelineError(str(wrong), statement.location) from None
+    reading.graph.add_flow(
+        Flow(
+            flow or str(full),
+            full,
+            "auto_cdc",
+            spec=spec,
+            once=once,
+            spark_conf=dict(reading.scope.settings),
+            location=statement.location,
+        )
+    )

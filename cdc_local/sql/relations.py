@@ -20,156 +20,196 @@ from cdc_local.sql.lexer import Token, closing_bracket, tokenize
 @dataclass(frozen=True)
 class Relation:
     "Something a query reads."
-    name:str=None      # Table or view; backticks only around a part that needs them; `None` for a function
-    function:str=None  # 'read_files', 'cloud_files' …, in lower case; a format for json.`/path`; `None` for a name
-    arguments:dict=field(default_factory=dict, hash=False) # The function's, values as text; the first is 'path'
-    streaming:bool=False # Written with STREAM, or `cloud_files`
-    start:int=0        # Where it stands in the text …
-    stop:int=0         # … and the position after it, without its alias
-    alias:str=None     # Its alias, if it has one
-    parts:tuple=()     # The parts of `name`
-    options:dict=field(default_factory=dict, hash=False) # Of `WITH (…)`, as skipChangeCommits
+
+    name: str = None  # Table or view; backticks only around a part that needs them; `None` for a function
+    function: str = (
+        None  # 'read_files', 'cloud_files' …, in lower case; a format for json.`/path`; `None` for a name
+    )
+    arguments: dict = field(
+        default_factory=dict, hash=False
+    )  # The function's, values as text; the first is 'path'
+    streaming: bool = False  # Written with STREAM, or `cloud_files`
+    start: int = 0  # Where it stands in the text …
+    stop: int = 0  # … and the position after it, without its alias
+    alias: str = None  # Its alias, if it has one
+    parts: tuple = ()  # The parts of `name`
+    options: dict = field(default_factory=dict, hash=False)  # Of `WITH (…)`, as skipChangeCommits
 
 
 def relation_extent(
-    words:list[Token], # The text's tokens
-    first:int,         # Index of the relation's first token
-    streaming:bool     # Whether STREAM is a keyword there, and not a table's name
-)->tuple[int, int]:    # Index after the relation, and after its TABLESAMPLE or WATERMARK too
+    words: list[Token],  # The text's tokens
+    first: int,  # Index of the relation's first token
+    streaming: bool,  # Whether STREAM is a keyword there, and not a table's name
+) -> tuple[int, int]:  # Index after the relation, and after its TABLESAMPLE or WATERMARK too
     "How far a relation reaches, without its alias."
-    def at(index, *says): return index < len(words) and words[index].says(*says)
+
+    def at(index, *says):
+        return index < len(words) and words[index].says(*says)
+
     index = first
-    stream = streaming and at(index, 'STREAM')
+    stream = streaming and at(index, "STREAM")
     index += stream
-    bracket = stream and at(index, '(')
+    bracket = stream and at(index, "(")
     index += bracket
-    while at(index + 1, '.'): index += 2
-    index = closing_bracket(words, index + 1) + 1 if at(index + 1, '(') and not at(index, 'WITH', 'TABLESAMPLE') else index + 1
+    while at(index + 1, "."):
+        index += 2
+    index = (
+        closing_bracket(words, index + 1) + 1
+        if at(index + 1, "(") and not at(index, "WITH", "TABLESAMPLE")
+        else index + 1
+    )
     index += bracket
-    if at(index, 'WITH') and at(index + 1, '('): index = closing_bracket(words, index + 1) + 1
+    if at(index, "WITH") and at(index + 1, "("):
+        index = closing_bracket(words, index + 1) + 1
     after = index
-    if at(after, 'TABLESAMPLE'): after = closing_bracket(words, after + 1) + 1
-    if at(after, 'REPEATABLE'): after = closing_bracket(words, after + 1) + 1
-    if at(after, 'WATERMARK'): after = next((n for n in range(after, len(words)) if at(n, 'INTERVAL')), after) + 3
+    if at(after, "TABLESAMPLE"):
+        after = closing_bracket(words, after + 1) + 1
+    if at(after, "REPEATABLE"):
+        after = closing_bracket(words, after + 1) + 1
+    if at(after, "WATERMARK"):
+        after = next((n for n in range(after, len(words)) if at(n, "INTERVAL")), after) + 3
     return index, after
 
 
 def constant_value(
-    spark,                 # Classic `SparkSession`
-    text:str,              # A constant expression
-    location:Location=None # Where it stands
-)->str:                    # Its value as text, a map as JSON; `None` for NULL
+    spark,  # Classic `SparkSession`
+    text: str,  # A constant expression
+    location: Location = None,  # Where it stands
+) -> str:  # Its value as text, a map as JSON; `None` for NULL
     "Compute a constant argument."
     literal = re.fullmatch(r"'([^'\\]*)'|\"([^\"\\]*)\"|(\w[\w.]*)", text.strip())
-    if literal and literal[3] and re.fullmatch(r'\d+|true|false', literal[3], re.I): return literal[3].lower()
-    if literal and literal[3] is None: return literal[1] if literal[1] is not None else literal[2]
-    shown = f'to_json({text})' if re.match(r'\s*map\s*\(', text, re.I) else f'CAST(({text}) AS STRING)'
+    if literal and literal[3] and re.fullmatch(r"\d+|true|false", literal[3], re.I):
+        return literal[3].lower()
+    if literal and literal[3] is None:
+        return literal[1] if literal[1] is not None else literal[2]
+    shown = f"to_json({text})" if re.match(r"\s*map\s*\(", text, re.I) else f"CAST(({text}) AS STRING)"
     with quiet_parser():
-        try: return spark._jsparkSession.sql(f'SELECT {shown}').head().get(0)
+        try:
+            return spark._jsparkSession.sql(f"SELECT {shown}").head().get(0)
         except Exception as error:
-            raise PipelineError(f'{text.strip()!r} is no constant: {str(error).strip().splitlines()[0][:120]}', location) from None
+            raise PipelineError(
+                f"{text.strip()!r} is no constant: {str(error).strip().splitlines()[0][:120]}", location
+            ) from None
 
 
 def call_arguments(
-    spark,                 # Classic `SparkSession`
-    function:str,          # Function name in lower case
-    sql:str,               # The text
-    words:list[Token],     # Tokens between the call's brackets
-    location:Location=None # Where the call stands
-)->dict[str, str]:         # Argument name to value
+    spark,  # Classic `SparkSession`
+    function: str,  # Function name in lower case
+    sql: str,  # The text
+    words: list[Token],  # Tokens between the call's brackets
+    location: Location = None,  # Where the call stands
+) -> dict[str, str]:  # Argument name to value
     "Arguments of a call: named ones by name, the first 'path', `cloud_files`' second 'format', a map's by key."
     groups, depth = [[]], 0
     for word in words:
-        if depth == 0 and word.says(','): groups.append([]); continue
-        depth += word.says('(') - word.says(')')
+        if depth == 0 and word.says(","):
+            groups.append([])
+            continue
+        depth += word.says("(") - word.says(")")
         groups[-1].append(word)
-    values, places = {}, iter(('path', 'format', 'options') if function == 'cloud_files' else ('path',))
+    values, places = {}, iter(("path", "format", "options") if function == "cloud_files" else ("path",))
     for group in filter(None, groups):
-        named = len(group) > 3 and group[1].says('=') and group[2].says('>')
-        key = group[0].text.strip('`') if named else next(places, f'argument {len(values) + 1}')
-        value = constant_value(spark, sql[group[3 if named else 0].start:group[-1].stop], location)
-        values |= json.loads(value) if value and not named and group[0].says('MAP') else {key: value}
+        named = len(group) > 3 and group[1].says("=") and group[2].says(">")
+        key = group[0].text.strip("`") if named else next(places, f"argument {len(values) + 1}")
+        value = constant_value(spark, sql[group[3 if named else 0].start : group[-1].stop], location)
+        values |= json.loads(value) if value and not named and group[0].says("MAP") else {key: value}
     return values
 
 
-FILE_FORMATS = ('json', 'csv', 'parquet', 'orc', 'avro', 'text', 'delta', 'binaryfile', 'xml')
+FILE_FORMATS = ("json", "csv", "parquet", "orc", "avro", "text", "delta", "binaryfile", "xml")
 
 
 def build_relation(
-    spark,         # Classic `SparkSession`
-    sql:str,       # The text
-    words:list[Token], # Its tokens
-    found:tuple,   # Plan node, streaming, alias
-    location:Location=None # Where the text's first line stands
-)->Relation:       # `None` for a function of Spark's own
+    spark,  # Classic `SparkSession`
+    sql: str,  # The text
+    words: list[Token],  # Its tokens
+    found: tuple,  # Plan node, streaming, alias
+    location: Location = None,  # Where the text's first line stands
+) -> Relation:  # `None` for a function of Spark's own
     "Make a `Relation` of what the walk found."
     node, streaming, alias = found
     start = node.origin().startIndex().get()
     first = next(n for n, word in enumerate(words) if word.start >= start)
     last = relation_extent(words, first, streaming)[0] - 1
     common = dict(streaming=streaming, start=words[first].start, stop=words[last].stop, alias=alias)
-    if node_kind(node) == 'UnresolvedRelation':
+    if node_kind(node) == "UnresolvedRelation":
         parts = tuple(scala_list(node.multipartIdentifier()))
         options = {key: node.options().get(key) for key in list(node.options().keySet())}
-        if BARE_OPTION.search(sql, common['start'], common['stop']): options['skipchangecommits'] = 'true'
-        if len(parts) == 2 and parts[0].lower() in FILE_FORMATS and re.search('[/:]', parts[1]):
-            return Relation(function=parts[0].lower(), arguments={'path': parts[1]}, **common)
-        name = '.'.join(part if re.fullmatch(r'\w+', part) else f'`{part}`' for part in parts)
+        if BARE_OPTION.search(sql, common["start"], common["stop"]):
+            options["skipchangecommits"] = "true"
+        if len(parts) == 2 and parts[0].lower() in FILE_FORMATS and re.search("[/:]", parts[1]):
+            return Relation(function=parts[0].lower(), arguments={"path": parts[1]}, **common)
+        name = ".".join(part if re.fullmatch(r"\w+", part) else f"`{part}`" for part in parts)
         return Relation(name, parts=parts, options=options, **common)
-    function = '.'.join(scala_list(node.name())).lower()
-    if not streaming and is_spark_table_function(spark, function): return None
-    opening = next(n for n in range(first, last + 1) if words[n].says('(') and not words[n - 1].says('STREAM'))
-    inside = words[opening + 1:closing_bracket(words, opening)]
-    common['streaming'] = streaming or function == 'cloud_files'
-    return Relation(function=function, arguments=call_arguments(spark, function, sql, inside, locate(sql, start, location)), **common)
+    function = ".".join(scala_list(node.name())).lower()
+    if not streaming and is_spark_table_function(spark, function):
+        return None
+    opening = next(
+        n for n in range(first, last + 1) if words[n].says("(") and not words[n - 1].says("STREAM")
+    )
+    inside = words[opening + 1 : closing_bracket(words, opening)]
+    common["streaming"] = streaming or function == "cloud_files"
+    return Relation(
+        function=function,
+        arguments=call_arguments(spark, function, sql, inside, locate(sql, start, location)),
+        **common,
+    )
 
 
 def find_relations(
-    spark,                 # Classic `SparkSession`
-    sql:str,               # One statement
-    location:Location=None # Where its first line stands, for messages
-)->list[Relation]:         # What it reads, in the order of the text
+    spark,  # Classic `SparkSession`
+    sql: str,  # One statement
+    location: Location = None,  # Where its first line stands, for messages
+) -> list[Relation]:  # What it reads, in the order of the text
     "Find what a statement reads; `PipelineError` if Spark cannot parse it."
     walk = RelationWalk(spark)
     walk.plan(parse_plan(spark, sql, location), frozenset())
     words = tokenize(sql, location)
     built = [build_relation(spark, sql, words, found, location) for found in walk.found]
-    return sorted({relation.start: relation for relation in built if relation}.values(), key=lambda relation: relation.start)
+    return sorted(
+        {relation.start: relation for relation in built if relation}.values(),
+        key=lambda relation: relation.start,
+    )
 
 
 def qualified_references(
-    words:list[Token],    # The text's tokens
-    relation:Relation,    # A relation of several parts without alias
-    taken:list            # (start, stop) of the relations
-)->list[tuple]:           # (start, stop) of `schema.` in `schema.customers.id`
+    words: list[Token],  # The text's tokens
+    relation: Relation,  # A relation of several parts without alias
+    taken: list,  # (start, stop) of the relations
+) -> list[tuple]:  # (start, stop) of `schema.` in `schema.customers.id`
     "Find columns that are written with the relation's whole name."
-    size, edits = 2*len(relation.parts), []
+    size, edits = 2 * len(relation.parts), []
     wanted = [part.lower() for part in relation.parts]
     for index in range(len(words) - size):
-        named = [word.text.strip('`').lower() for word in words[index:index + size:2]]
-        dots = all(word.says('.') for word in words[index + 1:index + size:2])
+        named = [word.text.strip("`").lower() for word in words[index : index + size : 2]]
+        dots = all(word.says(".") for word in words[index + 1 : index + size : 2])
         inside = any(start <= words[index].start < stop for start, stop in taken)
-        elsewhere = index and words[index - 1].says('.', 'FROM', 'JOIN', 'STREAM', 'TABLE') # another relation, or a longer name
+        elsewhere = index and words[index - 1].says(
+            ".", "FROM", "JOIN", "STREAM", "TABLE"
+        )  # another relation, or a longer name
         if named == wanted and dots and not inside and not elsewhere:
             edits.append((words[index].start, words[index + size - 2].start))
     return edits
 
 
 def substitute_relations(
-    sql:str,                     # One statement
-    replacements:dict[Relation, str] # Relation, as `relations` found it, to the view to read instead
-)->str:                          # The statement, reading the views
+    sql: str,  # One statement
+    replacements: dict[Relation, str],  # Relation, as `relations` found it, to the view to read instead
+) -> str:  # The statement, reading the views
     "Let a statement read temporary views; everything else stays as it is."
     words = tokenize(sql)
     edits, taken = [], [(relation.start, relation.stop) for relation in replacements]
     for relation, view in replacements.items():
         first = next(n for n, word in enumerate(words) if word.start == relation.start)
         edits.append((relation.start, relation.stop, view))
-        before = [word for word in words[:first] if not word.says('(')]
-        if relation.alias or (before and before[-1].says('TABLE')): continue # `TABLE t` takes no alias
+        before = [word for word in words[:first] if not word.says("(")]
+        if relation.alias or (before and before[-1].says("TABLE")):
+            continue  # `TABLE t` takes no alias
         end = words[relation_extent(words, first, relation.streaming)[1] - 1].stop
         name = relation.parts[-1] if relation.parts else relation.function
-        edits.append((end, end, f' AS `{name.replace("`", "``")}`'))
-        if len(relation.parts) > 1: edits += [(start, stop, '') for start, stop in qualified_references(words, relation, taken)]
-    for start, stop, text in sorted(set(edits), key=lambda edit: edit[:2], reverse=True): sql = sql[:start] + text + sql[stop:]
+        edits.append((end, end, f" AS `{name.replace('`', '``')}`"))
+        if len(relation.parts) > 1:
+            edits += [(start, stop, "") for start, stop in qualified_references(words, relation, taken)]
+    for start, stop, text in sorted(set(edits), key=lambda edit: edit[:2], reverse=True):
+        sql = sql[:start] + text + sql[stop:]
     return sql

@@ -14,53 +14,73 @@ from cdc_local.storage import TableName
 @dataclass
 class Scope:
     "What `USE` and `SET` have said so far in a source file."
-    catalog:str=None # After USE CATALOG
-    schema:str=None  # After USE SCHEMA
-    settings:dict=field(default_factory=dict) # After SET: parameters and Spark settings
-    def name(self, graph:Graph, text:str, location:Location=None)->TableName:
+
+    catalog: str = None  # After USE CATALOG
+    schema: str = None  # After USE SCHEMA
+    settings: dict = field(default_factory=dict)  # After SET: parameters and Spark settings
+
+    def name(self, graph: Graph, text: str, location: Location = None) -> TableName:
         "The full name of a table as written."
-        try: return TableName.parse(text, self.catalog or graph.catalog, self.schema or graph.schema)
-        except UsageError as wrong: raise PipelineError(wrong.message, location, wrong.hint) from None
+        try:
+            return TableName.parse(text, self.catalog or graph.catalog, self.schema or graph.schema)
+        except UsageError as wrong:
+            raise PipelineError(wrong.message, location, wrong.hint) from None
+
     @property
-    def moved(self)->bool: "Whether USE was used."; return bool(self.catalog or self.schema)
+    def moved(self) -> bool:
+        "Whether USE was used."
+        return bool(self.catalog or self.schema)
 
 
 @dataclass
 class Reading:
     "Where declarations go, and what is known while they are read."
-    graph:Graph # Takes the declarations
-    spark:object # Parses and runs queries
-    scope:Scope # `USE` and `SET`
-    def name(self, statement, text): return self.scope.name(self.graph, text, statement.location)
-    def shown(self, text, full): "A name for messages and specs: as written, unless USE changed what that means."; return str(full) if self.scope.moved else re.sub(r'(?i)^live\.', '', text)
+
+    graph: Graph  # Takes the declarations
+    spark: object  # Parses and runs queries
+    scope: Scope  # `USE` and `SET`
+
+    def name(self, statement, text):
+        return self.scope.name(self.graph, text, statement.location)
+
+    def shown(self, text, full):
+        "A name for messages and specs: as written, unless USE changed what that means."
+        return str(full) if self.scope.moved else re.sub(r"(?i)^live\.", "", text)
 
 
 def read_query(
-    reading:Reading,     # Knows the scope
-    statement:Statement, # Stands before the query
-    names:list=()        # Names for its columns, where the CREATE gives them
-)->tuple[Callable, list]: # Returns the rows; what it reads
+    reading: Reading,  # Knows the scope
+    statement: Statement,  # Stands before the query
+    names: list = (),  # Names for its columns, where the CREATE gives them
+) -> tuple[Callable, list]:  # Returns the rows; what it reads
     "Take the rest of a statement as a query; `PipelineError` if Spark cannot parse it."
     start = statement.here.start
-    sql, origin = spanned_text(statement, statement.words[statement.at:]), locate(statement.sql, start, statement.origin)
+    sql, origin = (
+        spanned_text(statement, statement.words[statement.at :]),
+        locate(statement.sql, start, statement.origin),
+    )
     statement.at = len(statement.words)
     found = find_relations(reading.spark, sql, origin)
     sql = qualify_names(reading, statement, sql, found)
-    if names: sql = f'SELECT * FROM (\n{sql}\n) AS named({", ".join(names)})'
+    if names:
+        sql = f"SELECT * FROM (\n{sql}\n) AS named({', '.join(names)})"
     return (lambda: reading.spark.sql(sql)), found
 
 
 def qualify_names(
-    reading:Reading,     # Knows the scope
-    statement:Statement, # For the location
-    sql:str,             # A query
-    found:list           # What it reads
-)->str:                  # The same with full names, after USE
+    reading: Reading,  # Knows the scope
+    statement: Statement,  # For the location
+    sql: str,  # A query
+    found: list,  # What it reads
+) -> str:  # The same with full names, after USE
     "Write a query's names out in full where USE changed what they mean."
-    if not reading.scope.moved: return sql
+    if not reading.scope.moved:
+        return sql
+
     def full(relation):
         name = reading.name(statement, relation.name)
-        text = '.'.join(f'`{part}`' for part in (name.catalog, name.schema, name.table))
-        options = ', '.join(f"'{key}' = '{value}'" for key, value in relation.options.items())
-        return ('STREAM ' if relation.streaming else '') + text + (f' WITH ({options})' if options else '')
+        text = ".".join(f"`{part}`" for part in (name.catalog, name.schema, name.table))
+        options = ", ".join(f"'{key}' = '{value}'" for key, value in relation.options.items())
+        return ("STREAM " if relation.streaming else "") + text + (f" WITH ({options})" if options else "")
+
     return substitute_relations(sql, {relation: full(relation) for relation in found if relation.name})

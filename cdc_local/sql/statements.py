@@ -26,290 +26,428 @@ from cdc_local.storage import TableName
 @dataclass
 class Clauses:
     "What a CREATE says beside its name and query."
-    columns:list=field(default_factory=list)      # (name, DDL) of each column; DDL is '' for a bare name
-    expectations:list=field(default_factory=list) # `Expectation`s
-    comment:str=None
-    partition_cols:tuple=()
-    cluster_by:tuple=()
-    table_properties:dict=field(default_factory=dict)
-    ignored:list=field(default_factory=list)      # Clauses without effect here
+
+    columns: list = field(default_factory=list)  # (name, DDL) of each column; DDL is '' for a bare name
+    expectations: list = field(default_factory=list)  # `Expectation`s
+    comment: str = None
+    partition_cols: tuple = ()
+    cluster_by: tuple = ()
+    table_properties: dict = field(default_factory=dict)
+    ignored: list = field(default_factory=list)  # Clauses without effect here
 
 
-_ACTIONS = {'DROP ROW': 'drop', 'FAIL UPDATE': 'fail'}
+_ACTIONS = {"DROP ROW": "drop", "FAIL UPDATE": "fail"}
 
 
 def read_constraint(
-    statement:Statement, # Stands after CONSTRAINT
-    clauses:Clauses      # Takes the expectation
+    statement: Statement,  # Stands after CONSTRAINT
+    clauses: Clauses,  # Takes the expectation
 ):
     "Read `name EXPECT (rule) [ON VIOLATION …]`, or step over a key."
-    name = read_name_parts(statement).strip('`')
-    if statement.sees('PRIMARY KEY', 'FOREIGN KEY', 'REFERENCES'): return skip_key(statement)
-    if not statement.takes('EXPECT'): statement.fail(f'constraint {name} is not supported', 'a pipeline has EXPECT (…), PRIMARY KEY and FOREIGN KEY')
-    rule, action = spanned_text(statement, skip_bracket(statement)), 'warn'
-    if statement.takes('ON VIOLATION'):
-        action = next((_ACTIONS[phrase] for phrase in _ACTIONS if statement.takes(phrase)), None) or statement.fail(
-            f'expectation {name}: ON VIOLATION is DROP ROW or FAIL UPDATE', 'leave it out to keep the row and count it')
-    if any(each.name == name for each in clauses.expectations): statement.fail(f'expectation {name} is declared twice')
+    name = read_name_parts(statement).strip("`")
+    if statement.sees("PRIMARY KEY", "FOREIGN KEY", "REFERENCES"):
+        return skip_key(statement)
+    if not statement.takes("EXPECT"):
+        statement.fail(
+            f"constraint {name} is not supported", "a pipeline has EXPECT (…), PRIMARY KEY and FOREIGN KEY"
+        )
+    rule, action = spanned_text(statement, skip_bracket(statement)), "warn"
+    if statement.takes("ON VIOLATION"):
+        action = next(
+            (_ACTIONS[phrase] for phrase in _ACTIONS if statement.takes(phrase)), None
+        ) or statement.fail(
+            f"expectation {name}: ON VIOLATION is DROP ROW or FAIL UPDATE",
+            "leave it out to keep the row and count it",
+        )
+    if any(each.name == name for each in clauses.expectations):
+        statement.fail(f"expectation {name} is declared twice")
     clauses.expectations.append(Expectation(name, rule, action))
 
 
 def skip_key(
-    statement:Statement # Stands at PRIMARY KEY, FOREIGN KEY or REFERENCES
+    statement: Statement,  # Stands at PRIMARY KEY, FOREIGN KEY or REFERENCES
 ):
     "Step over an informational key."
-    while statement.here.text and not statement.sees(',', ')', 'COMMENT', 'NOT NULL', 'MASK', 'CONSTRAINT'):
-        skip_bracket(statement) if statement.sees('(') else statement.next()
+    while statement.here.text and not statement.sees(",", ")", "COMMENT", "NOT NULL", "MASK", "CONSTRAINT"):
+        skip_bracket(statement) if statement.sees("(") else statement.next()
 
 
-_COLUMN_ENDS = (',', ')', 'NOT NULL', 'COMMENT', 'CONSTRAINT', 'PRIMARY KEY', 'FOREIGN KEY', 'REFERENCES', 'GENERATED', 'MASK', 'DEFAULT', 'EXPECT')
+_COLUMN_ENDS = (
+    ",",
+    ")",
+    "NOT NULL",
+    "COMMENT",
+    "CONSTRAINT",
+    "PRIMARY KEY",
+    "FOREIGN KEY",
+    "REFERENCES",
+    "GENERATED",
+    "MASK",
+    "DEFAULT",
+    "EXPECT",
+)
 
 
 def read_column(
-    statement:Statement, # A column comes next
-    clauses:Clauses      # Takes it
+    statement: Statement,  # A column comes next
+    clauses: Clauses,  # Takes it
 ):
     "Read `name [type] [NOT NULL] [COMMENT '…'] [key]`."
     name, start, depth = read_name_parts(statement), statement.at, 0
     while statement.here.text and (depth or not statement.sees(*_COLUMN_ENDS)):
         word = statement.next()
-        depth += word.says('(', '<') - word.says(')', '>')
-    ddl = spanned_text(statement, statement.words[start:statement.at]) if statement.at > start else ''
-    while not statement.sees(',', ')'):
-        if statement.takes('NOT NULL'): ddl += ' NOT NULL'
-        elif statement.takes('COMMENT'):
+        depth += word.says("(", "<") - word.says(")", ">")
+    ddl = spanned_text(statement, statement.words[start : statement.at]) if statement.at > start else ""
+    while not statement.sees(",", ")"):
+        if statement.takes("NOT NULL"):
+            ddl += " NOT NULL"
+        elif statement.takes("COMMENT"):
             first = statement.at
             read_string(statement)
-            ddl += f' COMMENT {spanned_text(statement, statement.words[first:statement.at])}' if ddl else ''
-        elif statement.takes('CONSTRAINT'): read_constraint(statement, clauses)
-        elif statement.sees('PRIMARY KEY', 'FOREIGN KEY', 'REFERENCES'): skip_key(statement)
-        elif statement.sees('GENERATED', 'MASK', 'DEFAULT'): statement.fail(f'column {name}: {statement.here.text.upper()} is not supported', 'compute the column in the query')
-        else: statement.fail('expected , or ) after a column')
+            ddl += f" COMMENT {spanned_text(statement, statement.words[first : statement.at])}" if ddl else ""
+        elif statement.takes("CONSTRAINT"):
+            read_constraint(statement, clauses)
+        elif statement.sees("PRIMARY KEY", "FOREIGN KEY", "REFERENCES"):
+            skip_key(statement)
+        elif statement.sees("GENERATED", "MASK", "DEFAULT"):
+            statement.fail(
+                f"column {name}: {statement.here.text.upper()} is not supported",
+                "compute the column in the query",
+            )
+        else:
+            statement.fail("expected , or ) after a column")
     clauses.columns.append((name, ddl))
 
 
 def read_specification(
-    statement:Statement, # The bracket after a name comes next
-    clauses:Clauses      # Takes what it holds
+    statement: Statement,  # The bracket after a name comes next
+    clauses: Clauses,  # Takes what it holds
 ):
     "Read columns and constraints."
-    statement.needs('(')
+    statement.needs("(")
     while True:
-        if statement.takes('CONSTRAINT'): read_constraint(statement, clauses)
-        elif statement.sees('PRIMARY KEY', 'FOREIGN KEY'): skip_key(statement)
-        else: read_column(statement, clauses)
-        if statement.sees('CONSTRAINT'): continue # constraints may follow each other without a comma
-        if statement.takes(')'): return
-        statement.needs(',')
+        if statement.takes("CONSTRAINT"):
+            read_constraint(statement, clauses)
+        elif statement.sees("PRIMARY KEY", "FOREIGN KEY"):
+            skip_key(statement)
+        else:
+            read_column(statement, clauses)
+        if statement.sees("CONSTRAINT"):
+            continue  # constraints may follow each other without a comma
+        if statement.takes(")"):
+            return
+        statement.needs(",")
 
 
-_REFUSED_CLAUSES = {'SCHEDULE': 'a pipeline is started by a job', 'TRIGGER ON': 'a pipeline is started by a job',
-    'WITH ROW FILTER': 'filter in the query', 'ROW FILTER': 'filter in the query', 'DEFAULT COLLATION': 'give columns their collation in the query'}
+_REFUSED_CLAUSES = {
+    "SCHEDULE": "a pipeline is started by a job",
+    "TRIGGER ON": "a pipeline is started by a job",
+    "WITH ROW FILTER": "filter in the query",
+    "ROW FILTER": "filter in the query",
+    "DEFAULT COLLATION": "give columns their collation in the query",
+}
 
 
 def read_clause(
-    statement:Statement, # Stands after the name
-    clauses:Clauses      # Takes the clause
-)->bool:                 # False where no clause comes next
+    statement: Statement,  # Stands after the name
+    clauses: Clauses,  # Takes the clause
+) -> bool:  # False where no clause comes next
     "Read one clause of a CREATE."
     for phrase, hint in _REFUSED_CLAUSES.items():
-        if statement.sees(phrase): statement.fail(f'{phrase} is not supported', hint)
-    if statement.sees('('): read_specification(statement, clauses)
-    elif statement.takes('COMMENT'): clauses.comment = read_string(statement)
-    elif statement.takes('TBLPROPERTIES'): clauses.table_properties |= read_properties(statement)
-    elif statement.takes('PARTITIONED BY'): clauses.partition_cols = read_columns(statement)
-    elif statement.takes('CLUSTER BY AUTO'): clauses.ignored.append('CLUSTER BY AUTO')
-    elif statement.takes('CLUSTER BY NONE'): pass
-    elif statement.takes('CLUSTER BY'): clauses.cluster_by = read_columns(statement)
-    elif statement.takes('USING'):
-        if not statement.takes('DELTA'): statement.fail(f'USING {statement.here.text} is not supported', 'tables are Delta')
-    elif statement.takes('LOCATION'): clauses.ignored.append(f'LOCATION {read_string(statement)!r}')
-    elif statement.takes('REFRESH POLICY'): clauses.ignored.append(f'REFRESH POLICY {read_expression(statement, "AS", "COMMENT", "TBLPROPERTIES", "CLUSTER BY")}')
-    else: return False
+        if statement.sees(phrase):
+            statement.fail(f"{phrase} is not supported", hint)
+    if statement.sees("("):
+        read_specification(statement, clauses)
+    elif statement.takes("COMMENT"):
+        clauses.comment = read_string(statement)
+    elif statement.takes("TBLPROPERTIES"):
+        clauses.table_properties |= read_properties(statement)
+    elif statement.takes("PARTITIONED BY"):
+        clauses.partition_cols = read_columns(statement)
+    elif statement.takes("CLUSTER BY AUTO"):
+        clauses.ignored.append("CLUSTER BY AUTO")
+    elif statement.takes("CLUSTER BY NONE"):
+        pass
+    elif statement.takes("CLUSTER BY"):
+        clauses.cluster_by = read_columns(statement)
+    elif statement.takes("USING"):
+        if not statement.takes("DELTA"):
+            statement.fail(f"USING {statement.here.text} is not supported", "tables are Delta")
+    elif statement.takes("LOCATION"):
+        clauses.ignored.append(f"LOCATION {read_string(statement)!r}")
+    elif statement.takes("REFRESH POLICY"):
+        clauses.ignored.append(
+            f"REFRESH POLICY {read_expression(statement, 'AS', 'COMMENT', 'TBLPROPERTIES', 'CLUSTER BY')}"
+        )
+    else:
+        return False
     return True
 
 
-_ADJECTIVES = ('PRIVATE', 'TEMPORARY', 'TEMP', 'STREAMING', 'INCREMENTAL', 'LIVE', 'MATERIALIZED')
+_ADJECTIVES = ("PRIVATE", "TEMPORARY", "TEMP", "STREAMING", "INCREMENTAL", "LIVE", "MATERIALIZED")
 
 
 def read_kind(
-    statement:Statement, # Stands at TABLE or VIEW
-    said:set[str]        # The adjectives before it
-)->str:                  # Kind of `Dataset`
+    statement: Statement,  # Stands at TABLE or VIEW
+    said: set[str],  # The adjectives before it
+) -> str:  # Kind of `Dataset`
     "What a CREATE creates; `PipelineError` for a table that is no pipeline's."
-    streaming = bool(said & {'STREAMING', 'INCREMENTAL'})
-    if statement.takes('TABLE'):
-        if streaming: return 'streaming_table'
-        if 'LIVE' in said: return 'materialized_view'
+    streaming = bool(said & {"STREAMING", "INCREMENTAL"})
+    if statement.takes("TABLE"):
+        if streaming:
+            return "streaming_table"
+        if "LIVE" in said:
+            return "materialized_view"
         statement.at -= 1
-        statement.fail('CREATE TABLE is not supported in a pipeline', 'use CREATE OR REFRESH STREAMING TABLE or MATERIALIZED VIEW')
-    if statement.takes('VIEW'): return 'materialized_view' if 'MATERIALIZED' in said else 'view'
-    statement.fail(f'CREATE {statement.here.text.upper()} is not supported in a pipeline', 'a pipeline declares tables, views and flows')
+        statement.fail(
+            "CREATE TABLE is not supported in a pipeline",
+            "use CREATE OR REFRESH STREAMING TABLE or MATERIALIZED VIEW",
+        )
+    if statement.takes("VIEW"):
+        return "materialized_view" if "MATERIALIZED" in said else "view"
+    statement.fail(
+        f"CREATE {statement.here.text.upper()} is not supported in a pipeline",
+        "a pipeline declares tables, views and flows",
+    )
 
 
 def read_create(
-    reading:Reading,    # Takes the declaration
-    statement:Statement # Stands after CREATE
+    reading: Reading,  # Takes the declaration
+    statement: Statement,  # Stands after CREATE
 ):
     "Read CREATE TABLE, VIEW or FLOW in any of its spellings."
-    statement.takes('OR REFRESH') or statement.takes('OR REPLACE')
+    statement.takes("OR REFRESH") or statement.takes("OR REPLACE")
     said = set()
-    while statement.here.says(*_ADJECTIVES): said.add(statement.next().text.upper())
-    if not said and statement.takes('FLOW'): return read_create_flow(reading, statement)
+    while statement.here.says(*_ADJECTIVES):
+        said.add(statement.next().text.upper())
+    if not said and statement.takes("FLOW"):
+        return read_create_flow(reading, statement)
     kind = read_kind(statement, said)
-    statement.takes('IF NOT EXISTS')
+    statement.takes("IF NOT EXISTS")
     text, clauses = read_name_parts(statement), Clauses()
     full = reading.name(statement, text)
-    while read_clause(statement, clauses): pass
-    for clause in clauses.ignored: reading.graph.warn(f'{full}: {clause} has no effect on the local runner')
-    private = kind != 'view' and bool(said & {'PRIVATE', 'TEMPORARY', 'TEMP'})
-    if kind == 'streaming_table' and statement.takes('FLOW'): return declare_with_flow(reading, statement, clauses, text, full, private)
+    while read_clause(statement, clauses):
+        pass
+    for clause in clauses.ignored:
+        reading.graph.warn(f"{full}: {clause} has no effect on the local runner")
+    private = kind != "view" and bool(said & {"PRIVATE", "TEMPORARY", "TEMP"})
+    if kind == "streaming_table" and statement.takes("FLOW"):
+        return declare_with_flow(reading, statement, clauses, text, full, private)
     declare_with_query(reading, statement, clauses, kind, full, private)
 
 
 def build_dataset(
-    statement:Statement, # Its location
-    clauses:Clauses,     # Its properties
-    kind:str,            # Its kind
-    full:TableName,      # Its name
-    private:bool,        # Whether it stays out of the catalog
-    query:Callable=None  # Its query
-)->Dataset:
+    statement: Statement,  # Its location
+    clauses: Clauses,  # Its properties
+    kind: str,  # Its kind
+    full: TableName,  # Its name
+    private: bool,  # Whether it stays out of the catalog
+    query: Callable = None,  # Its query
+) -> Dataset:
     "Make a `Dataset` of what was read."
-    typed = [f'{name} {ddl}' for name, ddl in clauses.columns if ddl]
+    typed = [f"{name} {ddl}" for name, ddl in clauses.columns if ddl]
     if typed and len(typed) < len(clauses.columns):
-        statement.fail(f'{full}: some columns have a type and some have none', 'give all of them a type, or none')
-    return Dataset(full, kind, query, comment=clauses.comment, schema=', '.join(typed) or None, partition_cols=clauses.partition_cols,
-        cluster_by=clauses.cluster_by, table_properties=clauses.table_properties, private=private,
-        expectations=tuple(clauses.expectations), location=statement.location)
+        statement.fail(
+            f"{full}: some columns have a type and some have none", "give all of them a type, or none"
+        )
+    return Dataset(
+        full,
+        kind,
+        query,
+        comment=clauses.comment,
+        schema=", ".join(typed) or None,
+        partition_cols=clauses.partition_cols,
+        cluster_by=clauses.cluster_by,
+        table_properties=clauses.table_properties,
+        private=private,
+        expectations=tuple(clauses.expectations),
+        location=statement.location,
+    )
 
 
 def declare_with_query(
-    reading:Reading,     # Takes the declaration
-    statement:Statement, # Stands before AS, or at its end
-    clauses:Clauses,     # Its properties
-    kind:str,            # Its kind
-    full:TableName,      # Its name
-    private:bool         # Whether it stays out of the catalog
+    reading: Reading,  # Takes the declaration
+    statement: Statement,  # Stands before AS, or at its end
+    clauses: Clauses,  # Its properties
+    kind: str,  # Its kind
+    full: TableName,  # Its name
+    private: bool,  # Whether it stays out of the catalog
 ):
     "Declare a table or view and, for a table, the flow of its query."
     query = None
     names = [name for name, ddl in clauses.columns if not ddl]
-    if statement.takes('AS'): query, _ = read_query(reading, statement, names)
-    elif statement.here.text: statement.fail('expected AS, or a clause of CREATE,')
-    elif kind != 'streaming_table': statement.fail(f'{full} has no query', 'end the statement with AS SELECT …')
+    if statement.takes("AS"):
+        query, _ = read_query(reading, statement, names)
+    elif statement.here.text:
+        statement.fail("expected AS, or a clause of CREATE,")
+    elif kind != "streaming_table":
+        statement.fail(f"{full} has no query", "end the statement with AS SELECT …")
     reading.graph.add_dataset(build_dataset(statement, clauses, kind, full, private, query))
-    if kind != 'view' and query: reading.graph.add_flow(Flow(str(full), full, {'streaming_table': 'append'}.get(kind, 'complete'), query,
-        spark_conf=dict(reading.scope.settings), location=statement.location))
+    if kind != "view" and query:
+        reading.graph.add_flow(
+            Flow(
+                str(full),
+                full,
+                {"streaming_table": "append"}.get(kind, "complete"),
+                query,
+                spark_conf=dict(reading.scope.settings),
+                location=statement.location,
+            )
+        )
 
 
 def read_create_flow(
-    reading:Reading,    # Takes the flow
-    statement:Statement # Stands after CREATE FLOW
+    reading: Reading,  # Takes the flow
+    statement: Statement,  # Stands after CREATE FLOW
 ):
     "Read `name [COMMENT '…'] AS AUTO CDC INTO … | INSERT INTO …`."
-    flow = read_name_parts(statement).strip('`')
-    if statement.takes('COMMENT'): read_string(statement)
-    statement.needs('AS')
-    if statement.takes('AUTO CDC') or statement.takes('APPLY CHANGES'):
+    flow = read_name_parts(statement).strip("`")
+    if statement.takes("COMMENT"):
+        read_string(statement)
+    statement.needs("AS")
+    if statement.takes("AUTO CDC") or statement.takes("APPLY CHANGES"):
         once = read_once(statement)
-        statement.needs('INTO')
+        statement.needs("INTO")
         text = read_name_parts(statement)
         return read_auto_cdc(reading, statement, text, reading.name(statement, text), flow, once)
-    statement.needs('INSERT')
+    statement.needs("INSERT")
     once = read_once(statement)
-    statement.needs('INTO')
+    statement.needs("INTO")
     once = read_once(statement) or once
-    statement.takes('TABLE')
+    statement.takes("TABLE")
     declare_append(reading, statement, reading.name(statement, read_name_parts(statement)), flow, once)
 
 
 def declare_append(
-    reading:Reading,     # Takes the flow
-    statement:Statement, # Stands before BY NAME or the query
-    full:TableName,      # Its target
-    flow:str,            # Its name
-    once:bool            # Whether it runs once
+    reading: Reading,  # Takes the flow
+    statement: Statement,  # Stands before BY NAME or the query
+    full: TableName,  # Its target
+    flow: str,  # Its name
+    once: bool,  # Whether it runs once
 ):
     "Declare a flow that appends a query."
-    statement.takes('BY NAME')
-    if statement.sees('REPLACE'): statement.fail(f'flow {flow}: REPLACE is not supported', 'append, or declare a materialized view')
+    statement.takes("BY NAME")
+    if statement.sees("REPLACE"):
+        statement.fail(f"flow {flow}: REPLACE is not supported", "append, or declare a materialized view")
     query, found = read_query(reading, statement)
     if once and any(relation.streaming for relation in found):
-        raise PipelineError(f'flow {flow} runs ONCE and reads a stream', statement.location, 'read the source without STREAM')
-    reading.graph.add_flow(Flow(flow, full, 'append', query, once=once, spark_conf=dict(reading.scope.settings), location=statement.location))
+        raise PipelineError(
+            f"flow {flow} runs ONCE and reads a stream", statement.location, "read the source without STREAM"
+        )
+    reading.graph.add_flow(
+        Flow(
+            flow,
+            full,
+            "append",
+            query,
+            once=once,
+            spark_conf=dict(reading.scope.settings),
+            location=statement.location,
+        )
+    )
 
 
 def declare_with_flow(
-    reading:Reading,     # Takes the declarations
-    statement:Statement, # Stands after FLOW
-    clauses:Clauses,     # The table's properties
-    text:str,            # The table's name as written
-    full:TableName,      # The table's name
-    private:bool         # Whether it stays out of the catalog
+    reading: Reading,  # Takes the declarations
+    statement: Statement,  # Stands after FLOW
+    clauses: Clauses,  # The table's properties
+    text: str,  # The table's name as written
+    full: TableName,  # The table's name
+    private: bool,  # Whether it stays out of the catalog
 ):
     "Declare a streaming table together with its flow."
-    reading.graph.add_dataset(build_dataset(statement, clauses, 'streaming_table', full, private))
-    if statement.takes('AUTO CDC'): return read_auto_cdc(reading, statement, text, full, None, read_once(statement))
-    if statement.takes('INSERT'): return declare_append(reading, statement, full, str(full), read_once(statement))
-    statement.fail(f'{full}: FLOW {statement.here.text.upper()} is not supported', 'write FLOW AUTO CDC or FLOW INSERT BY NAME')
+    reading.graph.add_dataset(build_dataset(statement, clauses, "streaming_table", full, private))
+    if statement.takes("AUTO CDC"):
+        return read_auto_cdc(reading, statement, text, full, None, read_once(statement))
+    if statement.takes("INSERT"):
+        return declare_append(reading, statement, full, str(full), read_once(statement))
+    statement.fail(
+        f"{full}: FLOW {statement.here.text.upper()} is not supported",
+        "write FLOW AUTO CDC or FLOW INSERT BY NAME",
+    )
 
 
 def read_use(
-    reading:Reading,    # Its scope changes
-    statement:Statement # Stands after USE
+    reading: Reading,  # Its scope changes
+    statement: Statement,  # Stands after USE
 ):
     "Read `USE CATALOG c`, `USE SCHEMA s`, `USE c.s` or `USE s`."
-    catalog = statement.takes('CATALOG')
-    if not catalog: statement.takes('SCHEMA') or statement.takes('DATABASE')
-    parts = [part.strip('`') for part in re.findall(r'`[^`]*`|[^.\s]+', read_string(statement) if statement.here.kind == 'string' else read_name_parts(statement))]
-    if statement.here.text or len(parts) > 2 - catalog: statement.fail('expected USE CATALOG name or USE SCHEMA name')
-    if catalog: reading.scope.catalog = parts[0]
-    else: reading.scope.catalog, reading.scope.schema = (parts[0] if len(parts) == 2 else reading.scope.catalog), parts[-1]
+    catalog = statement.takes("CATALOG")
+    if not catalog:
+        statement.takes("SCHEMA") or statement.takes("DATABASE")
+    parts = [
+        part.strip("`")
+        for part in re.findall(
+            r"`[^`]*`|[^.\s]+",
+            read_string(statement) if statement.here.kind == "string" else read_name_parts(statement),
+        )
+    ]
+    if statement.here.text or len(parts) > 2 - catalog:
+        statement.fail("expected USE CATALOG name or USE SCHEMA name")
+    if catalog:
+        reading.scope.catalog = parts[0]
+    else:
+        reading.scope.catalog, reading.scope.schema = (
+            (parts[0] if len(parts) == 2 else reading.scope.catalog),
+            parts[-1],
+        )
 
 
 def read_set(
-    reading:Reading,    # Its scope changes
-    statement:Statement # Stands after SET
+    reading: Reading,  # Its scope changes
+    statement: Statement,  # Stands after SET
 ):
     "Read `SET key = value`."
-    rest = spanned_text(statement, statement.words[statement.at:])
-    key, equals, value = rest.partition('=')
-    if not equals and re.fullmatch(r'[\w.:-]*', key.strip()): return reading.graph.warn(f'SET {rest} shows nothing in an update')
-    if not re.fullmatch(r'`[^`]+`|[\w.:-]+', key.strip()): statement.fail(f'SET {rest} is not supported', 'write SET key = value')
+    rest = spanned_text(statement, statement.words[statement.at :])
+    key, equals, value = rest.partition("=")
+    if not equals and re.fullmatch(r"[\w.:-]*", key.strip()):
+        return reading.graph.warn(f"SET {rest} shows nothing in an update")
+    if not re.fullmatch(r"`[^`]+`|[\w.:-]+", key.strip()):
+        statement.fail(f"SET {rest} is not supported", "write SET key = value")
     value = value.strip()
-    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in '\'"'
-    reading.scope.settings[key.strip().strip('`')] = value[1:-1] if quoted else value
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    reading.scope.settings[key.strip().strip("`")] = value[1:-1] if quoted else value
 
 
 def declare_statement(
-    reading:Reading,    # Takes the declaration
-    statement:Statement # A whole statement
+    reading: Reading,  # Takes the declaration
+    statement: Statement,  # A whole statement
 ):
     "Read one statement; `PipelineError` for one that no pipeline has."
-    if statement.takes('CREATE'): return read_create(reading, statement)
-    if statement.takes('APPLY CHANGES INTO'):
+    if statement.takes("CREATE"):
+        return read_create(reading, statement)
+    if statement.takes("APPLY CHANGES INTO"):
         text = read_name_parts(statement)
         return read_auto_cdc(reading, statement, text, reading.name(statement, text), None, False)
-    if statement.takes('USE'): return read_use(reading, statement)
-    if statement.takes('SET'): return read_set(reading, statement)
-    verb = ' '.join(word.text.upper() for word in statement.words[:2] if word.kind == 'word') or statement.here.text
-    if statement.words[0].says('SELECT', 'WITH', 'FROM', 'VALUES'): verb = 'a query'
-    statement.fail(f'{verb} is not supported in a pipeline', 'a pipeline declares tables, views and flows; run other statements outside it')
+    if statement.takes("USE"):
+        return read_use(reading, statement)
+    if statement.takes("SET"):
+        return read_set(reading, statement)
+    verb = (
+        " ".join(word.text.upper() for word in statement.words[:2] if word.kind == "word")
+        or statement.here.text
+    )
+    if statement.words[0].says("SELECT", "WITH", "FROM", "VALUES"):
+        verb = "a query"
+    statement.fail(
+        f"{verb} is not supported in a pipeline",
+        "a pipeline declares tables, views and flows; run other statements outside it",
+    )
 
 
 def declare_sql(
-    sql_text:str,                      # Text of a .sql file or a SQL cell
-    graph:Graph,                       # Takes the declarations
-    spark,                             # Classic `SparkSession`: parses queries now, runs them later through `spark.sql`
-    configuration:dict[str, str]=None, # The pipeline's configuration, for `${parameter}`
-    location:Location=None,            # Where the text's first line stands
-    scope:Scope=None                   # `USE` and `SET` of the file's earlier cells
-)->Scope:                              # The scope for its later cells
+    sql_text: str,  # Text of a .sql file or a SQL cell
+    graph: Graph,  # Takes the declarations
+    spark,  # Classic `SparkSession`: parses queries now, runs them later through `spark.sql`
+    configuration: dict[str, str] = None,  # The pipeline's configuration, for `${parameter}`
+    location: Location = None,  # Where the text's first line stands
+    scope: Scope = None,  # `USE` and `SET` of the file's earlier cells
+) -> Scope:  # The scope for its later cells
     "Read Lakeflow SQL into the graph; `PipelineError` with the line for everything it cannot take."
     reading = Reading(graph, spark, scope or Scope())
     for written in split_statements(sql_text, location):
-        text = sql_text[written.words[0].start:written.words[-1].stop]
+        text = sql_text[written.words[0].start : written.words[-1].stop]
         replaced = fill_parameters(text, (configuration or {}) | reading.scope.settings, written.location)
-        for statement in split_statements(replaced, written.location): declare_statement(reading, statement)
+        for statement in split_statements(replaced, written.location):
+            declare_statement(reading, statement)
     return reading.scope

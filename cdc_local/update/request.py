@@ -14,44 +14,62 @@ from cdc_local.storage import Storage, TableName
 @dataclass(frozen=True)
 class UpdateRequest:
     "One update to run."
-    sources:tuple[str,...]            # Files, folders and `**` patterns of pipeline source
-    storage:Path                      # Folder of tables, volumes, checkpoints and the event log
-    catalog:str='main'                # Catalog of names that give none
-    schema:str='default'              # Schema of names that give none
-    configuration:dict=field(default_factory=dict) # The pipeline's configuration
-    full_refresh:tuple[str,...]=()    # Tables to empty and compute from all their source
-    full_refresh_all:bool=False       # All of them
-    refresh:tuple[str,...]=()         # Only these tables; all by default
-    dry_run:bool=False                # Read, analyse, write nothing
-    master:str|None=None              # Spark master; this machine by default
-    root_path:str|None=None           # Joins `sys.path`; the parent of the topmost source's folder by default
-    pipeline_name:str='pipeline'      # Name in the event log
-    update_id:str|None=None           # A new one by default
-    wheels:tuple[Path,...]=()         # Wheels that the pipeline's files import from, before anything that is installed here
+
+    sources: tuple[str, ...]  # Files, folders and `**` patterns of pipeline source
+    storage: Path  # Folder of tables, volumes, checkpoints and the event log
+    catalog: str = "main"  # Catalog of names that give none
+    schema: str = "default"  # Schema of names that give none
+    configuration: dict = field(default_factory=dict)  # The pipeline's configuration
+    full_refresh: tuple[str, ...] = ()  # Tables to empty and compute from all their source
+    full_refresh_all: bool = False  # All of them
+    refresh: tuple[str, ...] = ()  # Only these tables; all by default
+    dry_run: bool = False  # Read, analyse, write nothing
+    master: str | None = None  # Spark master; this machine by default
+    root_path: str | None = None  # Joins `sys.path`; the parent of the topmost source's folder by default
+    pipeline_name: str = "pipeline"  # Name in the event log
+    update_id: str | None = None  # A new one by default
+    wheels: tuple[
+        Path, ...
+    ] = ()  # Wheels that the pipeline's files import from, before anything that is installed here
 
 
 def choose_tables(
-    graph:Graph,          # The pipeline
-    request:UpdateRequest # With its selections
-)->tuple[set[TableName], set[TableName]]: # Tables to run, tables to empty first
+    graph: Graph,  # The pipeline
+    request: UpdateRequest,  # With its selections
+) -> tuple[set[TableName], set[TableName]]:  # Tables to run, tables to empty first
     "Resolve `--refresh` and `--full-refresh`; `UsageError` for an unknown table or one that may not be reset."
+
     def known(text):
         name = graph.name(text)
-        if name in graph.datasets: return name
-        raise UsageError(f'no table {text} in this pipeline', hint=f'it has {", ".join(sorted(each.table for each in graph.datasets))}')
-    def keeps(name): return str(graph.datasets[name].table_properties.get('pipelines.reset.allowed', 'true')).lower() == 'false'
+        if name in graph.datasets:
+            return name
+        raise UsageError(
+            f"no table {text} in this pipeline",
+            hint=f"it has {', '.join(sorted(each.table for each in graph.datasets))}",
+        )
+
+    def keeps(name):
+        return (
+            str(graph.datasets[name].table_properties.get("pipelines.reset.allowed", "true")).lower()
+            == "false"
+        )
+
     full, refresh = [known(text) for text in request.full_refresh], [known(text) for text in request.refresh]
     for name in full:
-        if keeps(name): raise UsageError(f'{name} may not be emptied: its property pipelines.reset.allowed is false',
-            hint='remove the property, or leave the table out of --full-refresh')
+        if keeps(name):
+            raise UsageError(
+                f"{name} may not be emptied: its property pipelines.reset.allowed is false",
+                hint="remove the property, or leave the table out of --full-refresh",
+            )
     tables = {flow.target for flow in graph.flows.values()}
-    if request.full_refresh_all: return tables, {name for name in tables if not keeps(name)}
+    if request.full_refresh_all:
+        return tables, {name for name in tables if not keeps(name)}
     return (set(full) | set(refresh) or tables), set(full)
 
 
 @contextmanager
 def update_session(
-    request:UpdateRequest # With master and configuration
+    request: UpdateRequest,  # With master and configuration
 ):
     "The session of an update, with the pipeline's configuration."
     log = None if request.dry_run else Storage(request.storage).spark_log_path
@@ -60,11 +78,15 @@ def update_session(
     try:
         for key, value in request.configuration.items():
             was = spark.conf.get(key, None)
-            try: spark.conf.set(key, str(value))
-            except Exception as wrong: raise UsageError(f'--conf {key}={value}: {describe_exception(wrong)}') from None
-            before[key] = was # what could not be set need not, and cannot, be set back
+            try:
+                spark.conf.set(key, str(value))
+            except Exception as wrong:
+                raise UsageError(f"--conf {key}={value}: {describe_exception(wrong)}") from None
+            before[key] = was  # what could not be set need not, and cannot, be set back
         yield spark
     finally:
         for key, value in before.items():
-            if value is None: spark.conf.unset(key)
-            else: spark.conf.set(key, value)
+            if value is None:
+                spark.conf.unset(key)
+            else:
+                spark.conf.set(key, value)

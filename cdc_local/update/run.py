@@ -20,49 +20,82 @@ from cdc_utils.results import UpdateResult
 
 
 def run_update(
-    request:UpdateRequest,                   # What to run
-    listener:Callable[[dict], None]|None=None # Called with every event as it happens
-)->UpdateResult:                             # What was done; its state says whether all went well
+    request: UpdateRequest,  # What to run
+    listener: Callable[[dict], None] | None = None,  # Called with every event as it happens
+) -> UpdateResult:  # What was done; its state says whether all went well
     "Run one update; raises `UsageError` or `PipelineError` before anything is written if the request or the pipeline is wrong."
     sources = [read_source(path) for path in discover_sources(list(request.sources))]
     storage, update_id = Storage(request.storage).check(), request.update_id or str(uuid.uuid4())
     with ExitStack() as stack:
-        if not request.dry_run: stack.enter_context(lock_storage(storage.create()))
+        if not request.dry_run:
+            stack.enter_context(lock_storage(storage.create()))
         log = EventLog(storage.event_log_path, request.pipeline_name, update_id, listener)
-        if not request.dry_run: stack.enter_context(log)
-        log.record('create_update', f'Update {update_id[:8]} started.', details={'create_update': {'full_refresh': request.full_refresh_all, 'dry_run': request.dry_run}})
-        try: return run_declared(request, storage, log, sources, stack)
+        if not request.dry_run:
+            stack.enter_context(log)
+        log.record(
+            "create_update",
+            f"Update {update_id[:8]} started.",
+            details={"create_update": {"full_refresh": request.full_refresh_all, "dry_run": request.dry_run}},
+        )
+        try:
+            return run_declared(request, storage, log, sources, stack)
         except (PipelineError, KeyboardInterrupt) as error:
-            state = 'CANCELED' if isinstance(error, KeyboardInterrupt) else 'FAILED'
-            log.record('update_progress', f'Update {update_id[:8]} is {state}.', 'ERROR', details={'update_progress': {'state': state}}, error=error)
+            state = "CANCELED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            log.record(
+                "update_progress",
+                f"Update {update_id[:8]} is {state}.",
+                "ERROR",
+                details={"update_progress": {"state": state}},
+                error=error,
+            )
             raise
 
 
 def run_declared(
-    request:UpdateRequest, # What to run
-    storage:Storage,       # Where
-    log:EventLog,          # Takes the events
-    sources:list,          # Source files, read
-    stack:ExitStack        # Closes what is opened here
-)->UpdateResult:
+    request: UpdateRequest,  # What to run
+    storage: Storage,  # Where
+    log: EventLog,  # Takes the events
+    sources: list,  # Source files, read
+    stack: ExitStack,  # Closes what is opened here
+) -> UpdateResult:
     "Declare, analyse, reset, create, run."
-    def state(name, level='INFO'): log.record('update_progress', f'Update {log.update_id[:8]} is {name}.', level, details={'update_progress': {'state': name}})
+
+    def state(name, level="INFO"):
+        log.record(
+            "update_progress",
+            f"Update {log.update_id[:8]} is {name}.",
+            level,
+            details={"update_progress": {"state": name}},
+        )
+
     spark, graph = stack.enter_context(update_session(request)), Graph(request.catalog, request.schema)
     runtime = Runtime(spark, graph, storage, table_schema, keep_schemas=not request.dry_run)
     graph.locate = lambda: user_location(runtime.sources)
-    for each in source_environment(request, runtime): stack.enter_context(each)
-    state('INITIALIZING')
+    for each in source_environment(request, runtime):
+        stack.enter_context(each)
+    state("INITIALIZING")
     declare_sources(request, runtime, sources)
     analyse_pipeline(runtime)
     chosen, emptied = choose_tables(graph, request)
     upstream = upstream_flows(runtime)
-    reads = {name: sorted(runtime.analysed[name].reads) for name in graph.flows} | {str(view): sorted(read) for view, read in runtime.viewed.items()}
-    if request.dry_run: return UpdateResult(log.update_id, 'COMPLETED', graph=graph, reads=reads, warnings=tuple(graph.warnings))
-    state('SETTING_UP_TABLES')
+    reads = {name: sorted(runtime.analysed[name].reads) for name in graph.flows} | {
+        str(view): sorted(read) for view, read in runtime.viewed.items()
+    }
+    if request.dry_run:
+        return UpdateResult(
+            log.update_id, "COMPLETED", graph=graph, reads=reads, warnings=tuple(graph.warnings)
+        )
+    state("SETTING_UP_TABLES")
     run = set_up_tables(runtime, log, chosen, emptied)
-    state('RUNNING')
+    state("RUNNING")
     flows = run_flows(run, upstream, chosen)
-    ended = 'CANCELED' if run.stopping.is_set() else 'FAILED' if any(each.status in ('FAILED', 'SKIPPED') for each in flows) else 'COMPLETED'
-    state(ended, 'INFO' if ended == 'COMPLETED' else 'ERROR')
-    error = next((each.error for each in flows if each.status == 'FAILED'), None)
+    ended = (
+        "CANCELED"
+        if run.stopping.is_set()
+        else "FAILED"
+        if any(each.status in ("FAILED", "SKIPPED") for each in flows)
+        else "COMPLETED"
+    )
+    state(ended, "INFO" if ended == "COMPLETED" else "ERROR")
+    error = next((each.error for each in flows if each.status == "FAILED"), None)
     return UpdateResult(log.update_id, ended, tuple(flows), error, graph, reads, tuple(graph.warnings))

@@ -1,4 +1,5 @@
 """Makes airports_snapshots.json.gz and airports_changes.json.gz from wheels of airportsdata; README.md says how."""
+
 import csv
 import gzip
 import io
@@ -8,8 +9,18 @@ import zipfile
 from itertools import pairwise
 from pathlib import Path
 
-COLUMNS = ("iata", "name", "city", "subd", "country", "elevation", "tz")  # values as they are in airports.csv: text, "" for unknown
-UNCHANGED = 300  # of the airports that no release touched, how many to keep; of those with one change, twice as many
+COLUMNS = (
+    "iata",
+    "name",
+    "city",
+    "subd",
+    "country",
+    "elevation",
+    "tz",
+)  # values as they are in airports.csv: text, "" for unknown
+UNCHANGED = (
+    300  # of the airports that no release touched, how many to keep; of those with one change, twice as many
+)
 RELEASES = ("20230303", "20240202", "20240806", "20250224", "20250909", "20260905")  # sequence 1, 2, ...
 
 
@@ -48,7 +59,8 @@ def changes(keys: list[str], snapshots: list[dict]) -> list[dict]:
     for sequence, found in enumerate(snapshots, 1):
         for icao in keys:
             old, new = before.get(icao), found.get(icao)
-            if old == new: continue
+            if old == new:
+                continue
             operation = "DELETE" if new is None else "APPEND" if old is None else "UPDATE"
             values = dict(zip(COLUMNS, new or [None] * len(COLUMNS)))
             events.append({"icao": icao, **values, "operation": operation, "sequence": sequence})
@@ -70,6 +82,11 @@ if __name__ == "__main__":
     keys = sample(found)
     # sorted by airport, so that rows which hardly differ lie side by side and compress well
     by_release = dict(zip(RELEASES, found))
-    rows = [[icao, release, *by_release[release][icao]] for icao in keys for release in RELEASES if icao in by_release[release]]
+    rows = [
+        [icao, release, *by_release[release][icao]]
+        for icao in keys
+        for release in RELEASES
+        if icao in by_release[release]
+    ]
     write("airports_snapshots.json.gz", rows)
     write("airports_changes.json.gz", changes(keys, found))

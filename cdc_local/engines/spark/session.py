@@ -16,35 +16,38 @@ from cdc_local.engines.spark.jars import delta_options, failure_line, jar_folder
 from cdc_local.engines.spark.java import await_java_end, class_archive_options, class_archive_path, find_java
 from cdc_local.errors import PipelineError, UsageError
 
-JAVA_OPTIONS = 'spark.driver.extraJavaOptions'
+JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 SESSION_OPTIONS = {
-    'spark.sql.extensions': 'io.delta.sql.DeltaSparkSessionExtension',
-    'spark.sql.catalog.spark_catalog': 'org.apache.spark.sql.delta.catalog.DeltaCatalog',
-    'spark.sql.session.timeZone': 'UTC',
-    'spark.sql.shuffle.partitions': '2',
-    'spark.databricks.delta.snapshotPartitions': '1',
-    'spark.sql.streaming.numRecentProgressUpdates': '10000',
-    'spark.sql.mapKeyDedupPolicy': 'LAST_WIN',
-    'spark.sql.parquet.outputTimestampType': 'TIMESTAMP_MICROS', # as nanoseconds, the year 9999 overflows in every other reader
-    'spark.ui.enabled': 'false',
-    'spark.ui.showConsoleProgress': 'false',
-    'spark.sql.repl.eagerEval.enabled': 'true',
-    'spark.driver.memory': '2g',
-    JAVA_OPTIONS: '-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m', # half the CPU of a short session
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.sql.streaming.numRecentProgressUpdates": "10000",
+    "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # as nanoseconds, the year 9999 overflows in every other reader
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.repl.eagerEval.enabled": "true",
+    "spark.driver.memory": "2g",
+    JAVA_OPTIONS: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",  # half the CPU of a short session
 }
 
-LOOPBACK = {'spark.driver.bindAddress': '127.0.0.1', 'spark.driver.host': '127.0.0.1'} # Of a local master: nothing listens beyond this machine
+LOOPBACK = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+}  # Of a local master: nothing listens beyond this machine
 
 
 def session_java_options(
-    folder:Path # Folder of the jars
-)->str:         # For the JVM of a local session
+    folder: Path,  # Folder of the jars
+) -> str:  # For the JVM of a local session
     "Those of `SESSION_OPTIONS`, and those for the archive if there is one."
     return SESSION_OPTIONS[JAVA_OPTIONS] + class_archive_options(class_archive_path(folder, find_java()))
 
 
-WARM_UP = '''import sys, tempfile; from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, local_spark
+WARM_UP = """import sys, tempfile; from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, local_spark
 java = SESSION_OPTIONS[JAVA_OPTIONS] + f' -Xlog:disable -XX:ArchiveClassesAtExit={sys.argv[1]}'
 spark = local_spark(options={JAVA_OPTIONS: java})
 with tempfile.TemporaryDirectory() as folder:
@@ -53,90 +56,120 @@ with tempfile.TemporaryDirectory() as folder:
     stream.option('checkpointLocation', folder + '/checkpoint').start(folder + '/to').awaitTermination()
     spark.read.format('delta').load(folder + '/to').groupBy('text').count().collect()
 java = spark.sparkContext._gateway.proc
-spark.stop(); java.stdin.close(); java.wait()''' # A session that uses what updates use; the archive is written as its JVM ends
+spark.stop(); java.stdin.close(); java.wait()"""  # A session that uses what updates use; the archive is written as its JVM ends
 
 
 def make_class_archive(
-    folder:Path # Folder of the jars, which are there
-)->None:
+    folder: Path,  # Folder of the jars, which are there
+) -> None:
     "Run a session to its end, so that later ones start faster; `UsageError` where none was written."
     archive = class_archive_path(folder, find_java())
-    with tempfile.TemporaryDirectory(dir=folder, prefix='.classes-') as work:
-        made = Path(work)/archive.name
-        done = subprocess.run([sys.executable, '-c', WARM_UP, str(made)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if not made.exists(): raise UsageError(f'Java wrote no archive of Spark\'s classes: {failure_line(done.stderr or done.stdout)}')
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".classes-") as work:
+        made = Path(work) / archive.name
+        done = subprocess.run(
+            [sys.executable, "-c", WARM_UP, str(made)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if not made.exists():
+            raise UsageError(
+                f"Java wrote no archive of Spark's classes: {failure_line(done.stderr or done.stdout)}"
+            )
         os.replace(made, archive)
 
 
-def make_warehouse()->Path: # A new folder, deleted when this process ends
+def make_warehouse() -> Path:  # A new folder, deleted when this process ends
     "A warehouse folder for this process alone."
-    folder = Path(tempfile.mkdtemp(prefix='cdc-utils-warehouse-'))
+    folder = Path(tempfile.mkdtemp(prefix="cdc-utils-warehouse-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 @contextmanager
 def start_jvm(
-    log:Path # File that takes what the JVM writes on standard error, from its start to its end
+    log: Path,  # File that takes what the JVM writes on standard error, from its start to its end
 ):
     "Start a JVM whose standard error is a file; `PipelineError` shows its end if it does not start."
     log.parent.mkdir(parents=True, exist_ok=True)
-    ours, file = os.dup(2), os.open(log, os.O_WRONLY|os.O_CREAT|os.O_APPEND, 0o600)
+    ours, file = os.dup(2), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.dup2(file, 2)
         yield
     except Exception as failed:
-        last = ' '.join(log.read_text(errors='replace').split())[-500:]
-        raise PipelineError(f'Spark did not start: {type(failed).__name__}: {str(failed)[:300]}', hint=f'its log {log} ends: {last}') from failed
+        last = " ".join(log.read_text(errors="replace").split())[-500:]
+        raise PipelineError(
+            f"Spark did not start: {type(failed).__name__}: {str(failed)[:300]}",
+            hint=f"its log {log} ends: {last}",
+        ) from failed
     finally:
         os.dup2(ours, 2)
         os.close(ours), os.close(file)
 
 
-def silence_loggers()->None:
+def silence_loggers() -> None:
     "Keep pyspark and py4j from logging what an exception says: the JVM's stack of a mistake in a query, the connections that Ctrl-C broke."
     from pyspark.logger import PySparkLogger
-    for name in ('SQLQueryContextLogger', 'DataFrameQueryContextLogger'): PySparkLogger.getLogger(name).disabled = True
-    logging.getLogger('py4j').setLevel(logging.CRITICAL)
+
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).disabled = True
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(is_not_interrupt)
 
 
 def is_not_interrupt(
-    record:logging.LogRecord # Of any library
-)->bool:                     # Whether it is logged
+    record: logging.LogRecord,  # Of any library
+) -> bool:  # Whether it is logged
     "Tell py4j's record of Ctrl-C, which it makes in nobody's name, from others."
-    return record.msg != 'KeyboardInterrupt while sending command.'
+    return record.msg != "KeyboardInterrupt while sending command."
 
 
 @contextmanager
 def restore_interrupts():
     "Put back what Ctrl-C does, after pyspark has changed it."
     before = signal.getsignal(signal.SIGINT)
-    try: yield
+    try:
+        yield
     finally:
-        if before is not None and current_thread() is main_thread(): signal.signal(signal.SIGINT, before)
+        if before is not None and current_thread() is main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def local_spark(
-    master:str=None,             # Spark master; `local[*]`, all cores of this machine, by default
-    options:dict[str,str]=None,  # Spark options that add to or replace `SESSION_OPTIONS`
-    warehouse:Path=None,         # Folder for Spark's own files; a temporary one by default
-    log:Path=None                # File for Spark's own words; a temporary one by default
+    master: str = None,  # Spark master; `local[*]`, all cores of this machine, by default
+    options: dict[str, str] = None,  # Spark options that add to or replace `SESSION_OPTIONS`
+    warehouse: Path = None,  # Folder for Spark's own files; a temporary one by default
+    log: Path = None,  # File for Spark's own words; a temporary one by default
 ):  # A running `SparkSession` that reads and writes Delta
     "Start, or find, the Spark session of this process."
-    try: from pyspark.sql import SparkSession
-    except ImportError: raise UsageError('pyspark is not installed', hint="pip install 'cdc-utils[local]'") from None
-    master = master or 'local[*]'
-    if master.startswith('local'):
-        os.environ.setdefault('SPARK_LOCAL_IP', '127.0.0.1')
-        os.environ.setdefault('PYSPARK_PYTHON', sys.executable) # else the first `python3` of the PATH, which may lack packages
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        raise UsageError("pyspark is not installed", hint="pip install 'cdc-utils[local]'") from None
+    master = master or "local[*]"
+    if master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        os.environ.setdefault(
+            "PYSPARK_PYTHON", sys.executable
+        )  # else the first `python3` of the PATH, which may lack packages
         local = LOOPBACK | {JAVA_OPTIONS: session_java_options(jar_folder())}
-    chosen = SESSION_OPTIONS | (local if master.startswith('local') else {}) | delta_options(jar_folder()) | (options or {})
-    builder = SparkSession.builder.master(master).appName('cdc_utils').config('spark.sql.warehouse.dir', str(warehouse or make_warehouse()))
-    for key, value in chosen.items(): builder = builder.config(key, value)
-    log = log or Path(tempfile.gettempdir())/f'cdc-utils-spark-{os.getpid()}.log'
+    chosen = (
+        SESSION_OPTIONS
+        | (local if master.startswith("local") else {})
+        | delta_options(jar_folder())
+        | (options or {})
+    )
+    builder = (
+        SparkSession.builder.master(master)
+        .appName("cdc_utils")
+        .config("spark.sql.warehouse.dir", str(warehouse or make_warehouse()))
+    )
+    for key, value in chosen.items():
+        builder = builder.config(key, value)
+    log = log or Path(tempfile.gettempdir()) / f"cdc-utils-spark-{os.getpid()}.log"
     silence_loggers()
-    with start_jvm(log), restore_interrupts(): spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel('ERROR')
+    with start_jvm(log), restore_interrupts():
+        spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
     await_java_end(spark.sparkContext._gateway.proc)
     return spark
