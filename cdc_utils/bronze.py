@@ -15,42 +15,52 @@ try:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql import functions as F
 except ImportError:
-    raise ImportError("cdc_utils.bronze needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'") from None
+    raise ImportError(
+        "cdc_utils.bronze needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'"
+    ) from None
 
 # %% ../nbs/01_bronze.ipynb #01-bronze-11
-RESCUED_DATA = '_rescued_data'     # JSON text of the fields that do not fit the schema
-CORRUPT_RECORD = '_corrupt_record' # text of a record that can't be parsed at all
-SOURCE_FILE = 'source_file'        # address of the file a row was read from
+RESCUED_DATA = "_rescued_data"  # JSON text of the fields that do not fit the schema
+CORRUPT_RECORD = "_corrupt_record"  # text of a record that can't be parsed at all
+SOURCE_FILE = "source_file"  # address of the file a row was read from
 
 # %% ../nbs/01_bronze.ipynb #01-bronze-13
 def with_origin(
-    frame:DataFrame # Rows read from files, batch or streaming
-)->DataFrame:       # The same rows and columns, then `source_file` string: address of the file a row was read from
+    frame: DataFrame,  # Rows read from files, batch or streaming
+) -> (
+    DataFrame
+):  # The same rows and columns, then `source_file` string: address of the file a row was read from
     "Add the file each row came from."
-    return frame.select('*', F.col('_metadata.file_path').alias(SOURCE_FILE))
+    return frame.select("*", F.col("_metadata.file_path").alias(SOURCE_FILE))
 
 # %% ../nbs/01_bronze.ipynb #01-bronze-21
 def with_corrupt_record(
-    schema:str # Columns as SQL DDL, e.g. `id string, age int`
-)->str:        # The same columns, `_corrupt_record string` among them
+    schema: str,  # Columns as SQL DDL, e.g. `id string, age int`
+) -> str:  # The same columns, `_corrupt_record string` among them
     "Make room in a schema for records that can't be parsed; `ValueError` where there is no schema."
     if not isinstance(schema, str) or not schema.strip():
         raise ValueError(f"schema: got {schema!r}; write the columns as SQL text, e.g. 'id string, age int'")
-    declared = re.search(rf'(^|,)\s*`?{CORRUPT_RECORD}`?\s+string\b', schema, re.IGNORECASE)
-    return schema if declared else f'{schema.strip()}, {CORRUPT_RECORD} string'
+    declared = re.search(rf"(^|,)\s*`?{CORRUPT_RECORD}`?\s+string\b", schema, re.IGNORECASE)
+    return schema if declared else f"{schema.strip()}, {CORRUPT_RECORD} string"
 
 # %% ../nbs/01_bronze.ipynb #01-bronze-27
 def read_changes(
-    spark:SparkSession,                # Session of the pipeline
-    path:str|PathLike,                 # Folder the files land in, e.g. `/Volumes/main/cdc/raw_data/customers`
-    schema:str,                        # Columns as SQL DDL; `_corrupt_record string` is added where it is missing
-    file_format:str='json',            # A format of Auto Loader: `json`, `csv`, `avro`, `parquet`, …
-    options:Mapping[str,str]|None=None # More reader options, e.g. `{'header': 'true'}`
-)->DataFrame:                          # Streaming: the columns of `schema`, `_rescued_data` string, `source_file` string
+    spark: SparkSession,  # Session of the pipeline
+    path: str | PathLike,  # Folder the files land in, e.g. `/Volumes/main/cdc/raw_data/customers`
+    schema: str,  # Columns as SQL DDL; `_corrupt_record string` is added where it is missing
+    file_format: str = "json",  # A format of Auto Loader: `json`, `csv`, `avro`, `parquet`, …
+    options: Mapping[str, str] | None = None,  # More reader options, e.g. `{'header': 'true'}`
+) -> DataFrame:  # Streaming: the columns of `schema`, `_rescued_data` string, `source_file` string
     "Read each file of a landing folder once, losing nothing; `ValueError` for no schema or an option bronze sets itself."
-    own = {'cloudFiles.format': file_format, 'rescuedDataColumn': RESCUED_DATA, 'columnNameOfCorruptRecord': CORRUPT_RECORD}
+    own = {
+        "cloudFiles.format": file_format,
+        "rescuedDataColumn": RESCUED_DATA,
+        "columnNameOfCorruptRecord": CORRUPT_RECORD,
+    }
     for name in own:
-        if name in (options or {}): raise ValueError(f'options: bronze sets {name!r} to {own[name]!r}; leave it out')
-    reader = spark.readStream.format('cloudFiles').schema(with_corrupt_record(schema))
-    for name, value in (own | dict(options or {})).items(): reader = reader.option(name, value)
+        if name in (options or {}):
+            raise ValueError(f"options: bronze sets {name!r} to {own[name]!r}; leave it out")
+    reader = spark.readStream.format("cloudFiles").schema(with_corrupt_record(schema))
+    for name, value in (own | dict(options or {})).items():
+        reader = reader.option(name, value)
     return with_origin(reader.load(str(path)))

@@ -16,127 +16,167 @@ try:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql import functions as F
 except ImportError:
-    raise ImportError("cdc_utils.checks needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'") from None
+    raise ImportError(
+        "cdc_utils.checks needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'"
+    ) from None
 
 # %% ../nbs/12_checks.ipynb #12-checks-05
 from . import customers, quality, silver
 
 # %% ../nbs/12_checks.ipynb #12-checks-08
 def session(
-    spark:SparkSession=None # The notebook's session: pass `globals().get('spark')`
-)->SparkSession:            # That one, else this process's, else a new one on this machine
+    spark: SparkSession = None,  # The notebook's session: pass `globals().get('spark')`
+) -> SparkSession:  # That one, else this process's, else a new one on this machine
     "A session to read with."
-    if spark is None: spark = SparkSession.getActiveSession()
-    if spark is None: from cdc_utils.local.session import local_spark; spark = local_spark()
+    if spark is None:
+        spark = SparkSession.getActiveSession()
+    if spark is None:
+        from cdc_local.engines.spark.session import local_spark
+
+        spark = local_spark()
     return spark
 
 # %% ../nbs/12_checks.ipynb #12-checks-10
 def raw_files(
-    folder:Path # Where the files of changes land; it need not exist
-)->list[Path]:  # The JSON files in it and below, in order, without those that readers skip
+    folder: Path,  # Where the files of changes land; it need not exist
+) -> list[Path]:  # The JSON files in it and below, in order, without those that readers skip
     "Which files a reader would find."
-    def hidden(path): return any(part.startswith(('.', '_')) for part in path.relative_to(folder).parts)
-    return sorted(path for path in Path(folder).rglob('*.json') if path.is_file() and not hidden(path))
+
+    def hidden(path):
+        return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+
+    return sorted(path for path in Path(folder).rglob("*.json") if path.is_file() and not hidden(path))
 
 # %% ../nbs/12_checks.ipynb #12-checks-13
 def checked(
-    raw:DataFrame # Columns of `customers.SCHEMA`
-)->DataFrame:     # The same rows, text tidied; `_rescued_data` string where it was missing, `failed_rules` array<string>
+    raw: DataFrame,  # Columns of `customers.SCHEMA`
+) -> (
+    DataFrame
+):  # The same rows, text tidied; `_rescued_data` string where it was missing, `failed_rules` array<string>
     "Say of each row which rules it breaks."
-    return (silver.conform(raw, **customers.CONFORM)
-        .withColumn('_rescued_data', F.lit(None).cast('string'))
-        .withColumn('failed_rules', quality.failed_rules(customers.RULES)))
+    return (
+        silver.conform(raw, **customers.CONFORM)
+        .withColumn("_rescued_data", F.lit(None).cast("string"))
+        .withColumn("failed_rules", quality.failed_rules(customers.RULES))
+    )
 
 # %% ../nbs/12_checks.ipynb #12-checks-14
 def read_raw(
-    spark:SparkSession, # Session to read with
-    folder:Path         # Where the files of changes land
-)->DataFrame:           # As `checked` returns
+    spark: SparkSession,  # Session to read with
+    folder: Path,  # Where the files of changes land
+) -> DataFrame:  # As `checked` returns
     "Read all raw files at once, and check their rows."
-    return checked(spark.read.schema(customers.SCHEMA).option('recursiveFileLookup', 'true').json(os.fspath(folder)))
+    return checked(
+        spark.read.schema(customers.SCHEMA).option("recursiveFileLookup", "true").json(os.fspath(folder))
+    )
 
 # %% ../nbs/12_checks.ipynb #12-checks-18
 def totals(
-    frame:DataFrame # As `checked` returns
-)->DataFrame:       # One row: `rows`, `bad` bigint (rows that break at least one rule)
+    frame: DataFrame,  # As `checked` returns
+) -> DataFrame:  # One row: `rows`, `bad` bigint (rows that break at least one rule)
     "How many rows there are, and how many break a rule."
-    return frame.agg(F.count('*').alias('rows'), F.count_if(F.size('failed_rules') > 0).alias('bad'))
+    return frame.agg(F.count("*").alias("rows"), F.count_if(F.size("failed_rules") > 0).alias("bad"))
 
 # %% ../nbs/12_checks.ipynb #12-checks-20
 def broken_rules(
-    frame:DataFrame # As `checked` returns
-)->DataFrame:       # `rule` string, `rows` bigint; every rule, in declaration order
+    frame: DataFrame,  # As `checked` returns
+) -> DataFrame:  # `rule` string, `rows` bigint; every rule, in declaration order
     "How many rows break each rule; a row may break several."
-    def broken(name): return F.count_if(F.array_contains('failed_rules', name))
-    counted = [F.struct(F.lit(name).alias('rule'), broken(name).alias('rows')) for name in customers.RULES]
-    return frame.agg(F.array(*counted).alias('rules')).select(F.inline('rules'))
+
+    def broken(name):
+        return F.count_if(F.array_contains("failed_rules", name))
+
+    counted = [F.struct(F.lit(name).alias("rule"), broken(name).alias("rows")) for name in customers.RULES]
+    return frame.agg(F.array(*counted).alias("rules")).select(F.inline("rules"))
 
 # %% ../nbs/12_checks.ipynb #12-checks-22
 def nulls_per_column(
-    frame:DataFrame,                           # As `checked` returns
-    columns:Sequence[str]=(*customers.COLUMNS, 'operation', 'operation_date') # Columns to count in
-)->DataFrame:                                  # `column` string, `nulls` bigint, `percent` double; in the order of `columns`
+    frame: DataFrame,  # As `checked` returns
+    columns: Sequence[str] = (*customers.COLUMNS, "operation", "operation_date"),  # Columns to count in
+) -> DataFrame:  # `column` string, `nulls` bigint, `percent` double; in the order of `columns`
     "How often a column is NULL or blank."
-    def nulls(name): return F.count_if(F.col(name).isNull())
-    def percent(name): return F.round(100 * F.try_divide(nulls(name), F.count('*')), 2)
-    def counts(name): return F.struct(F.lit(name).alias('column'), nulls(name).alias('nulls'), percent(name).alias('percent'))
+
+    def nulls(name):
+        return F.count_if(F.col(name).isNull())
+
+    def percent(name):
+        return F.round(100 * F.try_divide(nulls(name), F.count("*")), 2)
+
+    def counts(name):
+        return F.struct(
+            F.lit(name).alias("column"), nulls(name).alias("nulls"), percent(name).alias("percent")
+        )
+
     counted = [counts(name) for name in columns]
-    return frame.agg(F.array(*counted).alias('columns')).select(F.inline('columns'))
+    return frame.agg(F.array(*counted).alias("columns")).select(F.inline("columns"))
 
 # %% ../nbs/12_checks.ipynb #12-checks-24
 def operations(
-    frame:DataFrame # As `checked` returns
-)->DataFrame:       # `operation` string, `rows` bigint; the most frequent first
+    frame: DataFrame,  # As `checked` returns
+) -> DataFrame:  # `operation` string, `rows` bigint; the most frequent first
     "How often each operation occurs, unknown ones and NULL among them."
-    return frame.groupBy('operation').agg(F.count('*').alias('rows')).orderBy(F.desc('rows'), F.asc_nulls_last('operation'))
+    return (
+        frame.groupBy("operation")
+        .agg(F.count("*").alias("rows"))
+        .orderBy(F.desc("rows"), F.asc_nulls_last("operation"))
+    )
 
 # %% ../nbs/12_checks.ipynb #12-checks-26
 def rows_per_day(
-    frame:DataFrame # As `checked` returns
-)->DataFrame:       # `day` date, `rows` bigint, `first` and `last` timestamp; in order, NULL last
+    frame: DataFrame,  # As `checked` returns
+) -> DataFrame:  # `day` date, `rows` bigint, `first` and `last` timestamp; in order, NULL last
     "How many changes happened on each day."
-    day, when = F.to_date('operation_date').alias('day'), F.col('operation_date')
-    counted = F.count('*').alias('rows'), F.min(when).alias('first'), F.max(when).alias('last')
-    return frame.groupBy(day).agg(*counted).orderBy(F.asc_nulls_last('day'))
+    day, when = F.to_date("operation_date").alias("day"), F.col("operation_date")
+    counted = F.count("*").alias("rows"), F.min(when).alias("first"), F.max(when).alias("last")
+    return frame.groupBy(day).agg(*counted).orderBy(F.asc_nulls_last("day"))
 
 # %% ../nbs/12_checks.ipynb #12-checks-29
 def duplicates_per_id(
-    frame:DataFrame # As `checked` returns
-)->DataFrame:       # `id` string, `copies` bigint, `conflicts` bigint; ids that have either, the worst first
+    frame: DataFrame,  # As `checked` returns
+) -> DataFrame:  # `id` string, `copies` bigint, `conflicts` bigint; ids that have either, the worst first
     "Which ids repeat a change exactly (`copies`), and which have different ones at one moment (`conflicts`)."
-    valid = frame.where(F.size('failed_rules') == 0)
-    content = F.struct(*customers.COLUMNS, 'operation')
-    moments = valid.groupBy('id', 'operation_date').agg(F.count('*').alias('rows'), F.count_distinct(content).alias('contents'))
-    copies, conflicts = F.sum(F.col('rows') - F.col('contents')), F.sum(F.col('contents') - 1)
-    counted = moments.groupBy('id').agg(copies.alias('copies'), conflicts.alias('conflicts'))
-    return counted.where('copies > 0 OR conflicts > 0').orderBy(F.desc('conflicts'), F.desc('copies'), 'id')
+    valid = frame.where(F.size("failed_rules") == 0)
+    content = F.struct(*customers.COLUMNS, "operation")
+    moments = valid.groupBy("id", "operation_date").agg(
+        F.count("*").alias("rows"), F.count_distinct(content).alias("contents")
+    )
+    copies, conflicts = F.sum(F.col("rows") - F.col("contents")), F.sum(F.col("contents") - 1)
+    counted = moments.groupBy("id").agg(copies.alias("copies"), conflicts.alias("conflicts"))
+    return counted.where("copies > 0 OR conflicts > 0").orderBy(F.desc("conflicts"), F.desc("copies"), "id")
 
 # %% ../nbs/12_checks.ipynb #12-checks-31
 def changes_per_id(
-    frame:DataFrame # As `checked` returns
-)->DataFrame:       # `changes` bigint, `ids` bigint; in order of `changes`
+    frame: DataFrame,  # As `checked` returns
+) -> DataFrame:  # `changes` bigint, `ids` bigint; in order of `changes`
     "How many ids have one change, two, three…; copies and rows that break a rule don't count."
-    valid = frame.where(F.size('failed_rules') == 0)
-    per_id = valid.groupBy('id').agg(F.count_distinct('operation_date').alias('changes'))
-    return per_id.groupBy('changes').agg(F.count('*').alias('ids')).orderBy('changes')
+    valid = frame.where(F.size("failed_rules") == 0)
+    per_id = valid.groupBy("id").agg(F.count_distinct("operation_date").alias("changes"))
+    return per_id.groupBy("changes").agg(F.count("*").alias("ids")).orderBy("changes")
 
 # %% ../nbs/12_checks.ipynb #12-checks-34
-class SanityError(ValueError): "Raw files that nothing should be built on: what was found, what to do."
+class SanityError(ValueError):
+    "Raw files that nothing should be built on: what was found, what to do."
 
 # %% ../nbs/12_checks.ipynb #12-checks-35
 def judge(
-    files:int,         # Files found
-    rows:int=0,        # Rows in them
-    bad:int=0,         # Rows that break a rule
-    max_bad:float=0.1, # Largest tolerable share of them, 0 to 1
-    folder:Path=''     # Where the files were looked for, for the message
-)->str:                # One sentence that says all is well
+    files: int,  # Files found
+    rows: int = 0,  # Rows in them
+    bad: int = 0,  # Rows that break a rule
+    max_bad: float = 0.1,  # Largest tolerable share of them, 0 to 1
+    folder: Path = "",  # Where the files were looked for, for the message
+) -> str:  # One sentence that says all is well
     "Stop for no files, no rows, or too many rows that break a rule: `SanityError`."
-    if not 0 <= max_bad <= 1: raise SanityError(f'max_bad is {max_bad}; give a share of the rows, from 0 to 1')
+    if not 0 <= max_bad <= 1:
+        raise SanityError(f"max_bad is {max_bad}; give a share of the rows, from 0 to 1")
     if not files:
-        raise SanityError(f'no JSON files in {folder}; run data_creation with mock=true, or see whether the delivery arrived')
-    if not rows: raise SanityError(f'{files} files in {folder}, but no rows; see whether the delivery is complete')
-    found = f'{bad:,} of {rows:,} rows ({bad / rows:.1%}) break a rule'
+        raise SanityError(
+            f"no JSON files in {folder}; run data_creation with mock=true, or see whether the delivery arrived"
+        )
+    if not rows:
+        raise SanityError(f"{files} files in {folder}, but no rows; see whether the delivery is complete")
+    found = f"{bad:,} of {rows:,} rows ({bad / rows:.1%}) break a rule"
     if bad > max_bad * rows:
-        raise SanityError(f'{found}, more than {max_bad:.1%}; look at the tables above, or raise max_bad if this is expected')
-    return f'{files} files; {found}, at most {max_bad:.1%} may'
+        raise SanityError(
+            f"{found}, more than {max_bad:.1%}; look at the tables above, or raise max_bad if this is expected"
+        )
+    return f"{files} files; {found}, at most {max_bad:.1%} may"

@@ -9,32 +9,46 @@ __all__ = ['SCHEMA', 'CONFORM', 'RULES', 'EVENT_COLUMNS', 'CDC', 'CURRENT', 'HIS
 from .spec import CdcSpec
 
 # %% ../nbs/07_customers.ipynb #07-customers-09
-SCHEMA = ('id string, firstname string, lastname string, email string, address string, '
-          'operation string, operation_date timestamp, _corrupt_record string')
+SCHEMA = (
+    "id string, firstname string, lastname string, email string, address string, "
+    "operation string, operation_date timestamp, _corrupt_record string"
+)
 
 # %% ../nbs/07_customers.ipynb #07-customers-14
-CONFORM = {'text': ('id', 'firstname', 'lastname', 'email', 'address'), 'upper': ('operation',)} # arguments of `silver.conform`
+CONFORM = {
+    "text": ("id", "firstname", "lastname", "email", "address"),
+    "upper": ("operation",),
+}  # arguments of `silver.conform`
 
 # %% ../nbs/07_customers.ipynb #07-customers-18
-RULES = {'valid_id': 'id IS NOT NULL',
-         'valid_operation': "coalesce(operation IN ('APPEND', 'UPDATE', 'DELETE'), false)",
-         'valid_operation_date': 'operation_date IS NOT NULL',
-         'no_rescued_data': '_rescued_data IS NULL',
-         'not_corrupt': '_corrupt_record IS NULL'}
+RULES = {
+    "valid_id": "id IS NOT NULL",
+    "valid_operation": "coalesce(operation IN ('APPEND', 'UPDATE', 'DELETE'), false)",
+    "valid_operation_date": "operation_date IS NOT NULL",
+    "no_rescued_data": "_rescued_data IS NULL",
+    "not_corrupt": "_corrupt_record IS NULL",
+}
 
 # %% ../nbs/07_customers.ipynb #07-customers-25
-EVENT_COLUMNS = ('operation', 'operation_date', '_rescued_data', '_corrupt_record', 'source_file')
+EVENT_COLUMNS = ("operation", "operation_date", "_rescued_data", "_corrupt_record", "source_file")
 
 # %% ../nbs/07_customers.ipynb #07-customers-26
-CDC = {'source': 'customers_cdc_clean', 'keys': ('id',), 'sequence_by': 'operation_date',
-       'apply_as_deletes': "operation = 'DELETE'", 'except_column_list': EVENT_COLUMNS}
+CDC = {
+    "source": "customers_cdc_clean",
+    "keys": ("id",),
+    "sequence_by": "operation_date",
+    "apply_as_deletes": "operation = 'DELETE'",
+    "except_column_list": EVENT_COLUMNS,
+}
 
 # %% ../nbs/07_customers.ipynb #07-customers-27
-CURRENT = CdcSpec('customers', stored_as_scd_type=1, **CDC)
-HISTORY = CdcSpec('customers_history', stored_as_scd_type=2, **CDC)
+CURRENT = CdcSpec("customers", stored_as_scd_type=1, **CDC)
+HISTORY = CdcSpec("customers_history", stored_as_scd_type=2, **CDC)
 
 # %% ../nbs/07_customers.ipynb #07-customers-30
-COLUMNS = ('id', 'firstname', 'lastname', 'email', 'address') # the customer, in the targets' order
+COLUMNS = ("id", "firstname", "lastname", "email", "address")  # the customer, in the targets' order
 
 # %% ../nbs/07_customers.ipynb #07-customers-33
-COUNTED = {f'{column}_count': column for column in ('address', 'email', 'firstname', 'lastname')} # what gold counts
+COUNTED = {
+    f"{column}_count": column for column in ("address", "email", "firstname", "lastname")
+}  # what gold counts

@@ -26,189 +26,217 @@ from random import Random
 from typing import NamedTuple
 
 # %% ../nbs/10_feed.ipynb #10-feed-05
-class FeedError(ValueError): "A feed that can't be made as asked: the thing, the value received, what to do."
+class FeedError(ValueError):
+    "A feed that can't be made as asked: the thing, the value received, what to do."
 
 # %% ../nbs/10_feed.ipynb #10-feed-07
-FIELDS = ('firstname', 'lastname', 'email', 'address') # What an update may change
-LOCALES = ('en_US', 'de_DE', 'es_ES', 'pl_PL')
+FIELDS = ("firstname", "lastname", "email", "address")  # What an update may change
+LOCALES = ("en_US", "de_DE", "es_ES", "pl_PL")
 
 # %% ../nbs/10_feed.ipynb #10-feed-08
 @lru_cache(maxsize=8)
 def name_pools(
-    seed:int # Any whole number
-)->dict[str,tuple[str,...]]: # Values to draw from: firstname, lastname, address, user
+    seed: int,  # Any whole number
+) -> dict[str, tuple[str, ...]]:  # Values to draw from: firstname, lastname, address, user
     "Believable names and addresses; `FeedError` where faker is not installed."
-    try: from faker import Faker
-    except ImportError: raise FeedError('a feed needs the package faker, which is not installed; pip install faker') from None
-    pools = {'firstname': [], 'lastname': [], 'address': [], 'user': []}
+    try:
+        from faker import Faker
+    except ImportError:
+        raise FeedError("a feed needs the package faker, which is not installed; pip install faker") from None
+    pools = {"firstname": [], "lastname": [], "address": [], "user": []}
     for locale in LOCALES:
         fake = Faker(locale)
         fake.seed_instance(seed)
-        pools['firstname'] += [fake.first_name() for _ in range(100)]
-        pools['lastname'] += [fake.last_name() for _ in range(150)]
-        pools['address'] += [fake.address().replace('\n', ', ').replace(' ,', ',') for _ in range(400)]
-        pools['user'] += [fake.user_name() for _ in range(200)]
+        pools["firstname"] += [fake.first_name() for _ in range(100)]
+        pools["lastname"] += [fake.last_name() for _ in range(150)]
+        pools["address"] += [fake.address().replace("\n", ", ").replace(" ,", ",") for _ in range(400)]
+        pools["user"] += [fake.user_name() for _ in range(200)]
     return {name: tuple(pool) for name, pool in pools.items()}
 
 # %% ../nbs/10_feed.ipynb #10-feed-11
 @dataclass
 class Population:
     "The customers of a feed."
-    pools:dict[str,tuple[str,...]] # Values to draw from, as of `name_pools`
-    live:list[dict]                # Customers who can change or leave
-    gone:list[dict]                # Customers who can come back
+
+    pools: dict[str, tuple[str, ...]]  # Values to draw from, as of `name_pools`
+    live: list[dict]  # Customers who can change or leave
+    gone: list[dict]  # Customers who can come back
 
 # %% ../nbs/10_feed.ipynb #10-feed-12
 def pick(
-    values:list, # At least one
-    draw:Random  # Source of chance
-):               # One of them
+    values: list,  # At least one
+    draw: Random,  # Source of chance
+):  # One of them
     "A member of a list, three times as quick as `Random.choice`, which is most of a feed's time."
     return values[int(draw.random() * len(values))]
 
 # %% ../nbs/10_feed.ipynb #10-feed-14
 def draw_value(
-    people:Population, # Whose pools to draw from
-    field:str,         # One of `FIELDS`
-    draw:Random        # Source of chance
-)->str:                # A value for the field
+    people: Population,  # Whose pools to draw from
+    field: str,  # One of `FIELDS`
+    draw: Random,  # Source of chance
+) -> str:  # A value for the field
     "A believable value."
-    if field != 'email': return pick(people.pools[field], draw)
+    if field != "email":
+        return pick(people.pools[field], draw)
     return f"{pick(people.pools['user'], draw)}{int(draw.random() * 1000)}@example.{pick(('com', 'net', 'org'), draw)}"
 
 # %% ../nbs/10_feed.ipynb #10-feed-17
 def add_customer(
-    people:Population, # Changed: one more is live
-    draw:Random        # Source of chance
-)->dict:               # The customer's id and fields
+    people: Population,  # Changed: one more is live
+    draw: Random,  # Source of chance
+) -> dict:  # The customer's id and fields
     "A new customer arrives."
-    customer = {'id': str(uuid.UUID(int=draw.getrandbits(128), version=4))}
+    customer = {"id": str(uuid.UUID(int=draw.getrandbits(128), version=4))}
     customer |= {field: draw_value(people, field, draw) for field in FIELDS}
     people.live.append(customer)
     return dict(customer)
 
 # %% ../nbs/10_feed.ipynb #10-feed-19
 def change_customer(
-    people:Population, # Changed: one or two fields of a live customer
-    draw:Random        # Source of chance
-)->dict:               # The whole row after the change
+    people: Population,  # Changed: one or two fields of a live customer
+    draw: Random,  # Source of chance
+) -> dict:  # The whole row after the change
     "A live customer moves, marries or takes another address for mail."
-    customer = people.live[int(len(people.live) * draw.random()**2)]
-    for field in {pick(FIELDS, draw): None, pick(FIELDS, draw): None}: # often twice the same
+    customer = people.live[int(len(people.live) * draw.random() ** 2)]
+    for field in {pick(FIELDS, draw): None, pick(FIELDS, draw): None}:  # often twice the same
         before = customer[field]
-        while customer[field] == before: customer[field] = draw_value(people, field, draw)
+        while customer[field] == before:
+            customer[field] = draw_value(people, field, draw)
     return dict(customer)
 
 # %% ../nbs/10_feed.ipynb #10-feed-20
 def remove_customer(
-    people:Population, # Changed: a live customer is gone
-    draw:Random        # Source of chance
-)->dict:               # The id; every other field is null
+    people: Population,  # Changed: a live customer is gone
+    draw: Random,  # Source of chance
+) -> dict:  # The id; every other field is null
     "A live customer leaves."
-    index = int(len(people.live) * draw.random()**2)
+    index = int(len(people.live) * draw.random() ** 2)
     people.live[index], people.live[-1] = people.live[-1], people.live[index]
     people.gone.append(people.live.pop())
-    return {'id': people.gone[-1]['id']} | dict.fromkeys(FIELDS)
+    return {"id": people.gone[-1]["id"]} | dict.fromkeys(FIELDS)
 
 # %% ../nbs/10_feed.ipynb #10-feed-21
 def return_customer(
-    people:Population, # Changed: somebody who was gone is live
-    draw:Random        # Source of chance
-)->dict:               # The customer's row, under the old id
+    people: Population,  # Changed: somebody who was gone is live
+    draw: Random,  # Source of chance
+) -> dict:  # The customer's row, under the old id
     "Somebody who had left comes back, every second time under a new address."
     customer = people.gone.pop(int(draw.random() * len(people.gone)))
-    if draw.random() < 0.5: customer['address'] = draw_value(people, 'address', draw)
+    if draw.random() < 0.5:
+        customer["address"] = draw_value(people, "address", draw)
     people.live.append(customer)
     return dict(customer)
 
 # %% ../nbs/10_feed.ipynb #10-feed-25
-SMALLEST = 20 # Rows from which a feed has faults
-FAULTS = {'duplicates': 100, 'missing_ids': 50, 'unknown_operations': 200, 'mistyped': 5000, 'corrupt': 5000} # One row in so many
-HELD_OVER, DELAYED, SHUFFLED = 200, 100, 20 # One row in so many is written on the next day, hours late, a few lines late
+SMALLEST = 20  # Rows from which a feed has faults
+FAULTS = {
+    "duplicates": 100,
+    "missing_ids": 50,
+    "unknown_operations": 200,
+    "mistyped": 5000,
+    "corrupt": 5000,
+}  # One row in so many
+HELD_OVER, DELAYED, SHUFFLED = (
+    200,
+    100,
+    20,
+)  # One row in so many is written on the next day, hours late, a few lines late
 
 # %% ../nbs/10_feed.ipynb #10-feed-26
 def one_in(
-    rows:int, # Rows of the day
-    many:int  # One row in so many
-)->int:       # How many rows
+    rows: int,  # Rows of the day
+    many: int,  # One row in so many
+) -> int:  # How many rows
     "A share of the rows, at least one unless the feed is a toy."
     return max(1, round(rows / many)) if rows >= SMALLEST else 0
 
 # %% ../nbs/10_feed.ipynb #10-feed-29
 class Event(NamedTuple):
     "Something to be written down."
-    kind:str # A count of `FeedSummary`: inserts, updates, deletes, reinserts or a fault
-    when:int # Milliseconds since `FIRST_DAY`
-    row:dict # id and `FIELDS`
+
+    kind: str  # A count of `FeedSummary`: inserts, updates, deletes, reinserts or a fault
+    when: int  # Milliseconds since `FIRST_DAY`
+    row: dict  # id and `FIELDS`
 
 # %% ../nbs/10_feed.ipynb #10-feed-30
-FIRST_DAY = datetime(2026, 1, 1) # UTC; day 1 of every feed
-DAY = 24 * 60 * 60 * 1000        # Milliseconds
-GOOD = ('inserts', 'updates', 'deletes', 'reinserts')
+FIRST_DAY = datetime(2026, 1, 1)  # UTC; day 1 of every feed
+DAY = 24 * 60 * 60 * 1000  # Milliseconds
+GOOD = ("inserts", "updates", "deletes", "reinserts")
 
 # %% ../nbs/10_feed.ipynb #10-feed-31
 def next_change(
-    people:Population, # Changed by what happens
-    draw:Random        # Source of chance
-)->tuple[str,dict]:    # Kind and row
+    people: Population,  # Changed by what happens
+    draw: Random,  # Source of chance
+) -> tuple[str, dict]:  # Kind and row
     "Mostly updates, some customers leave, some of those come back."
     chance = draw.random()
-    if people.gone and (chance < 0.06 or not people.live): return 'reinserts', return_customer(people, draw)
-    if chance < 0.18: return 'deletes', remove_customer(people, draw)
-    return 'updates', change_customer(people, draw)
+    if people.gone and (chance < 0.06 or not people.live):
+        return "reinserts", return_customer(people, draw)
+    if chance < 0.18:
+        return "deletes", remove_customer(people, draw)
+    return "updates", change_customer(people, draw)
 
 # %% ../nbs/10_feed.ipynb #10-feed-33
 def kinds_of_day(
-    rows:int,   # Rows of the day
-    keys:int,   # Customers of day 1
-    day:int,    # Counted from 1
-    draw:Random # Source of chance
-)->list[str]:   # In the order of time: 'inserts', 'changes' or a fault
+    rows: int,  # Rows of the day
+    keys: int,  # Customers of day 1
+    day: int,  # Counted from 1
+    draw: Random,  # Source of chance
+) -> list[str]:  # In the order of time: 'inserts', 'changes' or a fault
     "What will happen on a day, in order."
-    faults = [fault for fault, many in FAULTS.items() if fault != 'duplicates' for _ in range(one_in(rows, many))]
-    changes = rows - len(faults) - one_in(rows, FAULTS['duplicates'])
-    if day == 1: changes += one_in(rows, HELD_OVER) # written on day 2; from then on as many come in as go out
+    faults = [
+        fault for fault, many in FAULTS.items() if fault != "duplicates" for _ in range(one_in(rows, many))
+    ]
+    changes = rows - len(faults) - one_in(rows, FAULTS["duplicates"])
+    if day == 1:
+        changes += one_in(rows, HELD_OVER)  # written on day 2; from then on as many come in as go out
     inserts = min(keys, changes) if day == 1 else min(one_in(keys, 10), changes // 2)
-    later = ['changes'] * (changes - inserts) + faults
-    if day > 1: later += ['inserts'] * inserts
+    later = ["changes"] * (changes - inserts) + faults
+    if day > 1:
+        later += ["inserts"] * inserts
     draw.shuffle(later)
-    return ['inserts'] * inserts + later if day == 1 else later
+    return ["inserts"] * inserts + later if day == 1 else later
 
 # %% ../nbs/10_feed.ipynb #10-feed-36
 def events_of_day(
-    people:Population, # Changed by what happens
-    kinds:list[str],   # As of `kinds_of_day`
-    day:int,           # Counted from 1
-    draw:Random        # Source of chance
-)->list[Event]:        # In the order of time
+    people: Population,  # Changed by what happens
+    kinds: list[str],  # As of `kinds_of_day`
+    day: int,  # Counted from 1
+    draw: Random,  # Source of chance
+) -> list[Event]:  # In the order of time
     "Let a day happen."
     start, step, events = (day - 1) * DAY, DAY // len(kinds), []
     for index, kind in enumerate(kinds):
         when = start + index * DAY // len(kinds) + int(draw.random() * step)
-        if kind == 'inserts': row = add_customer(people, draw)
-        elif kind == 'changes': kind, row = next_change(people, draw)
-        else: row = dict(pick(people.live or people.gone, draw))
+        if kind == "inserts":
+            row = add_customer(people, draw)
+        elif kind == "changes":
+            kind, row = next_change(people, draw)
+        else:
+            row = dict(pick(people.live or people.gone, draw))
         events.append(Event(kind, when, row))
     return events
 
 # %% ../nbs/10_feed.ipynb #10-feed-39
 class Day(NamedTuple):
     "What one day's files tell of."
-    number:int        # Counted from 1
-    events:list       # Events of this day, in the order of time
-    held_over:list    # Events of the day before that are written only now
+
+    number: int  # Counted from 1
+    events: list  # Events of this day, in the order of time
+    held_over: list  # Events of the day before that are written only now
 
 # %% ../nbs/10_feed.ipynb #10-feed-40
 def each_day(
-    rows:int, # Rows of a day
-    keys:int, # Customers of day 1
-    seed:int  # Any whole number
-):            # Generator of `Day`, without end
+    rows: int,  # Rows of a day
+    keys: int,  # Customers of day 1
+    seed: int,  # Any whole number
+):  # Generator of `Day`, without end
     "Live through the days of a feed."
     people, held_over, number = Population(name_pools(seed), [], []), [], 0
     while True:
         number += 1
-        draw = Random(f'{seed} {rows} {keys} {number}') # a text: the same whatever PYTHONHASHSEED says
+        draw = Random(f"{seed} {rows} {keys} {number}")  # a text: the same whatever PYTHONHASHSEED says
         events = events_of_day(people, kinds_of_day(rows, keys, number, draw), number, draw)
         good = [index for index, event in enumerate(events) if event.kind in GOOD]
         held = set(draw.sample(good[:-1], one_in(rows, HELD_OVER)))
@@ -217,23 +245,27 @@ def each_day(
 
 # %% ../nbs/10_feed.ipynb #10-feed-43
 def delay(
-    place:int,    # Place of the event in the day, from 0
-    count:int,    # Events of the day
-    draw:Random   # Source of chance
-)->float:         # Places that the event slips back
+    place: int,  # Place of the event in the day, from 0
+    count: int,  # Events of the day
+    draw: Random,  # Source of chance
+) -> float:  # Places that the event slips back
     "How much later than it should an event is written."
-    if place < 0.9 * count and draw.random() * DELAYED * 0.9 < 1: return draw.uniform(count / 10, count - place)
+    if place < 0.9 * count and draw.random() * DELAYED * 0.9 < 1:
+        return draw.uniform(count / 10, count - place)
     return draw.uniform(1, 20) if draw.random() * SHUFFLED < 1 else 0
 
 # %% ../nbs/10_feed.ipynb #10-feed-44
 def in_order_of_writing(
-    day:Day,       # What happened
-    duplicates:int, # How many good events to write twice
-    draw:Random    # Source of chance
-)->list[tuple[Event,bool]]: # Event, and whether it is a copy
+    day: Day,  # What happened
+    duplicates: int,  # How many good events to write twice
+    draw: Random,  # Source of chance
+) -> list[tuple[Event, bool]]:  # Event, and whether it is a copy
     "Put a day's events in the order of its lines."
     count = len(day.events)
-    def slip(place): return delay(place, count, draw) if count >= SMALLEST else 0
+
+    def slip(place):
+        return delay(place, count, draw) if count >= SMALLEST else 0
+
     places = [(place + slip(place), event, False) for place, event in enumerate(day.events)]
     good = [index for index, (_, event, _) in enumerate(places) if event.kind in GOOD]
     for index in draw.sample(good, duplicates):
@@ -243,53 +275,59 @@ def in_order_of_writing(
     return [(event, copy) for _, event, copy in sorted(places, key=lambda place: place[0])]
 
 # %% ../nbs/10_feed.ipynb #10-feed-47
-OPERATION = {'inserts': 'APPEND', 'reinserts': 'APPEND', 'deletes': 'DELETE'} # UPDATE for every other kind
-UNKNOWN_OPERATIONS = ('UPSERT', 'MERGE', 'SNAPSHOT', None)
-NOT_DATES = ('not a date', '31/12/2026 10:00', '2026-02-30T10:00:00.000Z', True)
-as_json = json.JSONEncoder(ensure_ascii=False).encode # `json.dumps` would make an encoder for every line
+OPERATION = {"inserts": "APPEND", "reinserts": "APPEND", "deletes": "DELETE"}  # UPDATE for every other kind
+UNKNOWN_OPERATIONS = ("UPSERT", "MERGE", "SNAPSHOT", None)
+NOT_DATES = ("not a date", "31/12/2026 10:00", "2026-02-30T10:00:00.000Z", True)
+as_json = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make an encoder for every line
 
 # %% ../nbs/10_feed.ipynb #10-feed-48
 def json_line(
-    event:Event # What to write
-)->str:         # A line of JSON, broken where the kind is 'corrupt'
+    event: Event,  # What to write
+) -> str:  # A line of JSON, broken where the kind is 'corrupt'
     "Write one event down."
-    moment = (FIRST_DAY + timedelta(milliseconds=event.when)).isoformat(timespec='milliseconds') + 'Z'
-    row = event.row | {'operation': OPERATION.get(event.kind, 'UPDATE'), 'operation_date': moment}
-    if event.kind == 'missing_ids':
-        row['id'] = (None, '')[event.when % 2]
-        if event.when % 3 == 0: del row['id']
-    if event.kind == 'unknown_operations': row['operation'] = UNKNOWN_OPERATIONS[event.when % 4]
-    if event.kind == 'mistyped': row['operation_date'] = NOT_DATES[event.when % 4]
+    moment = (FIRST_DAY + timedelta(milliseconds=event.when)).isoformat(timespec="milliseconds") + "Z"
+    row = event.row | {"operation": OPERATION.get(event.kind, "UPDATE"), "operation_date": moment}
+    if event.kind == "missing_ids":
+        row["id"] = (None, "")[event.when % 2]
+        if event.when % 3 == 0:
+            del row["id"]
+    if event.kind == "unknown_operations":
+        row["operation"] = UNKNOWN_OPERATIONS[event.when % 4]
+    if event.kind == "mistyped":
+        row["operation_date"] = NOT_DATES[event.when % 4]
     line = as_json(row)
-    return line[:len(line) // 4 + event.when % (len(line) // 2)] if event.kind == 'corrupt' else line
+    return line[: len(line) // 4 + event.when % (len(line) // 2)] if event.kind == "corrupt" else line
 
 # %% ../nbs/10_feed.ipynb #10-feed-53
 @dataclass(frozen=True)
 class FeedSummary:
     "What a day's files hold: every line is counted once, from `inserts` to `corrupt`; `late` lines are counted there too."
-    day:int = 1                 # Counted from 1; day 1 is 2026-01-01
-    files:int = 0               # Files of the day
-    rows:int = 0                # Lines in them
-    inserts:int = 0             # APPEND of a new id
-    updates:int = 0             # UPDATE of a live id
-    deletes:int = 0             # DELETE of a live id
-    reinserts:int = 0           # APPEND of an id after its DELETE
-    duplicates:int = 0          # Exact copies of one of these
-    missing_ids:int = 0         # id null, blank or absent
-    unknown_operations:int = 0  # Anything but APPEND, UPDATE, DELETE
-    mistyped:int = 0            # operation_date is no date
-    corrupt:int = 0             # Cut short: no JSON
-    late:int = 0                # Good lines in a later file than something that happened after them
+
+    day: int = 1  # Counted from 1; day 1 is 2026-01-01
+    files: int = 0  # Files of the day
+    rows: int = 0  # Lines in them
+    inserts: int = 0  # APPEND of a new id
+    updates: int = 0  # UPDATE of a live id
+    deletes: int = 0  # DELETE of a live id
+    reinserts: int = 0  # APPEND of an id after its DELETE
+    duplicates: int = 0  # Exact copies of one of these
+    missing_ids: int = 0  # id null, blank or absent
+    unknown_operations: int = 0  # Anything but APPEND, UPDATE, DELETE
+    mistyped: int = 0  # operation_date is no date
+    corrupt: int = 0  # Cut short: no JSON
+    late: int = 0  # Good lines in a later file than something that happened after them
 
     def _repr_html_(self):
-        cells = ''.join(f'<tr><th>{escape(name)}</th><td>{value:,}</td></tr>' for name, value in asdict(self).items())
-        return f'<table>{cells}</table>'
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{value:,}</td></tr>" for name, value in asdict(self).items()
+        )
+        return f"<table>{cells}</table>"
 
 # %% ../nbs/10_feed.ipynb #10-feed-55
 def count_late(
-    parts:list[list[tuple[Event,bool]]], # The day's files: events, and whether they are copies
-    day:int                              # Counted from 1
-)->int:                                  # How many good events are in a later file than their time says
+    parts: list[list[tuple[Event, bool]]],  # The day's files: events, and whether they are copies
+    day: int,  # Counted from 1
+) -> int:  # How many good events are in a later file than their time says
     "Count the good events that something later has overtaken by a whole file."
     late, newest = 0, (day - 1) * DAY - 1
     for part in parts:
@@ -300,157 +338,174 @@ def count_late(
 
 # %% ../nbs/10_feed.ipynb #10-feed-58
 def check_whole(
-    name:str,      # Name of the parameter
-    value:int,     # Value received
-    least:int,     # Smallest allowed value
-    most:int=None, # Largest allowed value
-    limit:str=''   # What the largest value is, for the message
-)->None:
+    name: str,  # Name of the parameter
+    value: int,  # Value received
+    least: int,  # Smallest allowed value
+    most: int = None,  # Largest allowed value
+    limit: str = "",  # What the largest value is, for the message
+) -> None:
     "Refuse what is no whole number or out of range."
     if isinstance(value, bool) or not isinstance(value, int):
-        raise FeedError(f'{name} is {value!r}; give a whole number of {least} or more')
-    if value < least: raise FeedError(f'{name} is {value:,}; give {least} or more')
-    if most is not None and value > most: raise FeedError(f'{name} is {value:,}; give at most {most:,}, {limit}')
+        raise FeedError(f"{name} is {value!r}; give a whole number of {least} or more")
+    if value < least:
+        raise FeedError(f"{name} is {value:,}; give {least} or more")
+    if most is not None and value > most:
+        raise FeedError(f"{name} is {value:,}; give at most {most:,}, {limit}")
 
 # %% ../nbs/10_feed.ipynb #10-feed-59
-MOST_ROWS = 10_000_000 # A day has 86,400,000 milliseconds, and every event needs its own
+MOST_ROWS = 10_000_000  # A day has 86,400,000 milliseconds, and every event needs its own
 
 # %% ../nbs/10_feed.ipynb #10-feed-60
 def check_feed(
-    rows:int,      # Lines of the day
-    keys:int|None, # Customers of day 1; a quarter of the rows where None
-    seed:int,      # Any whole number
-    files:int,     # Files of the day
-    day:int        # Counted from 1
-)->int:            # Customers of day 1
+    rows: int,  # Lines of the day
+    keys: int | None,  # Customers of day 1; a quarter of the rows where None
+    seed: int,  # Any whole number
+    files: int,  # Files of the day
+    day: int,  # Counted from 1
+) -> int:  # Customers of day 1
     "Check what a feed is asked to be; `FeedError` says what is wrong."
-    check_whole('rows', rows, 1, MOST_ROWS, 'the most that a day can hold')
-    check_whole('files', files, 1, rows, 'one row a file')
-    check_whole('day', day, 1, 9_999, 'which is in the year 2053')
-    if keys is None: keys = max(1, rows // 4)
-    check_whole('keys', keys, 1, rows, 'one customer a row')
-    if isinstance(seed, bool) or not isinstance(seed, int): raise FeedError(f'seed is {seed!r}; give a whole number')
+    check_whole("rows", rows, 1, MOST_ROWS, "the most that a day can hold")
+    check_whole("files", files, 1, rows, "one row a file")
+    check_whole("day", day, 1, 9_999, "which is in the year 2053")
+    if keys is None:
+        keys = max(1, rows // 4)
+    check_whole("keys", keys, 1, rows, "one customer a row")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise FeedError(f"seed is {seed!r}; give a whole number")
     return keys
 
 # %% ../nbs/10_feed.ipynb #10-feed-62
 def written_day(
-    rows:int, # Lines of the day
-    keys:int, # Customers of day 1
-    seed:int, # Any whole number
-    day:int   # Counted from 1
-)->list[tuple[Event,bool]]: # Event, and whether it is a copy, in the order of the lines
+    rows: int,  # Lines of the day
+    keys: int,  # Customers of day 1
+    seed: int,  # Any whole number
+    day: int,  # Counted from 1
+) -> list[tuple[Event, bool]]:  # Event, and whether it is a copy, in the order of the lines
     "Live through a feed up to a day, and put that day in the order of its lines."
     happened = next(islice(each_day(rows, keys, seed), day - 1, None))
-    return in_order_of_writing(happened, one_in(rows, FAULTS['duplicates']), Random(f'{seed} {rows} {keys} {day} written'))
+    return in_order_of_writing(
+        happened, one_in(rows, FAULTS["duplicates"]), Random(f"{seed} {rows} {keys} {day} written")
+    )
 
 # %% ../nbs/10_feed.ipynb #10-feed-63
 def feed_day(
-    rows:int=20_000, # Lines of the day
-    keys:int=None,   # Customers of day 1; a quarter of the rows by default. Later days add a tenth as many each
-    seed:int=42,     # Any whole number: the same one gives the same lines
-    files:int=10,    # Files of the day
-    day:int=1        # Counted from 1; continues the day before if rows, keys and seed are the same
-)->tuple[list[list[str]],FeedSummary]: # Lines of each file, and their counts
+    rows: int = 20_000,  # Lines of the day
+    keys: int = None,  # Customers of day 1; a quarter of the rows by default. Later days add a tenth as many each
+    seed: int = 42,  # Any whole number: the same one gives the same lines
+    files: int = 10,  # Files of the day
+    day: int = 1,  # Counted from 1; continues the day before if rows, keys and seed are the same
+) -> tuple[list[list[str]], FeedSummary]:  # Lines of each file, and their counts
     "Make one day of a feed; nothing is written. `FeedError` says what is wrong with an argument."
     keys = check_feed(rows, keys, seed, files, day)
     written = written_day(rows, keys, seed, day)
-    parts = [written[part * rows // files:(part + 1) * rows // files] for part in range(files)]
+    parts = [written[part * rows // files : (part + 1) * rows // files] for part in range(files)]
     counts = {kind: 0 for kind in (*GOOD, *FAULTS)}
-    for event, copy in written: counts['duplicates' if copy else event.kind] += 1
+    for event, copy in written:
+        counts["duplicates" if copy else event.kind] += 1
     lines = [[json_line(event) for event, _ in part] for part in parts]
     return lines, FeedSummary(day=day, files=files, rows=len(written), late=count_late(parts, day), **counts)
 
 # %% ../nbs/10_feed.ipynb #10-feed-70
-FILE_NAME = re.compile(r'customers-(\d{4,})-(\d{2,})\.json')
+FILE_NAME = re.compile(r"customers-(\d{4,})-(\d{2,})\.json")
 
 # %% ../nbs/10_feed.ipynb #10-feed-71
 def file_name(
-    day:int, # Counted from 1
-    part:int # Counted from 0
-)->str:      # Like customers-0001-00.json
+    day: int,  # Counted from 1
+    part: int,  # Counted from 0
+) -> str:  # Like customers-0001-00.json
     "Name of a file of the feed."
-    return f'customers-{day:04d}-{part:02d}.json'
+    return f"customers-{day:04d}-{part:02d}.json"
 
 # %% ../nbs/10_feed.ipynb #10-feed-72
 def files_of(
-    folder:Path # Folder of the feed; it need not exist
-)->dict[tuple[int,int],Path]: # Day and part to the file
+    folder: Path,  # Folder of the feed; it need not exist
+) -> dict[tuple[int, int], Path]:  # Day and part to the file
     "The files of a feed, sorted by day and part; any other file is left alone."
-    paths = [path for path in Path(folder).glob('customers-*.json') if FILE_NAME.fullmatch(path.name)]
+    paths = [path for path in Path(folder).glob("customers-*.json") if FILE_NAME.fullmatch(path.name)]
     return dict(sorted((tuple(map(int, FILE_NAME.fullmatch(path.name).groups())), path) for path in paths))
 
 # %% ../nbs/10_feed.ipynb #10-feed-73
 def days(
-    folder:Path # Folder of the feed; it need not exist
-)->list[int]:   # Days that are there whole, in order
+    folder: Path,  # Folder of the feed; it need not exist
+) -> list[int]:  # Days that are there whole, in order
     "Which days a folder holds."
     return [day for day, part in files_of(folder) if part == 0]
 
 # %% ../nbs/10_feed.ipynb #10-feed-74
 def missing_day(
-    folder:Path # Folder of the feed; it need not exist
-)->int:         # The first day, from 1, that is not there whole
+    folder: Path,  # Folder of the feed; it need not exist
+) -> int:  # The first day, from 1, that is not there whole
     "The day to write next."
     present = set(days(folder))
     return next(day for day in range(1, len(present) + 2) if day not in present)
 
 # %% ../nbs/10_feed.ipynb #10-feed-77
 def write_whole(
-    path:Path,   # Where the file appears
-    content:bytes # What it holds
-)->None:
+    path: Path,  # Where the file appears
+    content: bytes,  # What it holds
+) -> None:
     "Write a file that readers see whole or not at all."
-    hidden = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         hidden.write_bytes(content)
         os.replace(hidden, path)
-    finally: hidden.unlink(missing_ok=True)
+    finally:
+        hidden.unlink(missing_ok=True)
 
 # %% ../nbs/10_feed.ipynb #10-feed-78
 def refuse_other(
-    folder:Path,             # Folder of the feed
-    day:int,                 # The day to be written
-    contents:dict[str,bytes] # Its files: name to content
-)->None:
+    folder: Path,  # Folder of the feed
+    day: int,  # The day to be written
+    contents: dict[str, bytes],  # Its files: name to content
+) -> None:
     "`FeedError` if the folder holds something else for this day."
     for (number, _), path in files_of(folder).items():
-        if number != day: continue
+        if number != day:
+            continue
         if path.name not in contents or path.read_bytes() != contents[path.name]:
-            raise FeedError(f'{path} exists and holds something else than this day {day}; '
-                'give the rows, keys, seed and files that it was written with, or another folder')
+            raise FeedError(
+                f"{path} exists and holds something else than this day {day}; "
+                "give the rows, keys, seed and files that it was written with, or another folder"
+            )
 
 # %% ../nbs/10_feed.ipynb #10-feed-80
 def refuse_stranger(
-    folder:Path, # Folder of the feed
-    rows:int,    # Lines of a day
-    keys:int,    # Customers of day 1
-    seed:int     # Any whole number
-)->None:
+    folder: Path,  # Folder of the feed
+    rows: int,  # Lines of a day
+    keys: int,  # Customers of day 1
+    seed: int,  # Any whole number
+) -> None:
     "`FeedError` if the folder's day 1 is not the one that this feed continues."
-    path = Path(folder)/file_name(1, 0)
-    if not path.exists(): return
-    with path.open(encoding='utf-8') as file: found = file.readline().rstrip('\n')
+    path = Path(folder) / file_name(1, 0)
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        found = file.readline().rstrip("\n")
     first, _ = written_day(rows, keys, seed, day=1)[0]
     if found != json_line(first):
-        raise FeedError(f'{path} is the day 1 of another feed than rows={rows}, keys={keys}, seed={seed}; '
-            'continue with what it was written with (and the same version of faker), or write to another folder')
+        raise FeedError(
+            f"{path} is the day 1 of another feed than rows={rows}, keys={keys}, seed={seed}; "
+            "continue with what it was written with (and the same version of faker), or write to another folder"
+        )
 
 # %% ../nbs/10_feed.ipynb #10-feed-81
 def write_feed(
-    folder:Path,     # Where to write; made if it is missing
-    rows:int=20_000, # Lines of the day
-    keys:int=None,   # Customers of day 1; a quarter of the rows by default
-    seed:int=42,     # Any whole number: the same one gives the same bytes
-    files:int=10,    # Files of the day
-    day:int=1        # Counted from 1
-)->FeedSummary:      # What was written
+    folder: Path,  # Where to write; made if it is missing
+    rows: int = 20_000,  # Lines of the day
+    keys: int = None,  # Customers of day 1; a quarter of the rows by default
+    seed: int = 42,  # Any whole number: the same one gives the same bytes
+    files: int = 10,  # Files of the day
+    day: int = 1,  # Counted from 1
+) -> FeedSummary:  # What was written
     "Write one day of a feed as JSON lines. A file that exists with other content is never touched: `FeedError`."
     folder, keys = Path(folder), check_feed(rows, keys, seed, files, day)
-    if day > 1: refuse_stranger(folder, rows, keys, seed)
+    if day > 1:
+        refuse_stranger(folder, rows, keys, seed)
     parts, summary = feed_day(rows, keys, seed, files, day)
-    contents = {file_name(day, part): ('\n'.join(lines) + '\n').encode() for part, lines in enumerate(parts)}
+    contents = {file_name(day, part): ("\n".join(lines) + "\n").encode() for part, lines in enumerate(parts)}
     refuse_other(folder, day, contents)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in reversed(contents): # the first part comes last: with it the day is there
-        if not (folder/name).exists(): write_whole(folder/name, contents[name])
+    for name in reversed(contents):  # the first part comes last: with it the day is there
+        if not (folder / name).exists():
+            write_whole(folder / name, contents[name])
     return summary

@@ -15,52 +15,68 @@ try:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql import functions as F
 except ImportError:
-    raise ImportError("cdc_utils.gold needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'") from None
+    raise ImportError(
+        "cdc_utils.gold needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'"
+    ) from None
 
 # %% ../nbs/06_gold.ipynb #06-gold-09
 def _outputs(
-    keys:Sequence[str],                    # Key columns
-    counted:str|Mapping[str,str]|Sequence[str], # What to count
-    version_count:str                      # Name of the column that counts all versions
-)->dict[str,str]:                          # Output name to counted column
+    keys: Sequence[str],  # Key columns
+    counted: str | Mapping[str, str] | Sequence[str],  # What to count
+    version_count: str,  # Name of the column that counts all versions
+) -> dict[str, str]:  # Output name to counted column
     "Name the counts; `ValueError` where a name is used twice."
-    if isinstance(counted, str): counted = (counted,)
-    if not isinstance(counted, Mapping): counted = {f'{column}_count': column for column in counted}
+    if isinstance(counted, str):
+        counted = (counted,)
+    if not isinstance(counted, Mapping):
+        counted = {f"{column}_count": column for column in counted}
     names = [*keys, *counted, version_count]
     for name in names:
-        if names.count(name) > 1: raise ValueError(f'counted: the output name {name!r} is used twice among {names}')
+        if names.count(name) > 1:
+            raise ValueError(f"counted: the output name {name!r} is used twice among {names}")
     return dict(counted)
 
 # %% ../nbs/06_gold.ipynb #06-gold-10
 def changes_per_key(
-    history:DataFrame,                              # SCD2 table, with `__START_AT`
-    keys:str|Sequence[str],                         # Columns that identify a row of the source
-    counted:str|Mapping[str,str]|Sequence[str]=(),  # Columns (`email` gives `email_count`), or output name to column
-    version_count:str='version_count'               # Name of the column that counts all versions
-)->DataFrame:                                       # One row per key: `keys`, a bigint per counted column, `version_count` bigint
+    history: DataFrame,  # SCD2 table, with `__START_AT`
+    keys: str | Sequence[str],  # Columns that identify a row of the source
+    counted: str
+    | Mapping[str, str]
+    | Sequence[str] = (),  # Columns (`email` gives `email_count`), or output name to column
+    version_count: str = "version_count",  # Name of the column that counts all versions
+) -> DataFrame:  # One row per key: `keys`, a bigint per counted column, `version_count` bigint
     "Count per key its versions, and per column the versions in which it has a value (non-NULL rows, not distinct values)."
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
-    if not keys: raise ValueError('keys: got none; name the columns that identify a row')
-    counts = [F.count(F.col(column)).alias(name) for name, column in _outputs(keys, counted, version_count).items()]
-    versions = history.where(F.col('__START_AT').isNotNull())
+    if not keys:
+        raise ValueError("keys: got none; name the columns that identify a row")
+    counts = [
+        F.count(F.col(column)).alias(name) for name, column in _outputs(keys, counted, version_count).items()
+    ]
+    versions = history.where(F.col("__START_AT").isNotNull())
     return versions.groupBy(*keys).agg(*counts, F.count(F.lit(1)).alias(version_count))
 
 # %% ../nbs/06_gold.ipynb #06-gold-21
 def _instant(
-    moment:Column|str|Number|date|datetime # A value of the sequence
-)->Column:                                 # The same as a column
+    moment: Column | str | Number | date | datetime,  # A value of the sequence
+) -> Column:  # The same as a column
     "Make a column of a moment; a datetime without a zone means the session's wall clock, as text does."
-    if isinstance(moment, Column): return moment
-    if not isinstance(moment, str|Number|date) or isinstance(moment, bool): # a datetime is a date
+    if isinstance(moment, Column):
+        return moment
+    if not isinstance(moment, str | Number | date) or isinstance(moment, bool):  # a datetime is a date
         raise ValueError(f"moment: got {moment!r}; pass a value of the sequence, e.g. '2026-07-01 12:00:00'")
-    if isinstance(moment, datetime) and moment.tzinfo is None: moment = moment.isoformat(' ')
+    if isinstance(moment, datetime) and moment.tzinfo is None:
+        moment = moment.isoformat(" ")
     return F.lit(moment)
 
 # %% ../nbs/06_gold.ipynb #06-gold-22
 def as_of(
-    history:DataFrame,                     # SCD2 table, with `__START_AT` and `__END_AT`
-    moment:Column|str|Number|date|datetime # A value of the sequence; text is a value, never a column's name
-)->DataFrame:                              # The rows valid at `moment`, at most one per key; columns of `history` but for those two
+    history: DataFrame,  # SCD2 table, with `__START_AT` and `__END_AT`
+    moment: Column
+    | str
+    | Number
+    | date
+    | datetime,  # A value of the sequence; text is a value, never a column's name
+) -> DataFrame:  # The rows valid at `moment`, at most one per key; columns of `history` but for those two
     "Show the table as it was at a moment; `ValueError` for what is no moment."
-    start, end, instant = F.col('__START_AT'), F.col('__END_AT'), _instant(moment)
-    return history.where((start <= instant) & (end.isNull() | (end > instant))).drop('__START_AT', '__END_AT')
+    start, end, instant = F.col("__START_AT"), F.col("__END_AT"), _instant(moment)
+    return history.where((start <= instant) & (end.isNull() | (end > instant))).drop("__START_AT", "__END_AT")

@@ -17,90 +17,100 @@ from . import settings
 from .feed import FeedSummary, files_of, missing_day, write_feed
 
 # %% ../nbs/11_job.ipynb #11-job-06
-class ParameterError(ValueError): "A parameter of the job that can't be right: its name, the value received, what to do."
+class ParameterError(ValueError):
+    "A parameter of the job that can't be right: its name, the value received, what to do."
 
 # %% ../nbs/11_job.ipynb #11-job-08
 def parameters(
-    defaults:dict[str,str],      # Name to default; these and no others are looked up
-    dbutils=None,                # The notebook's `dbutils`: pass `globals().get('dbutils')`
-    environ:dict[str,str]=None   # Environment variables; those of this process by default
-)->dict[str,str]:                # Name to value, in the order of `defaults`
+    defaults: dict[str, str],  # Name to default; these and no others are looked up
+    dbutils=None,  # The notebook's `dbutils`: pass `globals().get('dbutils')`
+    environ: dict[str, str] = None,  # Environment variables; those of this process by default
+) -> dict[str, str]:  # Name to value, in the order of `defaults`
     "A notebook's parameters, wherever it runs."
     environ = os.environ if environ is None else environ
     if dbutils is None:
-        return {name: environ.get(f'CDC_PARAM_{name.upper()}', default) for name, default in defaults.items()}
-    for name, default in defaults.items(): dbutils.widgets.text(name, default)
+        return {name: environ.get(f"CDC_PARAM_{name.upper()}", default) for name, default in defaults.items()}
+    for name, default in defaults.items():
+        dbutils.widgets.text(name, default)
     return {name: dbutils.widgets.get(name) for name in defaults}
 
 # %% ../nbs/11_job.ipynb #11-job-13
 def flag(
-    name:str, # Name of the parameter, for the message
-    value:str # Value received
-)->bool:      # What it says
+    name: str,  # Name of the parameter, for the message
+    value: str,  # Value received
+) -> bool:  # What it says
     "Read a parameter that is true or false; raises `ParameterError`."
-    read = {'true': True, 'false': False}.get(str(value).strip().lower())
-    if read is None: raise ParameterError(f'{name} is {value!r}; give true or false')
+    read = {"true": True, "false": False}.get(str(value).strip().lower())
+    if read is None:
+        raise ParameterError(f"{name} is {value!r}; give true or false")
     return read
 
 # %% ../nbs/11_job.ipynb #11-job-15
 def number(
-    name:str,   # Name of the parameter, for the message
-    value:str,  # Value received
-    kind=int    # `int` or `float`
-):              # The number
+    name: str,  # Name of the parameter, for the message
+    value: str,  # Value received
+    kind=int,  # `int` or `float`
+):  # The number
     "Read a parameter that is a number; raises `ParameterError`."
-    try: return kind(value)
+    try:
+        return kind(value)
     except (TypeError, ValueError):
-        raise ParameterError(f'{name} is {value!r}; give a {"whole " if kind is int else ""}number') from None
+        raise ParameterError(f"{name} is {value!r}; give a {'whole ' if kind is int else ''}number") from None
 
 # %% ../nbs/11_job.ipynb #11-job-18
 @lru_cache(maxsize=1)
-def practice_storage()->tempfile.TemporaryDirectory: # The same one in all of this process; removed when it ends
+def practice_storage() -> (
+    tempfile.TemporaryDirectory
+):  # The same one in all of this process; removed when it ends
     "A folder to practise in."
-    return tempfile.TemporaryDirectory(prefix='cdc-practice-')
+    return tempfile.TemporaryDirectory(prefix="cdc-practice-")
 
 # %% ../nbs/11_job.ipynb #11-job-19
 def is_practice(
-    environ:dict[str,str]=None # Environment variables; those of this process by default
-)->bool:                       # True where nothing says where the data is
+    environ: dict[str, str] = None,  # Environment variables; those of this process by default
+) -> bool:  # True where nothing says where the data is
     "Neither on Databricks, nor told of a storage folder by `CDC_STORAGE`."
     environ = os.environ if environ is None else environ
-    return not environ.get('CDC_STORAGE') and 'DATABRICKS_RUNTIME_VERSION' not in environ
+    return not environ.get("CDC_STORAGE") and "DATABRICKS_RUNTIME_VERSION" not in environ
 
 # %% ../nbs/11_job.ipynb #11-job-20
 def local_path(
-    path:str,                  # A path as Databricks knows it, e.g. `/Volumes/main/cdc/raw_data`
-    environ:dict[str,str]=None # Environment variables; those of this process by default
-)->Path:                       # Where it lies on this machine
+    path: str,  # A path as Databricks knows it, e.g. `/Volumes/main/cdc/raw_data`
+    environ: dict[str, str] = None,  # Environment variables; those of this process by default
+) -> Path:  # Where it lies on this machine
     "Where a volume lies: as it is on Databricks, elsewhere under the storage folder. Other paths stay as they are."
     environ = os.environ if environ is None else environ
-    storage = practice_storage().name if is_practice(environ) else environ.get('CDC_STORAGE')
-    return Path(storage, path.lstrip('/')) if storage and path.startswith('/Volumes/') else Path(path)
+    storage = practice_storage().name if is_practice(environ) else environ.get("CDC_STORAGE")
+    return Path(storage, path.lstrip("/")) if storage and path.startswith("/Volumes/") else Path(path)
 
 # %% ../nbs/11_job.ipynb #11-job-24
 def raw_folder(
-    parameters:dict[str,str],  # `catalog`, `schema` and, where it is not the default, `raw_volume`
-    environ:dict[str,str]=None # Environment variables; those of this process by default
-)->Path:                       # Where the files of changes land; the pipeline reads the same folder
+    parameters: dict[str, str],  # `catalog`, `schema` and, where it is not the default, `raw_volume`
+    environ: dict[str, str] = None,  # Environment variables; those of this process by default
+) -> Path:  # Where the files of changes land; the pipeline reads the same folder
     "The raw folder of a job's parameters; raises `SettingsError` for one that is missing or no name."
-    return local_path(settings.read({f'cdc.{name}': value for name, value in parameters.items()}).raw_path, environ)
+    return local_path(
+        settings.read({f"cdc.{name}": value for name, value in parameters.items()}).raw_path, environ
+    )
 
 # %% ../nbs/11_job.ipynb #11-job-27
 def create_data(
-    parameters:dict[str,str],  # `mock`, `rows`, `seed`, `files`, and those of `raw_folder`
-    environ:dict[str,str]=None # Environment variables; those of this process by default
-)->FeedSummary|None:           # What was written; None where `mock` is false
+    parameters: dict[str, str],  # `mock`, `rows`, `seed`, `files`, and those of `raw_folder`
+    environ: dict[str, str] = None,  # Environment variables; those of this process by default
+) -> FeedSummary | None:  # What was written; None where `mock` is false
     "Write the next missing day of the feed into the raw folder."
-    mock = flag('mock', parameters['mock'])
-    if not mock and not is_practice(environ): return None
+    mock = flag("mock", parameters["mock"])
+    if not mock and not is_practice(environ):
+        return None
     folder = raw_folder(parameters, environ)
-    rows, seed, files = (number(name, parameters[name]) for name in ('rows', 'seed', 'files'))
+    rows, seed, files = (number(name, parameters[name]) for name in ("rows", "seed", "files"))
     return write_feed(folder, rows=rows, seed=seed, files=files, day=missing_day(folder))
 
 # %% ../nbs/11_job.ipynb #11-job-30
 def practise(
-    parameters:dict[str,str],  # As for `create_data`
-    environ:dict[str,str]=None # Environment variables; those of this process by default
-)->None:
+    parameters: dict[str, str],  # As for `create_data`
+    environ: dict[str, str] = None,  # Environment variables; those of this process by default
+) -> None:
     "Fill an empty practice folder with day 1; a real folder is left as it is."
-    if is_practice(environ) and not files_of(raw_folder(parameters, environ)): create_data(parameters, environ)
+    if is_practice(environ) and not files_of(raw_folder(parameters, environ)):
+        create_data(parameters, environ)

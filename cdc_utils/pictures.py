@@ -28,58 +28,81 @@ try:
     from matplotlib.path import Path as Line
     from matplotlib.textpath import text_to_path
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("cdc_utils.pictures needs matplotlib: pip install 'cdc-utils[local]'", name=error.name) from error
+    raise ModuleNotFoundError(
+        "cdc_utils.pictures needs matplotlib: pip install 'cdc-utils[local]'", name=error.name
+    ) from error
 
 # %% ../nbs/17_pictures.ipynb #pictures-04a
 from .results import ExpectationCount
 
 # %% ../nbs/17_pictures.ipynb #pictures-07
-BLUE, ORANGE, OCHRE, GREY = '#2f7fd1', '#d9622b', '#a07d00', '#7a7a7a'
-INK = '#010203'                     # While a picture is drawn; becomes the colour of the page's text
-FONT, SIZE, SMALL = 'DejaVu Sans', 8.5, 7.5 # Comes with matplotlib, so a text is as wide on every machine
-STYLE = {'svg.hashsalt': 'cdc_utils', 'svg.fonttype': 'none'} # Text stays text, and names in the file don't change
+BLUE, ORANGE, OCHRE, GREY = "#2f7fd1", "#d9622b", "#a07d00", "#7a7a7a"
+INK = "#010203"  # While a picture is drawn; becomes the colour of the page's text
+FONT, SIZE, SMALL = "DejaVu Sans", 8.5, 7.5  # Comes with matplotlib, so a text is as wide on every machine
+STYLE = {
+    "svg.hashsalt": "cdc_utils",
+    "svg.fonttype": "none",
+}  # Text stays text, and names in the file don't change
 
 # %% ../nbs/17_pictures.ipynb #pictures-09
-LIGHT_OR_DARK = '<style>svg {color: #222} @media (prefers-color-scheme: dark) {svg {color: #ddd}}</style>' # In a file of its own
+LIGHT_OR_DARK = "<style>svg {color: #222} @media (prefers-color-scheme: dark) {svg {color: #ddd}}</style>"  # In a file of its own
+
+
 @dataclass(frozen=True)
 class Picture:
     "A drawing, and the same in words."
-    svg:str # Has the colour of the page's text where it stands in a page
-    alt:str # For those who do not see it
-    def _repr_html_(self)->str: return f'<div style="overflow-x: auto">{self.svg}</div>'
-    def save(self,
-        path:str|Path # File to write; one that is there is replaced
-    )->Path:          # The file
+
+    svg: str  # Has the colour of the page's text where it stands in a page
+    alt: str  # For those who do not see it
+
+    def _repr_html_(self) -> str:
+        return f'<div style="overflow-x: auto">{self.svg}</div>'
+
+    def save(
+        self,
+        path: str | Path,  # File to write; one that is there is replaced
+    ) -> Path:  # The file
         "Write an SVG file, which browsers show in light or dark; `OSError` where that can't be done."
-        start, rest = self.svg.split('>', 1)
-        Path(path).write_text(f'{start}><title>{escape(self.alt)}</title>{LIGHT_OR_DARK}{rest}\n', encoding='utf-8')
+        start, rest = self.svg.split(">", 1)
+        Path(path).write_text(
+            f"{start}><title>{escape(self.alt)}</title>{LIGHT_OR_DARK}{rest}\n", encoding="utf-8"
+        )
         return Path(path)
 
 # %% ../nbs/17_pictures.ipynb #pictures-11
 def as_picture(
-    figure:Figure, # A figure of matplotlib
-    alt:str        # What it shows, in words
-)->Picture:
+    figure: Figure,  # A figure of matplotlib
+    alt: str,  # What it shows, in words
+) -> Picture:
     "The figure as SVG for a page: the same bytes for the same figure."
     text = StringIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(text, format='svg', transparent=True, metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')))
-    svg = re.sub(r'\s*<defs>\s*<style.*?</defs>', '', text.getvalue()[text.getvalue().index('<svg'):], flags=re.DOTALL)
+        figure.savefig(
+            text,
+            format="svg",
+            transparent=True,
+            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
+        )
+    svg = re.sub(
+        r"\s*<defs>\s*<style.*?</defs>", "", text.getvalue()[text.getvalue().index("<svg") :], flags=re.DOTALL
+    )
     used = set(re.findall(r'"(?:url\()?#([\w-]+)', svg))
-    svg = re.sub(r' id="([\w.-]+)"', lambda found: found[0] if found[1] in used else '', svg)
-    svg = re.sub(r" font-family: [^;\"]*;| transform=\"rotate\(-0 [^\"]*\"", '', svg)
-    svg = re.sub(r' d="[^"]*"', lambda found: re.sub(r'\s+', ' ', found[0]), svg).replace(INK, 'currentColor')
-    width = figure.get_size_inches()[0]*96
+    svg = re.sub(r' id="([\w.-]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r" font-family: [^;\"]*;| transform=\"rotate\(-0 [^\"]*\"", "", svg)
+    svg = re.sub(r' d="[^"]*"', lambda found: re.sub(r"\s+", " ", found[0]), svg).replace(INK, "currentColor")
+    width = figure.get_size_inches()[0] * 96
     style = f"max-width: 100%; min-width: {min(width, 560):.0f}px; height: auto; font-family: '{FONT}', Verdana, sans-serif; stroke-linejoin: round"
-    return Picture(svg.replace('<svg ', f'<svg role="img" aria-label="{escape(alt)}" style="{style}" ', 1).strip(), alt)
+    return Picture(
+        svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" style="{style}" ', 1).strip(), alt
+    )
 
 # %% ../nbs/17_pictures.ipynb #pictures-13
 def _sheet(
-    width:float, # In points
-    height:float # In points
-)->Axes:         # Nothing on it; y goes down
+    width: float,  # In points
+    height: float,  # In points
+) -> Axes:  # Nothing on it; y goes down
     "An empty sheet to draw on."
-    figure = Figure(figsize=(width/72, height/72))
+    figure = Figure(figsize=(width / 72, height / 72))
     figure.patch.set_visible(False)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
@@ -88,245 +111,364 @@ def _sheet(
 
 # %% ../nbs/17_pictures.ipynb #pictures-14
 def _put(
-    axes:Axes,  # A sheet
-    patch:Patch # A shape
-)->None:
+    axes: Axes,  # A sheet
+    patch: Patch,  # A shape
+) -> None:
     "Put a shape on a sheet."
     axes.add_patch(patch)
     patch.set_clip_on(False)
 
 # %% ../nbs/17_pictures.ipynb #pictures-15
 def _write(
-    axes:Axes,        # A sheet
-    x:float, y:float, # Where
-    text:str,         # What
-    size:float=SIZE,  # In points
-    weight:str='normal', # Or `bold`
-    align:str='center' # Which end is at `x`: `left`, `center`, `right`
-)->None:
+    axes: Axes,  # A sheet
+    x: float,
+    y: float,  # Where
+    text: str,  # What
+    size: float = SIZE,  # In points
+    weight: str = "normal",  # Or `bold`
+    align: str = "center",  # Which end is at `x`: `left`, `center`, `right`
+) -> None:
     "Write a line of text; its middle is at `y`. A `$` is a `$`."
-    axes.text(x, y, text, ha=align, va='center_baseline', fontsize=size, fontweight=weight, fontfamily=FONT, color=INK, parse_math=False)
+    axes.text(
+        x,
+        y,
+        text,
+        ha=align,
+        va="center_baseline",
+        fontsize=size,
+        fontweight=weight,
+        fontfamily=FONT,
+        color=INK,
+        parse_math=False,
+    )
 
 # %% ../nbs/17_pictures.ipynb #pictures-16
 def text_width(
-    text:str,           # A line
-    size:float=SIZE,    # In points
-    weight:str='normal' # Or `bold`
-)->float:               # In points
+    text: str,  # A line
+    size: float = SIZE,  # In points
+    weight: str = "normal",  # Or `bold`
+) -> float:  # In points
     "How wide a text is."
-    return text_to_path.get_text_width_height_descent(text, FontProperties(family=FONT, size=size, weight=weight), ismath=False)[0]
+    return text_to_path.get_text_width_height_descent(
+        text, FontProperties(family=FONT, size=size, weight=weight), ismath=False
+    )[0]
 
 # %% ../nbs/17_pictures.ipynb #pictures-21
 def layers(
-    inputs:Mapping[Any, Collection] # Each item, and the items it reads
-)->list[list]:                      # The items from left to right; in a layer by name
+    inputs: Mapping[Any, Collection],  # Each item, and the items it reads
+) -> list[list]:  # The items from left to right; in a layer by name
     "Put each item behind all that it reads, and what reads nothing just before its first reader; `graphlib.CycleError` for a cycle."
     level = {}
     for item in TopologicalSorter(inputs).static_order():
         level[item] = 1 + max((level[each] for each in inputs.get(item, ())), default=-1)
     for item in [each for each in level if not inputs.get(each)]:
         readers = [level[reader] for reader, read in inputs.items() if item in read]
-        if readers: level[item] = min(readers) - 1
-    return [sorted((item for item in level if level[item] == n), key=str) for n in range(max(level.values(), default=-1) + 1)]
+        if readers:
+            level[item] = min(readers) - 1
+    return [
+        sorted((item for item in level if level[item] == n), key=str)
+        for n in range(max(level.values(), default=-1) + 1)
+    ]
 
 # %% ../nbs/17_pictures.ipynb #pictures-25
 def routes(
-    layers:list[list],              # What `layers` returns
-    inputs:Mapping[Any, Collection] # Each item, and the items it reads
-)->tuple[list[list], list[list]]:   # The layers with waypoints `(from, to, layer)`; and each arrow, from what is read to its reader
+    layers: list[list],  # What `layers` returns
+    inputs: Mapping[Any, Collection],  # Each item, and the items it reads
+) -> tuple[
+    list[list], list[list]
+]:  # The layers with waypoints `(from, to, layer)`; and each arrow, from what is read to its reader
     "Lead every arrow from layer to layer."
     level = {item: n for n, layer in enumerate(layers) for item in layer}
-    arrows = [[source, *[(source, item, n) for n in range(level[source] + 1, level[item])], item]
-              for item in level for source in sorted(inputs.get(item, ()), key=str)]
-    return [[*layer, *[stop for arrow in arrows for stop in arrow[1:-1] if stop[2] == n]] for n, layer in enumerate(layers)], arrows
+    arrows = [
+        [source, *[(source, item, n) for n in range(level[source] + 1, level[item])], item]
+        for item in level
+        for source in sorted(inputs.get(item, ()), key=str)
+    ]
+    return [
+        [*layer, *[stop for arrow in arrows for stop in arrow[1:-1] if stop[2] == n]]
+        for n, layer in enumerate(layers)
+    ], arrows
 
 # %% ../nbs/17_pictures.ipynb #pictures-28
 def untangled(
-    layers:list[list], # With waypoints
-    arrows:list[list]  # What `routes` returns
-)->list[list]:         # The same, each layer from top to bottom
+    layers: list[list],  # With waypoints
+    arrows: list[list],  # What `routes` returns
+) -> list[list]:  # The same, each layer from top to bottom
     "Order each layer by the mean place of its neighbours."
-    layers, steps = [list(layer) for layer in layers], [step for arrow in arrows for step in zip(arrow, arrow[1:])]
+    layers, steps = (
+        [list(layer) for layer in layers],
+        [step for arrow in arrows for step in zip(arrow, arrow[1:])],
+    )
     for sweep in range(6):
-        place = {item: n - (len(layer) - 1)/2 for layer in layers for n, item in enumerate(layer)}
+        place = {item: n - (len(layer) - 1) / 2 for layer in layers for n, item in enumerate(layer)}
         for layer in layers[1:] if sweep % 2 == 0 else layers[-2::-1]:
+
             def mean(item):
                 beside = [place[step[sweep % 2]] for step in steps if step[1 - sweep % 2] == item]
-                return sum(beside)/len(beside) if beside else place[item]
+                return sum(beside) / len(beside) if beside else place[item]
+
             layer.sort(key=mean)
-            place |= {item: n - (len(layer) - 1)/2 for n, item in enumerate(layer)}
+            place |= {item: n - (len(layer) - 1) / 2 for n, item in enumerate(layer)}
     return layers
 
 # %% ../nbs/17_pictures.ipynb #pictures-31
 def graph_inputs(
-    graph,                            # A `Graph`
-    reads:Mapping[str, Iterable]|None=None # Flow or view to the tables and views it reads
-)->dict[Any, set]:                    # Each dataset, and what it reads
+    graph,  # A `Graph`
+    reads: Mapping[str, Iterable] | None = None,  # Flow or view to the tables and views it reads
+) -> dict[Any, set]:  # Each dataset, and what it reads
     "What feeds each dataset."
     reads, told = reads or {}, {name: set() for name in graph.datasets}
     for flow in graph.flows.values():
         with graph.within(flow.scope):
             known = {graph.name(flow.spec.source)} if flow.spec and not flow.snapshots else set()
         told[flow.target] |= set(reads.get(flow.name, known))
-    views = {name: set(reads.get(str(name), ())) for name, dataset in graph.datasets.items() if dataset.kind == 'view'}
+    views = {
+        name: set(reads.get(str(name), ()))
+        for name, dataset in graph.datasets.items()
+        if dataset.kind == "view"
+    }
     told |= views
-    return {name: read - set().union(*[views[each] for each in read if each in views]) for name, read in told.items()}
+    return {
+        name: read - set().union(*[views[each] for each in read if each in views])
+        for name, read in told.items()
+    }
 
 # %% ../nbs/17_pictures.ipynb #pictures-35
-KINDS = {'streaming_table': (BLUE, 'solid'), 'materialized_view': (OCHRE, 'solid'), 'view': (GREY, 'dashed'), 'sink': (ORANGE, 'solid'),
-    'table': (GREY, 'solid'), 'outside': (GREY, 'dotted')} # Colour and outline; `outside`: read, but not of this pipeline
-HEIGHT = 32 # Of a box, in points
+KINDS = {
+    "streaming_table": (BLUE, "solid"),
+    "materialized_view": (OCHRE, "solid"),
+    "view": (GREY, "dashed"),
+    "sink": (ORANGE, "solid"),
+    "table": (GREY, "solid"),
+    "outside": (GREY, "dotted"),
+}  # Colour and outline; `outside`: read, but not of this pipeline
+HEIGHT = 32  # Of a box, in points
 
 # %% ../nbs/17_pictures.ipynb #pictures-36
 def _draw_box(
-    axes:Axes,           # A sheet
-    x:float, y:float,    # Middle of its left edge
-    width:float,         # In points
-    name:str,            # First line
-    words:str,           # Second line
-    kind:str             # One of `KINDS`
-)->None:
+    axes: Axes,  # A sheet
+    x: float,
+    y: float,  # Middle of its left edge
+    width: float,  # In points
+    name: str,  # First line
+    words: str,  # Second line
+    kind: str,  # One of `KINDS`
+) -> None:
     "Draw a dataset: round for tables and views, doubly outlined where it is computed anew, square for a sink."
     colour, outline = KINDS[kind]
+
     def box(inset, **look):
-        corner = BoxStyle('Square', pad=0) if kind == 'sink' else BoxStyle('Round', pad=0, rounding_size=6 - inset)
-        _put(axes, FancyBboxPatch((x + inset, y - HEIGHT/2 + inset), width - 2*inset, HEIGHT - 2*inset, corner, edgecolor=colour, **look))
-    box(0, facecolor=(colour, 0.13) if kind != 'outside' else 'none', linestyle=outline, linewidth=2 if kind == 'sink' else 1)
-    if kind == 'materialized_view': box(2.5, facecolor='none', linewidth=0.7)
-    _write(axes, x + width/2, y - 6, name, weight='bold')
-    _write(axes, x + width/2, y + 7, words, SMALL)
+        corner = (
+            BoxStyle("Square", pad=0) if kind == "sink" else BoxStyle("Round", pad=0, rounding_size=6 - inset)
+        )
+        _put(
+            axes,
+            FancyBboxPatch(
+                (x + inset, y - HEIGHT / 2 + inset),
+                width - 2 * inset,
+                HEIGHT - 2 * inset,
+                corner,
+                edgecolor=colour,
+                **look,
+            ),
+        )
+
+    box(
+        0,
+        facecolor=(colour, 0.13) if kind != "outside" else "none",
+        linestyle=outline,
+        linewidth=2 if kind == "sink" else 1,
+    )
+    if kind == "materialized_view":
+        box(2.5, facecolor="none", linewidth=0.7)
+    _write(axes, x + width / 2, y - 6, name, weight="bold")
+    _write(axes, x + width / 2, y + 7, words, SMALL)
 
 # %% ../nbs/17_pictures.ipynb #pictures-37
 def describe_dataset(
     graph,  # A `Graph`
-    name    # A dataset of it, or one that it reads
-)->tuple[str, str, str, str]: # Name, kind, kind and rules in words, what fills it if not a plain flow
+    name,  # A dataset of it, or one that it reads
+) -> tuple[str, str, str, str]:  # Name, kind, kind and rules in words, what fills it if not a plain flow
     "What a box says."
     short = name.table if (name.catalog, name.schema) == (graph.catalog, graph.schema) else str(name)
     dataset = graph.datasets.get(name)
-    if dataset is None: return short, 'outside', 'not of this pipeline', ''
+    if dataset is None:
+        return short, "outside", "not of this pipeline", ""
     rules = len(dataset.expectations)
-    words = dataset.kind.replace('_', ' ') + (f', {rules} rule{"s" if rules > 1 else ""}' if rules else '')
+    words = dataset.kind.replace("_", " ") + (f", {rules} rule{'s' if rules > 1 else ''}" if rules else "")
     flows = [flow for flow in graph.flows.values() if flow.target == name]
-    types = sorted({f'SCD type {flow.spec.stored_as_scd_type}' for flow in flows if flow.spec})
-    return short, dataset.kind, words, ', '.join(types)
+    types = sorted({f"SCD type {flow.spec.stored_as_scd_type}" for flow in flows if flow.spec})
+    return short, dataset.kind, words, ", ".join(types)
 
 # %% ../nbs/17_pictures.ipynb #pictures-40
-GAP, LEAD = 26, 54 # Between two layers: where arrows bend, and where they say what they are
+GAP, LEAD = 26, 54  # Between two layers: where arrows bend, and where they say what they are
+
+
 def _draw_arrow(
-    axes:Axes,              # A sheet
-    stops:list[tuple],      # Left edge, right edge and height of each box and waypoint on its way
-    scd:str                 # SCD type of the flow, or nothing
-)->None:
+    axes: Axes,  # A sheet
+    stops: list[tuple],  # Left edge, right edge and height of each box and waypoint on its way
+    scd: str,  # SCD type of the flow, or nothing
+) -> None:
     "Draw one flow."
     _, right, y = stops[0]
     points, codes = [(right, y)], [Line.MOVETO]
     for left, after, level in stops[1:]:
         bend = right + GAP
-        points += [((right + bend)/2, y), ((right + bend)/2, level), (bend, level), (left, level), (after, level)]
-        codes += [Line.CURVE4]*3 + [Line.LINETO]*2
+        points += [
+            ((right + bend) / 2, y),
+            ((right + bend) / 2, level),
+            (bend, level),
+            (left, level),
+            (after, level),
+        ]
+        codes += [Line.CURVE4] * 3 + [Line.LINETO] * 2
         right, y = after, level
     line = Line(points[:-1], codes[:-1])
-    _put(axes, FancyArrowPatch(path=line, arrowstyle='-|>,head_length=5,head_width=2.5', color=BLUE if scd else GREY, linewidth=1.8 if scd else 1))
+    _put(
+        axes,
+        FancyArrowPatch(
+            path=line,
+            arrowstyle="-|>,head_length=5,head_width=2.5",
+            color=BLUE if scd else GREY,
+            linewidth=1.8 if scd else 1,
+        ),
+    )
     if scd:
-        _write(axes, stops[-1][0] - LEAD/2 - 4, y - 6, 'AUTO CDC', 7)
-        _write(axes, stops[-1][0] - LEAD/2 - 4, y + 7, scd, 7)
+        _write(axes, stops[-1][0] - LEAD / 2 - 4, y - 6, "AUTO CDC", 7)
+        _write(axes, stops[-1][0] - LEAD / 2 - 4, y + 7, scd, 7)
 
 # %% ../nbs/17_pictures.ipynb #pictures-41
 def _placed(
-    rows:list[list],              # Layers, each from top to bottom
-    widths:Mapping[Any, float],   # Width of each box
-    labelled:Collection           # Boxes whose arrows say something
-)->tuple[dict, float, float]:     # Left edge, right edge and height of each; width and height of the sheet
+    rows: list[list],  # Layers, each from top to bottom
+    widths: Mapping[Any, float],  # Width of each box
+    labelled: Collection,  # Boxes whose arrows say something
+) -> tuple[dict, float, float]:  # Left edge, right edge and height of each; width and height of the sheet
     "Give every box and waypoint its place."
-    def tall(item): return HEIGHT + 14 if item in widths else 20
+
+    def tall(item):
+        return HEIGHT + 14 if item in widths else 20
+
     height, x, place = max((sum(map(tall, row)) for row in rows), default=0), 2, {}
     for n, row in enumerate(rows):
-        if n: x += GAP + (LEAD if labelled & set(row) else 8)
-        wide, y = max(widths.get(item, 0) for item in row), (height - sum(map(tall, row)))/2
+        if n:
+            x += GAP + (LEAD if labelled & set(row) else 8)
+        wide, y = max(widths.get(item, 0) for item in row), (height - sum(map(tall, row))) / 2
         for item in row:
-            place[item] = x, x + wide, y + tall(item)/2
+            place[item] = x, x + wide, y + tall(item) / 2
             y += tall(item)
         x += wide
     return place, x + 2, height
 
 # %% ../nbs/17_pictures.ipynb #pictures-42
 def flow_graph(
-    graph,                           # A `Graph`, such as that of an `UpdateResult`
-    reads:Mapping[str, Iterable]|None=None # Flow or view to what it reads: `UpdateResult.reads`
-)->Picture:
+    graph,  # A `Graph`, such as that of an `UpdateResult`
+    reads: Mapping[str, Iterable] | None = None,  # Flow or view to what it reads: `UpdateResult.reads`
+) -> Picture:
     "Draw a pipeline as it was declared: datasets by layer, flows as arrows; `ValueError` for a cycle or an empty pipeline."
-    if not graph.datasets: raise ValueError('graph: it declares no dataset; pass one into which source files were read')
+    if not graph.datasets:
+        raise ValueError("graph: it declares no dataset; pass one into which source files were read")
     inputs = graph_inputs(graph, reads)
     stops, arrows = routes(layers(inputs), inputs)
-    facts = {name: describe_dataset(graph, name) for row in stops for name in row if not isinstance(name, tuple)}
-    widths = {name: 16 + max(text_width(short, weight='bold'), text_width(words, SMALL)) for name, (short, _, words, _) in facts.items()}
-    place, width, height = _placed(untangled(stops, arrows), widths, {name for name in inputs if facts[name][3]})
+    facts = {
+        name: describe_dataset(graph, name) for row in stops for name in row if not isinstance(name, tuple)
+    }
+    widths = {
+        name: 16 + max(text_width(short, weight="bold"), text_width(words, SMALL))
+        for name, (short, _, words, _) in facts.items()
+    }
+    place, width, height = _placed(
+        untangled(stops, arrows), widths, {name for name in inputs if facts[name][3]}
+    )
     axes = _sheet(width, height)
-    for arrow in arrows: _draw_arrow(axes, [place[stop] for stop in arrow], facts[arrow[-1]][3])
-    for name, (short, kind, words, _) in facts.items(): _draw_box(axes, place[name][0], place[name][2], place[name][1] - place[name][0], short, words, kind)
+    for arrow in arrows:
+        _draw_arrow(axes, [place[stop] for stop in arrow], facts[arrow[-1]][3])
+    for name, (short, kind, words, _) in facts.items():
+        _draw_box(axes, place[name][0], place[name][2], place[name][1] - place[name][0], short, words, kind)
+
     def said(name):
-        read = ', '.join(sorted(facts[each][0] for each in inputs.get(name, ())))
-        return f'{facts[name][0]} ({facts[name][2]})' + (f' reads {read}' if read else '') + (f' by AUTO CDC, {facts[name][3]}' if facts[name][3] else '')
-    return as_picture(axes.figure, f'Flow graph: {"; ".join(map(said, facts))}.')
+        read = ", ".join(sorted(facts[each][0] for each in inputs.get(name, ())))
+        return (
+            f"{facts[name][0]} ({facts[name][2]})"
+            + (f" reads {read}" if read else "")
+            + (f" by AUTO CDC, {facts[name][3]}" if facts[name][3] else "")
+        )
+
+    return as_picture(axes.figure, f"Flow graph: {'; '.join(map(said, facts))}.")
 
 # %% ../nbs/17_pictures.ipynb #pictures-47
 def said_anew(
-    before:Mapping|None,   # The version before, if it was not deleted
-    version:Mapping,       # A version
-    columns:Sequence[str]  # Columns to speak of
-)->str:
+    before: Mapping | None,  # The version before, if it was not deleted
+    version: Mapping,  # A version
+    columns: Sequence[str],  # Columns to speak of
+) -> str:
     "The values that a version brings; a NULL with the name of its column."
     new = [name for name in columns if before is None or version[name] != before[name]]
-    return ', '.join(f'{name} NULL' if version[name] is None else str(version[name]) for name in new)
+    return ", ".join(f"{name} NULL" if version[name] is None else str(version[name]) for name in new)
 
 # %% ../nbs/17_pictures.ipynb #pictures-50
 @dataclass(frozen=True)
 class Span:
     "A stretch of a timeline."
-    start:Any          # Where it begins
-    end:Any            # Where it ends; None: it goes on
-    text:str           # What is written on it
-    deleted:bool=False # Nothing was there
+
+    start: Any  # Where it begins
+    end: Any  # Where it ends; None: it goes on
+    text: str  # What is written on it
+    deleted: bool = False  # Nothing was there
 
 # %% ../nbs/17_pictures.ipynb #pictures-51
 def spans(
-    versions:Iterable[Mapping], # Rows of one key, as dictionaries or `Row`s, with `__START_AT` and `__END_AT`
-    columns:Sequence[str]       # Columns to speak of
-)->list[Span]:                  # From the first version on, without a hole
+    versions: Iterable[
+        Mapping
+    ],  # Rows of one key, as dictionaries or `Row`s, with `__START_AT` and `__END_AT`
+    columns: Sequence[str],  # Columns to speak of
+) -> list[Span]:  # From the first version on, without a hole
     "Versions and the gaps between them, in order; `ValueError` for two versions at one time."
-    rows, found = sorted((row for row in versions if row['__START_AT'] is not None), key=lambda row: row['__START_AT']), []
+    rows, found = (
+        sorted((row for row in versions if row["__START_AT"] is not None), key=lambda row: row["__START_AT"]),
+        [],
+    )
     for before, row in zip([None, *rows], rows):
-        end = before and before['__END_AT']
-        if before is not None and (end is None or end > row['__START_AT']):
-            raise ValueError(f"versions overlap: one from {before['__START_AT']} to {'now' if end is None else end}, one from {row['__START_AT']}; "
-                'pass the rows of one key')
-        gap = before is not None and end < row['__START_AT']
-        if gap: found.append(Span(end, row['__START_AT'], 'deleted', True))
-        found.append(Span(row['__START_AT'], row['__END_AT'], said_anew(None if gap else before, row, columns)))
-    return found + ([Span(found[-1].end, None, 'deleted', True)] if found and found[-1].end is not None else [])
+        end = before and before["__END_AT"]
+        if before is not None and (end is None or end > row["__START_AT"]):
+            raise ValueError(
+                f"versions overlap: one from {before['__START_AT']} to {'now' if end is None else end}, one from {row['__START_AT']}; "
+                "pass the rows of one key"
+            )
+        gap = before is not None and end < row["__START_AT"]
+        if gap:
+            found.append(Span(end, row["__START_AT"], "deleted", True))
+        found.append(
+            Span(row["__START_AT"], row["__END_AT"], said_anew(None if gap else before, row, columns))
+        )
+    return found + (
+        [Span(found[-1].end, None, "deleted", True)] if found and found[-1].end is not None else []
+    )
 
 # %% ../nbs/17_pictures.ipynb #pictures-53
 def moment(
-    value:Any # A sequence: a number, a date, a time, a struct
-)->str:       # As short as it can be
+    value: Any,  # A sequence: a number, a date, a time, a struct
+) -> str:  # As short as it can be
     "How a moment is written below the timeline."
-    return ', '.join(map(moment, value)) if isinstance(value, tuple) else re.sub(r'( 00:00|(?<=:\d\d)):00$', '', str(value)).removesuffix(' 00:00')
+    return (
+        ", ".join(map(moment, value))
+        if isinstance(value, tuple)
+        else re.sub(r"( 00:00|(?<=:\d\d)):00$", "", str(value)).removesuffix(" 00:00")
+    )
 
 # %% ../nbs/17_pictures.ipynb #pictures-54
 def text_end(
-    span:Span,    # A stretch of a timeline
-    late:Any=None # Moment of a late event, through which a line goes
-)->Any:           # A moment, None for the end of the timeline
+    span: Span,  # A stretch of a timeline
+    late: Any = None,  # Moment of a late event, through which a line goes
+) -> Any:  # A moment, None for the end of the timeline
     "Where the text of a span has to end: at its end, or at the line that goes through it."
     crossed = late is not None and span.start < late and (span.end is None or late < span.end)
     return late if crossed else span.end
 
 # %% ../nbs/17_pictures.ipynb #pictures-54b
 def steps(
-    lanes:Collection[list[Span]], # Of one timeline
-    late:Any=None                 # Moment of a late event
-)->tuple[list, list[float]]:      # All moments in order; the width of the step after each, in points
+    lanes: Collection[list[Span]],  # Of one timeline
+    late: Any = None,  # Moment of a late event
+) -> tuple[list, list[float]]:  # All moments in order; the width of the step after each, in points
     "Even steps, wider where a text needs it."
     every = [span for lane in lanes for span in lane]
     moments = sorted({each for span in every for each in (span.start, span.end, late) if each is not None})
@@ -335,96 +477,179 @@ def steps(
         first, end = moments.index(span.start), text_end(span, late)
         last = moments.index(end) if end is not None else len(moments)
         missing = text_width(span.text) + 16 - sum(widths[first:last])
-        if missing > 0: widths[first:last] = [width + missing/(last - first) for width in widths[first:last]]
+        if missing > 0:
+            widths[first:last] = [width + missing / (last - first) for width in widths[first:last]]
     return moments, widths
 
 # %% ../nbs/17_pictures.ipynb #pictures-57
 def _draw_span(
-    axes:Axes,     # A sheet
-    left:float,    # Where it begins
-    right:float,   # Where it ends
-    y:float,       # Its middle
-    span:Span,     # What it is
-    room:float     # Where its text ends
-)->None:
+    axes: Axes,  # A sheet
+    left: float,  # Where it begins
+    right: float,  # Where it ends
+    y: float,  # Its middle
+    span: Span,  # What it is
+    room: float,  # Where its text ends
+) -> None:
     "A bar for a version, with a point to the right if it goes on; a dotted line where nothing was."
-    if span.deleted: _put(axes, FancyArrowPatch((left + 3, y + 7), (right - 3, y + 7), arrowstyle='-', shrinkA=0, shrinkB=0, color=GREY, linestyle='dotted'))
+    if span.deleted:
+        _put(
+            axes,
+            FancyArrowPatch(
+                (left + 3, y + 7),
+                (right - 3, y + 7),
+                arrowstyle="-",
+                shrinkA=0,
+                shrinkB=0,
+                color=GREY,
+                linestyle="dotted",
+            ),
+        )
     else:
         tip = 9 if span.end is None else 0
-        corners = [(left, y - 11), (right - tip, y - 11), *([(right, y)] if tip else []), (right - tip, y + 11), (left, y + 11)]
+        corners = [
+            (left, y - 11),
+            (right - tip, y - 11),
+            *([(right, y)] if tip else []),
+            (right - tip, y + 11),
+            (left, y + 11),
+        ]
         _put(axes, Polygon(corners, facecolor=(BLUE, 0.3 if tip else 0.13), edgecolor=BLUE))
-    _write(axes, (left + room)/2, y, span.text, SMALL if span.deleted else SIZE)
+    _write(axes, (left + room) / 2, y, span.text, SMALL if span.deleted else SIZE)
 
 # %% ../nbs/17_pictures.ipynb #pictures-59
 def _draw_moments(
-    axes:Axes,                # A sheet
-    places:Mapping[Any, float], # Each moment, and where it is
-    bottom:float,             # Where lines end and moments are written
-    late:Any=None             # The moment of a late event
-)->None:
+    axes: Axes,  # A sheet
+    places: Mapping[Any, float],  # Each moment, and where it is
+    bottom: float,  # Where lines end and moments are written
+    late: Any = None,  # The moment of a late event
+) -> None:
     "Write the moments below the lanes, each with a line through them."
     for each, x in places.items():
         marked = late is not None and each == late
-        colour, width, outline, top = (ORANGE, 1.6, 'dashed', 14) if marked else (GREY, 0.5, 'solid', 20)
-        _put(axes, FancyArrowPatch((x, top), (x, bottom), arrowstyle='-', shrinkA=0, shrinkB=0, color=colour, linewidth=width, linestyle=outline))
+        colour, width, outline, top = (ORANGE, 1.6, "dashed", 14) if marked else (GREY, 0.5, "solid", 20)
+        _put(
+            axes,
+            FancyArrowPatch(
+                (x, top),
+                (x, bottom),
+                arrowstyle="-",
+                shrinkA=0,
+                shrinkB=0,
+                color=colour,
+                linewidth=width,
+                linestyle=outline,
+            ),
+        )
         _write(axes, x, bottom + 8, moment(each), SMALL)
-        if marked: _write(axes, x, 7, 'late event', SMALL)
+        if marked:
+            _write(axes, x, 7, "late event", SMALL)
 
 # %% ../nbs/17_pictures.ipynb #pictures-60
 def history_timeline(
-    lanes:Mapping[str, Iterable[Mapping]], # Name of a lane to the rows of one key in a history table
-    columns:Sequence[str],                 # Columns whose values are written on the bars
-    late:Any=None                          # Sequence of an event that came late, to be marked
-)->Picture:
+    lanes: Mapping[str, Iterable[Mapping]],  # Name of a lane to the rows of one key in a history table
+    columns: Sequence[str],  # Columns whose values are written on the bars
+    late: Any = None,  # Sequence of an event that came late, to be marked
+) -> Picture:
     "Draw histories as timelines; `ValueError` for versions that overlap."
     drawn = {name: spans(rows, columns) for name, rows in lanes.items()}
     moments, widths = steps(drawn.values(), late)
     start = 12 + max([24.0, *map(text_width, drawn)])
     edges = [start + sum(widths[:n]) for n in range(len(moments) + 1)]
-    places, bottom = dict(zip([*moments, None], edges)), 22 + 34*len(drawn)
+    places, bottom = dict(zip([*moments, None], edges)), 22 + 34 * len(drawn)
     axes = _sheet(edges[-1] + 12, bottom + 16)
     _draw_moments(axes, {each: places[each] for each in moments}, bottom, late)
     for n, (name, lane) in enumerate(drawn.items()):
-        _write(axes, start - 10, 38 + 34*n, name, align='right')
-        for span in lane: _draw_span(axes, places[span.start], places[span.end], 38 + 34*n, span, places[text_end(span, late)])
-    def said(span): return f'{span.text or "unchanged"} from {moment(span.start)}' + (f' to {moment(span.end)}' if span.end is not None else ' on')
-    told = '; '.join(f'{name}: {", ".join(map(said, lane)) or "nothing"}' for name, lane in drawn.items())
-    return as_picture(axes.figure, f'Timeline. {told}.' + (f' A late event at {moment(late)}.' if late is not None else ''))
+        _write(axes, start - 10, 38 + 34 * n, name, align="right")
+        for span in lane:
+            _draw_span(
+                axes, places[span.start], places[span.end], 38 + 34 * n, span, places[text_end(span, late)]
+            )
+
+    def said(span):
+        return f"{span.text or 'unchanged'} from {moment(span.start)}" + (
+            f" to {moment(span.end)}" if span.end is not None else " on"
+        )
+
+    told = "; ".join(f"{name}: {', '.join(map(said, lane)) or 'nothing'}" for name, lane in drawn.items())
+    return as_picture(
+        axes.figure, f"Timeline. {told}." + (f" A late event at {moment(late)}." if late is not None else "")
+    )
 
 # %% ../nbs/17_pictures.ipynb #pictures-66
 def _draw_share(
-    axes:Axes,             # A sheet
-    left:float, y:float,   # Where the bar begins; its middle
-    width:float,           # Of the whole bar
-    parts:Mapping[str, int] # What became of rows, and of how many; the first is good
-)->None:
+    axes: Axes,  # A sheet
+    left: float,
+    y: float,  # Where the bar begins; its middle
+    width: float,  # Of the whole bar
+    parts: Mapping[str, int],  # What became of rows, and of how many; the first is good
+) -> None:
     "Draw one bar: the good part filled, the others hollow, none that is there narrower than a line; numbers to the right."
     whole = sum(parts.values())
-    least = {name: max(count/whole*width, 3) if count else 0 for name, count in parts.items()}
-    rest = {name: least[name]*width/sum(least.values()) if whole else 0 for name in parts}
+    least = {name: max(count / whole * width, 3) if count else 0 for name, count in parts.items()}
+    rest = {name: least[name] * width / sum(least.values()) if whole else 0 for name in parts}
     for name, colour in zip(parts, (BLUE, ORANGE, OCHRE)):
         good = name == next(iter(parts))
-        if rest[name]: _put(axes, Rectangle((left, y - 7), rest[name], 14, facecolor=(colour, 0.5 if good else 0.0), edgecolor=colour, linewidth=1 if good else 1.5))
+        if rest[name]:
+            _put(
+                axes,
+                Rectangle(
+                    (left, y - 7),
+                    rest[name],
+                    14,
+                    facecolor=(colour, 0.5 if good else 0.0),
+                    edgecolor=colour,
+                    linewidth=1 if good else 1.5,
+                ),
+            )
         left += rest[name]
-    _write(axes, left + 8 if whole else left + width + 8, y, ', '.join(f'{count:,} {name}' for name, count in parts.items()), SMALL, align='left')
+    _write(
+        axes,
+        left + 8 if whole else left + width + 8,
+        y,
+        ", ".join(f"{count:,} {name}" for name, count in parts.items()),
+        SMALL,
+        align="left",
+    )
 
 # %% ../nbs/17_pictures.ipynb #pictures-67
 def expectation_bars(
-    counts:Iterable[ExpectationCount], # Of one update: `UpdateResult.flows` has them
-    broken:str='dropped',              # What became of a row that broke a rule: `dropped`, or for a warning `kept all the same`
-    together:Mapping[str, int]|None=None # All rules together: rows kept, rows quarantined, such as `{'kept': 9, 'quarantined': 1}`
-)->Picture:
+    counts: Iterable[ExpectationCount],  # Of one update: `UpdateResult.flows` has them
+    broken: str = "dropped",  # What became of a row that broke a rule: `dropped`, or for a warning `kept all the same`
+    together: Mapping[str, int]
+    | None = None,  # All rules together: rows kept, rows quarantined, such as `{'kept': 9, 'quarantined': 1}`
+) -> Picture:
     "Draw a bar a rule: rows that kept it, and rows that broke it; `ValueError` where there is nothing to draw."
     counts = list(counts)
-    if not counts and not together: raise ValueError('counts: got none; pass the `expectations` of a flow that has rules')
+    if not counts and not together:
+        raise ValueError("counts: got none; pass the `expectations` of a flow that has rules")
     several = len({each.dataset for each in counts}) > 1
-    bars = {'all rules': dict(together)} if together else {}
-    bars |= {f'{each.dataset}: {each.name}' if several else each.name: {'kept': each.passed_records, broken: each.failed_records} for each in counts}
-    told = {name: ', '.join(f'{count:,} {what}' for what, count in parts.items()) for name, parts in bars.items()}
+    bars = {"all rules": dict(together)} if together else {}
+    bars |= {
+        f"{each.dataset}: {each.name}" if several else each.name: {
+            "kept": each.passed_records,
+            broken: each.failed_records,
+        }
+        for each in counts
+    }
+    told = {
+        name: ", ".join(f"{count:,} {what}" for what, count in parts.items()) for name, parts in bars.items()
+    }
     start, width = 12 + max(map(text_width, bars)), 220
     gaps = [8 if together and n else 0 for n in range(len(bars))]
-    axes = _sheet(start + width + 20 + max(text_width(text, SMALL) for text in told.values()), 22*len(bars) + max(gaps) + 4)
+    axes = _sheet(
+        start + width + 20 + max(text_width(text, SMALL) for text in told.values()),
+        22 * len(bars) + max(gaps) + 4,
+    )
     for n, (name, parts) in enumerate(bars.items()):
-        _write(axes, start - 8, 13 + 22*n + gaps[n], name, weight='bold' if together and not n else 'normal', align='right')
-        _draw_share(axes, start, 13 + 22*n + gaps[n], width, parts)
-    return as_picture(axes.figure, 'Rows per rule. ' + '; '.join(f'{name}: {text}' for name, text in told.items()) + '.')
+        _write(
+            axes,
+            start - 8,
+            13 + 22 * n + gaps[n],
+            name,
+            weight="bold" if together and not n else "normal",
+            align="right",
+        )
+        _draw_share(axes, start, 13 + 22 * n + gaps[n], width, parts)
+    return as_picture(
+        axes.figure, "Rows per rule. " + "; ".join(f"{name}: {text}" for name, text in told.items()) + "."
+    )

@@ -7,24 +7,27 @@ __all__ = ['check_arguments', 'add_cdc_flow', 'declare_cdc']
 
 # %% ../nbs/09_pipeline.ipynb #09-pipeline-06
 from collections.abc import Mapping, Sequence
+
 from .spec import CdcSpec
 
 # %% ../nbs/09_pipeline.ipynb #09-pipeline-11
 def check_arguments(
-    dp,          # What should be the module of declarations
-    spec:CdcSpec # What should be a spec
+    dp,  # What should be the module of declarations
+    spec: CdcSpec,  # What should be a spec
 ):
     "Refuse, with a `TypeError`, anything but a module of declarations and a spec."
-    missing = [name for name in ('create_streaming_table', 'create_auto_cdc_flow') if not hasattr(dp, name)]
+    missing = [name for name in ("create_streaming_table", "create_auto_cdc_flow") if not hasattr(dp, name)]
     if missing:
-        raise TypeError(f'dp: {dp!r} has no `{missing[0]}`; pass what `from pyspark import pipelines as dp` imports')
+        raise TypeError(
+            f"dp: {dp!r} has no `{missing[0]}`; pass what `from pyspark import pipelines as dp` imports"
+        )
     if not isinstance(spec, CdcSpec):
-        raise TypeError(f'spec: got {spec!r}; pass a CdcSpec, such as customers.CURRENT')
+        raise TypeError(f"spec: got {spec!r}; pass a CdcSpec, such as customers.CURRENT")
 
 # %% ../nbs/09_pipeline.ipynb #09-pipeline-14
 def add_cdc_flow(
-    dp,          # The module `pyspark.pipelines` or `dlt`
-    spec:CdcSpec # A target that is declared already, and what feeds it
+    dp,  # The module `pyspark.pipelines` or `dlt`
+    spec: CdcSpec,  # A target that is declared already, and what feeds it
 ):
     "Feed a declared target; raises `TypeError` for anything but a module of declarations and a spec."
     check_arguments(dp, spec)
@@ -32,14 +35,19 @@ def add_cdc_flow(
 
 # %% ../nbs/09_pipeline.ipynb #09-pipeline-17
 def declare_cdc(
-    dp,                                          # The module `pyspark.pipelines` or `dlt`
-    spec:CdcSpec,                                # The target and what feeds it
-    comment:str='',                              # What the table holds, for its readers
-    table_properties:Mapping[str,str]|None=None, # Properties of the table, such as `{'quality': 'gold'}`
-    cluster_by:Sequence[str]|None=None           # Columns to cluster the table by
+    dp,  # The module `pyspark.pipelines` or `dlt`
+    spec: CdcSpec,  # The target and what feeds it
+    comment: str = "",  # What the table holds, for its readers
+    table_properties: Mapping[str, str]
+    | None = None,  # Properties of the table, such as `{'quality': 'gold'}`
+    cluster_by: Sequence[str] | None = None,  # Columns to cluster the table by
 ):
     "Declare a streaming table and the AUTO CDC flow that feeds it; raises `TypeError` as `add_cdc_flow` does."
     check_arguments(dp, spec)
-    options = {'comment': comment, 'table_properties': dict(table_properties or {}), 'cluster_by': list(cluster_by or ())}
+    options = {
+        "comment": comment,
+        "table_properties": dict(table_properties or {}),
+        "cluster_by": list(cluster_by or ()),
+    }
     dp.create_streaming_table(spec.target, **{name: value for name, value in options.items() if value})
     add_cdc_flow(dp, spec)

@@ -13,59 +13,69 @@ try:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql import functions as F
 except ImportError:
-    raise ImportError("cdc_utils.quality needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'") from None
+    raise ImportError(
+        "cdc_utils.quality needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'"
+    ) from None
 
 # %% ../nbs/02_quality.ipynb #02-quality-11
-class RuleError(ValueError): "A rule that can't be applied."
+class RuleError(ValueError):
+    "A rule that can't be applied."
 
 # %% ../nbs/02_quality.ipynb #02-quality-12
-def _closed(predicate): return f'{predicate}\n' if '--' in predicate else predicate # a comment must not swallow the bracket
+def _closed(predicate):
+    return f"{predicate}\n" if "--" in predicate else predicate  # a comment must not swallow the bracket
 
 # %% ../nbs/02_quality.ipynb #02-quality-13
 def total(
-    rules:Mapping[str,str] # Rule name to the SQL predicate a valid row satisfies
-)->dict[str,str]:          # The same names in the same order; each predicate answers true or false, never NULL
+    rules: Mapping[str, str],  # Rule name to the SQL predicate a valid row satisfies
+) -> dict[str, str]:  # The same names in the same order; each predicate answers true or false, never NULL
     "Make an unknown answer a broken rule; `RuleError` for no rules, or one without name or predicate."
     if not isinstance(rules, Mapping) or not rules:
         raise RuleError(f"rules: got {rules!r}; pass at least one, e.g. {{'valid_id': 'id IS NOT NULL'}}")
     for name, predicate in rules.items():
         if not isinstance(name, str) or not name.strip():
-            raise RuleError(f'rules: got the name {name!r} for {predicate!r}; name it, reports list rules by name')
+            raise RuleError(
+                f"rules: got the name {name!r} for {predicate!r}; name it, reports list rules by name"
+            )
         if not isinstance(predicate, str) or not predicate.strip():
             raise RuleError(f"rule {name!r}: got {predicate!r}; write a SQL predicate, e.g. 'id IS NOT NULL'")
-    return {name: f'coalesce(({_closed(predicate)}), false)' for name, predicate in rules.items()}
+    return {name: f"coalesce(({_closed(predicate)}), false)" for name, predicate in rules.items()}
 
 # %% ../nbs/02_quality.ipynb #02-quality-25
 def failed_rules(
-    rules:Mapping[str,str] # Rule name to the SQL predicate a valid row satisfies
-)->Column:                 # array<string>: names of the broken rules in declaration order, empty for a valid row
+    rules: Mapping[str, str],  # Rule name to the SQL predicate a valid row satisfies
+) -> Column:  # array<string>: names of the broken rules in declaration order, empty for a valid row
     "List the rules a row breaks; an unknown answer is a break."
     broken = [F.when(~F.expr(predicate), F.lit(name)) for name, predicate in total(rules).items()]
     return F.array_compact(F.array(*broken))
 
 # %% ../nbs/02_quality.ipynb #02-quality-28
 def kept(
-    frame:DataFrame,       # Rows to check, batch or streaming
-    rules:Mapping[str,str] # Rule name to the SQL predicate a valid row satisfies
-)->DataFrame:              # The rows that satisfy every rule; columns as in `frame`
+    frame: DataFrame,  # Rows to check, batch or streaming
+    rules: Mapping[str, str],  # Rule name to the SQL predicate a valid row satisfies
+) -> DataFrame:  # The rows that satisfy every rule; columns as in `frame`
     "Keep the valid rows."
-    return frame.where(' AND '.join(total(rules).values()))
+    return frame.where(" AND ".join(total(rules).values()))
 
 # %% ../nbs/02_quality.ipynb #02-quality-30
 def quarantine(
-    frame:DataFrame,       # Rows to check, batch or streaming
-    rules:Mapping[str,str] # Rule name to the SQL predicate a valid row satisfies
-)->DataFrame:              # The rows that break a rule: columns of `frame`, then `failed_rules` array<string>
+    frame: DataFrame,  # Rows to check, batch or streaming
+    rules: Mapping[str, str],  # Rule name to the SQL predicate a valid row satisfies
+) -> DataFrame:  # The rows that break a rule: columns of `frame`, then `failed_rules` array<string>
     "Set aside the rows that `kept` leaves out, each with its reasons."
-    return frame.select('*', failed_rules(rules).alias('failed_rules')).where(F.size('failed_rules') > 0)
+    return frame.select("*", failed_rules(rules).alias("failed_rules")).where(F.size("failed_rules") > 0)
 
 # %% ../nbs/02_quality.ipynb #02-quality-38
 def rule_counts(
-    frame:DataFrame,       # Rows to check
-    rules:Mapping[str,str] # Rule name to the SQL predicate a valid row satisfies
-)->DataFrame:              # One row per rule in declaration order: `rule` string, `passed` bigint, `failed` bigint
+    frame: DataFrame,  # Rows to check
+    rules: Mapping[str, str],  # Rule name to the SQL predicate a valid row satisfies
+) -> DataFrame:  # One row per rule in declaration order: `rule` string, `passed` bigint, `failed` bigint
     "Count per rule the rows that keep and that break it, in one pass."
+
     def counts(name, predicate):
         passed, failed = F.count_if(F.expr(predicate)), F.count_if(~F.expr(predicate))
-        return F.struct(F.lit(name).alias('rule'), passed.alias('passed'), failed.alias('failed'))
-    return frame.agg(F.array(*[counts(*rule) for rule in total(rules).items()]).alias('counts')).select(F.inline('counts'))
+        return F.struct(F.lit(name).alias("rule"), passed.alias("passed"), failed.alias("failed"))
+
+    return frame.agg(F.array(*[counts(*rule) for rule in total(rules).items()]).alias("counts")).select(
+        F.inline("counts")
+    )

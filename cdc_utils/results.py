@@ -17,113 +17,161 @@ from typing import Any
 @dataclass(frozen=True)
 class ExpectationCount:
     "How often one rule held in one update."
-    dataset:str        # Dataset that has the rule
-    name:str           # The rule
-    passed_records:int # Rows that kept it
-    failed_records:int # Rows that broke it
+
+    dataset: str  # Dataset that has the rule
+    name: str  # The rule
+    passed_records: int  # Rows that kept it
+    failed_records: int  # Rows that broke it
 
 # %% ../nbs/11a_results.ipynb #results-07
 @dataclass(frozen=True)
 class FlowResult:
     "What one flow did."
-    name:str                     # The flow
-    dataset:str                  # Its target
-    status:str                   # COMPLETED, FAILED, SKIPPED, STOPPED or EXCLUDED
-    num_output_rows:int|None=None   # Rows written; for AUTO CDC, events applied
-    num_upserted_rows:int|None=None # AUTO CDC: events that insert or update
-    num_deleted_rows:int|None=None  # AUTO CDC: events that delete
-    dropped_records:int=0        # Rows that a dropping rule removed
-    expectations:tuple[ExpectationCount,...]=() # Per rule
-    seconds:float=0.0            # Wall clock
-    error:str|None=None          # Why it failed
+
+    name: str  # The flow
+    dataset: str  # Its target
+    status: str  # COMPLETED, FAILED, SKIPPED, STOPPED or EXCLUDED
+    num_output_rows: int | None = None  # Rows written; for AUTO CDC, events applied
+    num_upserted_rows: int | None = None  # AUTO CDC: events that insert or update
+    num_deleted_rows: int | None = None  # AUTO CDC: events that delete
+    dropped_records: int = 0  # Rows that a dropping rule removed
+    expectations: tuple[ExpectationCount, ...] = ()  # Per rule
+    seconds: float = 0.0  # Wall clock
+    error: str | None = None  # Why it failed
 
 # %% ../nbs/11a_results.ipynb #results-08
 @dataclass(frozen=True)
 class UpdateResult:
     "What one update did."
-    update_id:str                  # As in the event log
-    state:str                      # COMPLETED, FAILED or CANCELED
-    flows:tuple[FlowResult,...]=() # What is read before what reads it; from an event log, in the order they began
-    error:str|None=None            # The first failure
-    graph:Any=None                 # The pipeline, where it ran in this process
-    reads:dict=field(default_factory=dict) # Flow or view -> tables and views it reads
-    warnings:tuple[str,...]=()     # What the local runner left out, each once
+
+    update_id: str  # As in the event log
+    state: str  # COMPLETED, FAILED or CANCELED
+    flows: tuple[
+        FlowResult, ...
+    ] = ()  # What is read before what reads it; from an event log, in the order they began
+    error: str | None = None  # The first failure
+    graph: Any = None  # The pipeline, where it ran in this process
+    reads: dict = field(default_factory=dict)  # Flow or view -> tables and views it reads
+    warnings: tuple[str, ...] = ()  # What the local runner left out, each once
 
 # %% ../nbs/11a_results.ipynb #results-10
 def parsed(
-    event:dict # An event, from the table or from the API
-)->dict:       # With objects for JSON, and a `datetime`
+    event: dict,  # An event, from the table or from the API
+) -> dict:  # With objects for JSON, and a `datetime`
     "An event as plain values."
-    def objects(value): return (json.loads(value) if isinstance(value, str) else value) or {}
-    when = event['timestamp']
-    return {**event, **{key: objects(event.get(key)) for key in ('origin', 'details', 'error')}, 'timestamp': datetime.fromisoformat(when) if isinstance(when, str) else when}
+
+    def objects(value):
+        return (json.loads(value) if isinstance(value, str) else value) or {}
+
+    when = event["timestamp"]
+    return {
+        **event,
+        **{key: objects(event.get(key)) for key in ("origin", "details", "error")},
+        "timestamp": datetime.fromisoformat(when) if isinstance(when, str) else when,
+    }
 
 # %% ../nbs/11a_results.ipynb #results-11
 def reason(
-    event:dict   # A parsed event
-)->str|None:     # What its error says first
+    event: dict,  # A parsed event
+) -> str | None:  # What its error says first
     "Why something failed."
-    found = (event['error'] or {}).get('exceptions') or []
-    return found[0].get('message') or found[0].get('class_name') if found else None
+    found = (event["error"] or {}).get("exceptions") or []
+    return found[0].get("message") or found[0].get("class_name") if found else None
 
 # %% ../nbs/11a_results.ipynb #results-13
-ENDED = ('COMPLETED', 'FAILED', 'SKIPPED', 'STOPPED', 'EXCLUDED', 'IDLE') # Statuses after which a flow does nothing more
+ENDED = (
+    "COMPLETED",
+    "FAILED",
+    "SKIPPED",
+    "STOPPED",
+    "EXCLUDED",
+    "IDLE",
+)  # Statuses after which a flow does nothing more
 
 # %% ../nbs/11a_results.ipynb #results-14
 def flow_result(
-    name:str,          # The flow
-    events:list[dict]  # Its parsed `flow_progress` events, the oldest first
-)->FlowResult:
+    name: str,  # The flow
+    events: list[dict],  # Its parsed `flow_progress` events, the oldest first
+) -> FlowResult:
     "Sum up the events of one flow."
-    progress = [(each['details'].get('flow_progress') or {}) for each in events]
+    progress = [(each["details"].get("flow_progress") or {}) for each in events]
+
     def total(metric):
-        told = [each['metrics'][metric] for each in progress if (each.get('metrics') or {}).get(metric) is not None]
+        told = [
+            each["metrics"][metric]
+            for each in progress
+            if (each.get("metrics") or {}).get(metric) is not None
+        ]
         return sum(told) if told else None
-    statuses = [each['status'] for each in progress if each.get('status')]
-    quality = [each.get('data_quality') or {} for each in progress]
-    return FlowResult(name, next((each['origin']['dataset_name'] for each in events if each['origin'].get('dataset_name')), ''), statuses[-1] if statuses else 'QUEUED',
-        total('num_output_rows'), total('num_upserted_rows'), total('num_deleted_rows'), sum(each.get('dropped_records') or 0 for each in quality),
-        expectation_totals(rule for each in quality for rule in each.get('expectations') or ()),
-        (events[-1]['timestamp'] - events[0]['timestamp']).total_seconds(), next((why for why in map(reason, events) if why), None))
+
+    statuses = [each["status"] for each in progress if each.get("status")]
+    quality = [each.get("data_quality") or {} for each in progress]
+    return FlowResult(
+        name,
+        next((each["origin"]["dataset_name"] for each in events if each["origin"].get("dataset_name")), ""),
+        statuses[-1] if statuses else "QUEUED",
+        total("num_output_rows"),
+        total("num_upserted_rows"),
+        total("num_deleted_rows"),
+        sum(each.get("dropped_records") or 0 for each in quality),
+        expectation_totals(rule for each in quality for rule in each.get("expectations") or ()),
+        (events[-1]["timestamp"] - events[0]["timestamp"]).total_seconds(),
+        next((why for why in map(reason, events) if why), None),
+    )
 
 # %% ../nbs/11a_results.ipynb #results-15
 def expectation_totals(
-    told:Iterable[dict] # `name`, `dataset`, `passed_records`, `failed_records`, once per batch
-)->tuple[ExpectationCount,...]: # Once per rule
+    told: Iterable[dict],  # `name`, `dataset`, `passed_records`, `failed_records`, once per batch
+) -> tuple[ExpectationCount, ...]:  # Once per rule
     "Sum the counts of each rule."
     totals = {}
     for rule in told:
-        passed, failed = totals.get((rule['dataset'], rule['name']), (0, 0))
-        totals[rule['dataset'], rule['name']] = passed + (rule.get('passed_records') or 0), failed + (rule.get('failed_records') or 0)
+        passed, failed = totals.get((rule["dataset"], rule["name"]), (0, 0))
+        totals[rule["dataset"], rule["name"]] = (
+            passed + (rule.get("passed_records") or 0),
+            failed + (rule.get("failed_records") or 0),
+        )
     return tuple(ExpectationCount(*rule, *counts) for rule, counts in totals.items())
 
 # %% ../nbs/11a_results.ipynb #results-18
 def update_result(
-    events:Iterable[dict],  # Events of one update, the oldest first
-    update_id:str=''        # Its id, where the events name none
-)->UpdateResult:            # `state` is RUNNING where the log does not say how it ended
+    events: Iterable[dict],  # Events of one update, the oldest first
+    update_id: str = "",  # Its id, where the events name none
+) -> UpdateResult:  # `state` is RUNNING where the log does not say how it ended
     "What an update did, as its event log tells it."
-    events = sorted(map(parsed, events), key=lambda event: event['timestamp'])
+    events = sorted(map(parsed, events), key=lambda event: event["timestamp"])
     flows = {}
     for each in events:
-        if each['event_type'] == 'flow_progress' and each['origin'].get('flow_name'): flows.setdefault(each['origin']['flow_name'], []).append(each)
-    states = [each['details']['update_progress']['state'] for each in events if (each['details'].get('update_progress') or {}).get('state')]
-    state = states[-1] if states and states[-1] in ('COMPLETED', 'FAILED', 'CANCELED') else 'RUNNING'
+        if each["event_type"] == "flow_progress" and each["origin"].get("flow_name"):
+            flows.setdefault(each["origin"]["flow_name"], []).append(each)
+    states = [
+        each["details"]["update_progress"]["state"]
+        for each in events
+        if (each["details"].get("update_progress") or {}).get("state")
+    ]
+    state = states[-1] if states and states[-1] in ("COMPLETED", "FAILED", "CANCELED") else "RUNNING"
     results = tuple(flow_result(name, told) for name, told in flows.items())
-    error = next((flow.error for flow in results if flow.status == 'FAILED'), None) or next((why for why in map(reason, events) if why), None)
-    known = next((each['origin']['update_id'] for each in events if each['origin'].get('update_id')), update_id)
-    warnings = tuple(dict.fromkeys(each['message'] for each in events if each.get('level') == 'WARN'))
-    return UpdateResult(known, state, results, error if state != 'COMPLETED' else None, warnings=warnings)
+    error = next((flow.error for flow in results if flow.status == "FAILED"), None) or next(
+        (why for why in map(reason, events) if why), None
+    )
+    known = next(
+        (each["origin"]["update_id"] for each in events if each["origin"].get("update_id")), update_id
+    )
+    warnings = tuple(dict.fromkeys(each["message"] for each in events if each.get("level") == "WARN"))
+    return UpdateResult(known, state, results, error if state != "COMPLETED" else None, warnings=warnings)
 
 # %% ../nbs/11a_results.ipynb #results-task-01
 @dataclass
 class TaskRun:
     "What became of a task."
-    task_key:str             # The task
-    state:str='PENDING'      # PENDING, RUNNING, WAITING_FOR_RETRY, TERMINATED
-    result:str|None=None     # SUCCESS, FAILED, TIMEDOUT, CANCELED, EXCLUDED, UPSTREAM_FAILED, UPSTREAM_CANCELED
-    attempt:int=0            # The newest attempt, counted from 1; 0: none was made
-    started:float|None=None  # Seconds since 1970
-    ended:float|None=None    # Seconds since 1970
-    message:str=''           # Why it failed
-    output:str=''            # What the newest attempt returned
+
+    task_key: str  # The task
+    state: str = "PENDING"  # PENDING, RUNNING, WAITING_FOR_RETRY, TERMINATED
+    result: str | None = (
+        None  # SUCCESS, FAILED, TIMEDOUT, CANCELED, EXCLUDED, UPSTREAM_FAILED, UPSTREAM_CANCELED
+    )
+    attempt: int = 0  # The newest attempt, counted from 1; 0: none was made
+    started: float | None = None  # Seconds since 1970
+    ended: float | None = None  # Seconds since 1970
+    message: str = ""  # Why it failed
+    output: str = ""  # What the newest attempt returned

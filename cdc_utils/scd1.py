@@ -14,215 +14,307 @@ from operator import and_
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-03
 try:
-    from pyspark.sql import Column, DataFrame, Window, functions as F
+    from pyspark.sql import Column, DataFrame, Window
+    from pyspark.sql import functions as F
     from pyspark.sql.types import ArrayType, CalendarIntervalType, DataType, MapType, StructType, VariantType
 except ImportError as error:
-    raise ImportError("cdc_utils.scd1 needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'") from error
+    raise ImportError(
+        "cdc_utils.scd1 needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'"
+    ) from error
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-08
-SEQUENCE = '__sequence' # Hidden column: where the event stands among the events of its key
-DELETED = '__deleted'   # Hidden column: whether the event deletes its key; never NULL
-WRITES = '__writes'     # Hidden column, with `columns_to_update`: names of the columns the event writes; NULL: all
-RESERVED = (SEQUENCE, DELETED, WRITES, '__latest', '__START_AT', '__END_AT') # Names a table's own columns can't have
+SEQUENCE = "__sequence"  # Hidden column: where the event stands among the events of its key
+DELETED = "__deleted"  # Hidden column: whether the event deletes its key; never NULL
+WRITES = (
+    "__writes"  # Hidden column, with `columns_to_update`: names of the columns the event writes; NULL: all
+)
+RESERVED = (
+    SEQUENCE,
+    DELETED,
+    WRITES,
+    "__latest",
+    "__START_AT",
+    "__END_AT",
+)  # Names a table's own columns can't have
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-09
 def column(
-    name:str # A column's name, dots, spaces and all
-)->Column:   # The column, not a path into a struct
+    name: str,  # A column's name, dots, spaces and all
+) -> Column:  # The column, not a path into a struct
     "Refer to a column by its exact name."
-    return F.col('`' + name.replace('`', '``') + '`')
+    return F.col("`" + name.replace("`", "``") + "`")
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-10
 def resolved(
-    frame:DataFrame,     # The frame that should have the columns
-    names:Sequence[str], # Column names, in any case
-    field:str            # The argument they came from, for the message
-)->list[str]:            # The names as the frame spells them, each once
+    frame: DataFrame,  # The frame that should have the columns
+    names: Sequence[str],  # Column names, in any case
+    field: str,  # The argument they came from, for the message
+) -> list[str]:  # The names as the frame spells them, each once
     "Find columns by name as Spark does, without regard to case; a missing one raises `ValueError`."
     spelling = {name.lower(): name for name in frame.columns}
     names = [names] if isinstance(names, str) else list(names)
     missing = [name for name in names if name.lower() not in spelling]
-    if missing: raise ValueError(f'{field} names {missing}, which the frame does not have; its columns are {frame.columns}')
+    if missing:
+        raise ValueError(
+            f"{field} names {missing}, which the frame does not have; its columns are {frame.columns}"
+        )
     return list(dict.fromkeys(spelling[name.lower()] for name in names))
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-12
 def as_column(
-    frame:DataFrame,      # The frame it will be selected from
-    expression:str|Column # A column, a column's name, or a SQL expression
-)->Column:
+    frame: DataFrame,  # The frame it will be selected from
+    expression: str | Column,  # A column, a column's name, or a SQL expression
+) -> Column:
     "Read `sequence_by` and `apply_as_deletes`: a name first, an expression otherwise."
-    if not isinstance(expression, str): return expression
+    if not isinstance(expression, str):
+        return expression
     return column(expression) if expression.lower() in map(str.lower, frame.columns) else F.expr(expression)
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-15
 def checked_sequence(
-    changes:DataFrame,     # One row per change
-    keys:Sequence[str],    # Columns that identify a row, spelled as in `changes`
-    sequence_by:str|Column, # What orders the changes of a key; a struct orders by its fields, left to right
-    truncates:Column       # True for a change of the whole table, which has no key
-)->Column:                 # The sequence; evaluating it fails on a row that lacks a key or a sequence
+    changes: DataFrame,  # One row per change
+    keys: Sequence[str],  # Columns that identify a row, spelled as in `changes`
+    sequence_by: str
+    | Column,  # What orders the changes of a key; a struct orders by its fields, left to right
+    truncates: Column,  # True for a change of the whole table, which has no key
+) -> Column:  # The sequence; evaluating it fails on a row that lacks a key or a sequence
     "Compute the sequence, refusing rows that have no key or no place in the order."
     sequence = as_column(changes, sequence_by)
     label = str(sequence_by).removeprefix("Column<'").removesuffix("'>")
     kind = changes.select(sequence).schema[0].dataType
-    parts = [sequence[name] for name in kind.names] if isinstance(kind, StructType) else [sequence] # a struct(a, b) is never NULL
+    parts = (
+        [sequence[name] for name in kind.names] if isinstance(kind, StructType) else [sequence]
+    )  # a struct(a, b) is never NULL
     absent = reduce(and_, [part.isNull() for part in parts])
-    row = F.to_json(F.struct(*map(column, changes.columns)), {'ignoreNullFields': 'false'})
-    def refuse(what): return F.raise_error(F.concat(
-        F.lit(f'AUTO CDC: {what} is NULL in the row '), row, F.lit('; drop or quarantine such rows first')))
-    checked = F.when(absent, refuse(f'sequence_by `{label}`'))
-    for key in keys: checked = checked.when(~truncates & column(key).isNull(), refuse(f'key `{key}`'))
+    row = F.to_json(F.struct(*map(column, changes.columns)), {"ignoreNullFields": "false"})
+
+    def refuse(what):
+        return F.raise_error(
+            F.concat(
+                F.lit(f"AUTO CDC: {what} is NULL in the row "),
+                row,
+                F.lit("; drop or quarantine such rows first"),
+            )
+        )
+
+    checked = F.when(absent, refuse(f"sequence_by `{label}`"))
+    for key in keys:
+        checked = checked.when(~truncates & column(key).isNull(), refuse(f"key `{key}`"))
     return checked.otherwise(sequence)
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-16
 def events(
-    changes:DataFrame,                  # One row per change
-    keys:Sequence[str],                 # Columns that identify a row
-    sequence_by:str|Column,             # What orders the changes of a key: a name, an expression, a struct
-    apply_as_deletes:str|Column|None=None, # True for a change that deletes; NULL counts as an upsert
-    columns:Sequence[str]|None=None,    # Columns of the table, all of `changes` by default; keys are always among them
-    apply_as_truncates:str|Column|None=None, # True for a change that empties the table; NULL counts as none
-    columns_to_update:str|None=None     # Column of `changes`, array<string>: names of the columns that the change writes
-)->DataFrame:                           # `columns`, `__sequence`, `__deleted`, perhaps `__writes`; a row per change
+    changes: DataFrame,  # One row per change
+    keys: Sequence[str],  # Columns that identify a row
+    sequence_by: str | Column,  # What orders the changes of a key: a name, an expression, a struct
+    apply_as_deletes: str | Column | None = None,  # True for a change that deletes; NULL counts as an upsert
+    columns: Sequence[str]
+    | None = None,  # Columns of the table, all of `changes` by default; keys are always among them
+    apply_as_truncates: str
+    | Column
+    | None = None,  # True for a change that empties the table; NULL counts as none
+    columns_to_update: str
+    | None = None,  # Column of `changes`, array<string>: names of the columns that the change writes
+) -> DataFrame:  # `columns`, `__sequence`, `__deleted`, perhaps `__writes`; a row per change
     "Reduce changes to what AUTO CDC needs; a NULL key or sequence fails when the rows are computed."
-    keys = resolved(changes, keys, 'keys')
-    if not keys: raise ValueError('keys is empty; name the columns that identify a row')
-    columns = changes.columns if columns is None else resolved(changes, columns, 'columns')
+    keys = resolved(changes, keys, "keys")
+    if not keys:
+        raise ValueError("keys is empty; name the columns that identify a row")
+    columns = changes.columns if columns is None else resolved(changes, columns, "columns")
     columns = [key for key in keys if key not in columns] + columns
     taken = [name for name in columns if name.lower() in map(str.lower, RESERVED)]
-    if taken: raise ValueError(f'columns has {taken}, names that AUTO CDC keeps for itself; rename or leave them out')
-    def holds(condition): return F.lit(False) if condition is None else F.coalesce(as_column(changes, condition), F.lit(False))
+    if taken:
+        raise ValueError(
+            f"columns has {taken}, names that AUTO CDC keeps for itself; rename or leave them out"
+        )
+
+    def holds(condition):
+        return F.lit(False) if condition is None else F.coalesce(as_column(changes, condition), F.lit(False))
+
     truncates = holds(apply_as_truncates)
-    def told(name): return column(name) if apply_as_truncates is None else F.when(~truncates, column(name)).alias(name)
+
+    def told(name):
+        return column(name) if apply_as_truncates is None else F.when(~truncates, column(name)).alias(name)
+
     writes = [] if columns_to_update is None else [as_column(changes, columns_to_update).alias(WRITES)]
-    return changes.select(*map(told, columns), checked_sequence(changes, keys, sequence_by, truncates).alias(SEQUENCE),
-        (truncates | holds(apply_as_deletes)).alias(DELETED), *writes)
+    return changes.select(
+        *map(told, columns),
+        checked_sequence(changes, keys, sequence_by, truncates).alias(SEQUENCE),
+        (truncates | holds(apply_as_deletes)).alias(DELETED),
+        *writes,
+    )
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-28
 def orderable(
-    kind:DataType # Type of a column or of a part of it
-)->bool:          # Whether SQL orders values of this type
+    kind: DataType,  # Type of a column or of a part of it
+) -> bool:  # Whether SQL orders values of this type
     "Tell types that SQL can compare from those it refuses."
-    if isinstance(kind, ArrayType): return orderable(kind.elementType)
-    if isinstance(kind, StructType): return all(orderable(field.dataType) for field in kind)
+    if isinstance(kind, ArrayType):
+        return orderable(kind.elementType)
+    if isinstance(kind, StructType):
+        return all(orderable(field.dataType) for field in kind)
     return not isinstance(kind, (MapType, VariantType, CalendarIntervalType))
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-29
 def comparable(
-    value:Column, # A value of any type
-    kind:DataType # Its type
-)->Column:        # Equal for equal values, different for different ones, and orderable
+    value: Column,  # A value of any type
+    kind: DataType,  # Its type
+) -> Column:  # Equal for equal values, different for different ones, and orderable
     "Give a value that SQL can't compare a stand-in that it can."
-    if orderable(kind): return value
+    if orderable(kind):
+        return value
     if isinstance(kind, MapType):
-        def entry(key): return F.struct(key.alias('key'), comparable(value[key], kind.valueType).alias('value'))
+
+        def entry(key):
+            return F.struct(key.alias("key"), comparable(value[key], kind.valueType).alias("value"))
+
         return F.transform(F.array_sort(F.map_keys(value)), entry)
-    if isinstance(kind, ArrayType): return F.transform(value, lambda item: comparable(item, kind.elementType))
+    if isinstance(kind, ArrayType):
+        return F.transform(value, lambda item: comparable(item, kind.elementType))
     if isinstance(kind, StructType):
         fields = [comparable(value[field.name], field.dataType).alias(field.name) for field in kind]
         return F.when(value.isNotNull(), F.struct(*fields))
-    return F.to_json(value) if isinstance(kind, VariantType) else value.cast('string')
+    return F.to_json(value) if isinstance(kind, VariantType) else value.cast("string")
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-33
 def event_order(
-    events:DataFrame,  # What `events` returns
-    keys:Sequence[str] # Columns that identify a row
-)->list[Column]:       # Sort columns: of two events of a key the greater is the newer, or the winner of a tie
+    events: DataFrame,  # What `events` returns
+    keys: Sequence[str],  # Columns that identify a row
+) -> list[Column]:  # Sort columns: of two events of a key the greater is the newer, or the winner of a tie
     "Order the events of a key totally, ties included."
-    payload = [field for field in events.schema if field.name not in (*keys, SEQUENCE, DELETED)] # what it writes, too
-    return [F.col(SEQUENCE), ~F.col(DELETED), *[comparable(column(field.name), field.dataType) for field in payload]]
+    payload = [
+        field for field in events.schema if field.name not in (*keys, SEQUENCE, DELETED)
+    ]  # what it writes, too
+    return [
+        F.col(SEQUENCE),
+        ~F.col(DELETED),
+        *[comparable(column(field.name), field.dataType) for field in payload],
+    ]
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-34
 def one_event_per_sequence(
-    events:DataFrame,  # What `events` returns, or a union of such frames
-    keys:Sequence[str] # Columns that identify a row
-)->DataFrame:          # The same columns; one event per key and sequence
+    events: DataFrame,  # What `events` returns, or a union of such frames
+    keys: Sequence[str],  # Columns that identify a row
+) -> DataFrame:  # The same columns; one event per key and sequence
     "Collapse duplicates; of different events with one sequence keep the same one, in whatever order they came."
-    keys = resolved(events, keys, 'keys')
+    keys = resolved(events, keys, "keys")
     in_order = Window.partitionBy(*map(column, keys)).orderBy(*event_order(events, keys))
-    following = events.withColumn('__following', F.lead(SEQUENCE).over(in_order))
-    return following.where(~F.col('__following').eqNullSafe(F.col(SEQUENCE))).drop('__following')
+    following = events.withColumn("__following", F.lead(SEQUENCE).over(in_order))
+    return following.where(~F.col("__following").eqNullSafe(F.col(SEQUENCE))).drop("__following")
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-40
 def newest_events(
-    events:DataFrame,  # What `events` returns, or a union of such frames
-    keys:Sequence[str] # Columns that identify a row
-)->DataFrame:          # The same columns; one row per key, deleted keys included
+    events: DataFrame,  # What `events` returns, or a union of such frames
+    keys: Sequence[str],  # Columns that identify a row
+) -> DataFrame:  # The same columns; one row per key, deleted keys included
     "Keep the newest event of each key; a deleted key stays as a tombstone."
-    keys = resolved(events, keys, 'keys')
-    newest_first = Window.partitionBy(*map(column, keys)).orderBy(*[value.desc() for value in event_order(events, keys)])
-    numbered = events.withColumn('__place', F.row_number().over(newest_first))
-    return numbered.where(F.col('__place') == 1).drop('__place')
+    keys = resolved(events, keys, "keys")
+    newest_first = Window.partitionBy(*map(column, keys)).orderBy(
+        *[value.desc() for value in event_order(events, keys)]
+    )
+    numbered = events.withColumn("__place", F.row_number().over(newest_first))
+    return numbered.where(F.col("__place") == 1).drop("__place")
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-46c
 def _last_told(
-    value:Column,     # A column, NULL where the event does not write it
-    kind:DataType,    # Its type
-    earlier           # Window: the events of the row's life up to this one
-)->Column:            # Its newest value, in a struct leaf by leaf
+    value: Column,  # A column, NULL where the event does not write it
+    kind: DataType,  # Its type
+    earlier,  # Window: the events of the row's life up to this one
+) -> Column:  # Its newest value, in a struct leaf by leaf
     "The newest value that is not NULL."
-    if not isinstance(kind, StructType): return F.last(value, ignorenulls=True).over(earlier)
+    if not isinstance(kind, StructType):
+        return F.last(value, ignorenulls=True).over(earlier)
     leaves = [_last_told(value[field.name], field.dataType, earlier).alias(field.name) for field in kind]
     return F.when(F.max(value.isNotNull()).over(earlier), F.struct(*leaves))
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-46c1
 def payload_columns(
-    events:DataFrame,  # What `events` returns
-    keys:Sequence[str] # Columns that identify a row, spelled as in `events`
-)->list[str]:          # The table's columns, keys left out
+    events: DataFrame,  # What `events` returns
+    keys: Sequence[str],  # Columns that identify a row, spelled as in `events`
+) -> list[str]:  # The table's columns, keys left out
     "Columns that an event writes."
     return [name for name in events.columns if name not in (*keys, SEQUENCE, DELETED, WRITES)]
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-46d
 def completed(
-    events:DataFrame,   # One event per key and sequence, as `one_event_per_sequence` returns
-    keys:Sequence[str], # Columns that identify a row
-    unsaid:Sequence[str] # Columns that an event may leave unsaid: with NULL or, where there is `__writes`, by not listing them
-)->DataFrame:           # The same rows and columns; what an event leaves unsaid is what the events before it say
+    events: DataFrame,  # One event per key and sequence, as `one_event_per_sequence` returns
+    keys: Sequence[str],  # Columns that identify a row
+    unsaid: Sequence[
+        str
+    ],  # Columns that an event may leave unsaid: with NULL or, where there is `__writes`, by not listing them
+) -> DataFrame:  # The same rows and columns; what an event leaves unsaid is what the events before it say
     "Complete each event by the events before it, back to the last delete."
-    if not unsaid: return events
-    keys, unsaid, listed = resolved(events, keys, 'keys'), resolved(events, unsaid, 'unsaid'), WRITES in events.columns
+    if not unsaid:
+        return events
+    keys, unsaid, listed = (
+        resolved(events, keys, "keys"),
+        resolved(events, unsaid, "unsaid"),
+        WRITES in events.columns,
+    )
     in_order = Window.partitionBy(*map(column, keys)).orderBy(SEQUENCE)
-    lives = events.withColumn('__life', F.count_if(F.col(DELETED)).over(in_order)) # a delete ends one life and begins the next
-    earlier = Window.partitionBy(*map(column, keys), '__life').orderBy(SEQUENCE)
+    lives = events.withColumn(
+        "__life", F.count_if(F.col(DELETED)).over(in_order)
+    )  # a delete ends one life and begins the next
+    earlier = Window.partitionBy(*map(column, keys), "__life").orderBy(SEQUENCE)
     names = F.transform(F.col(WRITES), F.lower) if listed else None
+
     def told(name):
         value = column(name)
-        if not listed: return _last_told(F.when(~F.col(DELETED), value), events.schema[name].dataType, earlier).alias(name)
+        if not listed:
+            return _last_told(F.when(~F.col(DELETED), value), events.schema[name].dataType, earlier).alias(
+                name
+            )
         writes = ~F.col(DELETED) & F.coalesce(F.array_contains(names, name.lower()), F.lit(True))
-        return F.last(F.when(writes, F.struct(value.alias('value'))), ignorenulls=True).over(earlier)['value'].alias(name)
+        return (
+            F.last(F.when(writes, F.struct(value.alias("value"))), ignorenulls=True)
+            .over(earlier)["value"]
+            .alias(name)
+        )
+
     return lives.select(*[told(name) if name in unsaid else column(name) for name in events.columns])
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-46k
 def keyless(
-    keys:Sequence[str] # Columns that identify a row
-)->Column:             # True for an event that has none of them
+    keys: Sequence[str],  # Columns that identify a row
+) -> Column:  # True for an event that has none of them
     "Tell a truncate from an event of a row."
     return reduce(and_, [column(key).isNull() for key in keys])
 
+
 def truncated(
-    events:DataFrame,  # What `events` returns, or a union of such frames
-    keys:Sequence[str] # Columns that identify a row
-)->DataFrame:          # The same columns; events older than the newest truncate are gone, the truncate stays
+    events: DataFrame,  # What `events` returns, or a union of such frames
+    keys: Sequence[str],  # Columns that identify a row
+) -> DataFrame:  # The same columns; events older than the newest truncate are gone, the truncate stays
     "Forget what happened before the table was last emptied."
-    newest = events.where(keyless(keys)).agg(F.max(SEQUENCE).alias('__emptied'))
+    newest = events.where(keyless(keys)).agg(F.max(SEQUENCE).alias("__emptied"))
     beside = events.crossJoin(F.broadcast(newest))
-    return beside.where(F.col('__emptied').isNull() | (F.col(SEQUENCE) >= F.col('__emptied'))).drop('__emptied')
+    return beside.where(F.col("__emptied").isNull() | (F.col(SEQUENCE) >= F.col("__emptied"))).drop(
+        "__emptied"
+    )
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-47
 def current_rows(
-    changes:DataFrame,                  # One row per change
-    keys:Sequence[str],                 # Columns that identify a row
-    sequence_by:str|Column,             # What orders the changes of a key: a name, an expression, a struct
-    apply_as_deletes:str|Column|None=None, # True for a change that deletes; NULL counts as an upsert
-    columns:Sequence[str]|None=None,    # Columns of the table, all of `changes` by default
-    apply_as_truncates:str|Column|None=None, # True for a change that empties the table
-    ignore_null_updates_column_list:Sequence[str]=(), # Columns in which a NULL leaves the value as it is
-    columns_to_update:str|None=None     # Column of `changes`, array<string>: names of the columns that the change writes
-)->DataFrame:                           # `columns`; one row per key that is not deleted
+    changes: DataFrame,  # One row per change
+    keys: Sequence[str],  # Columns that identify a row
+    sequence_by: str | Column,  # What orders the changes of a key: a name, an expression, a struct
+    apply_as_deletes: str | Column | None = None,  # True for a change that deletes; NULL counts as an upsert
+    columns: Sequence[str] | None = None,  # Columns of the table, all of `changes` by default
+    apply_as_truncates: str | Column | None = None,  # True for a change that empties the table
+    ignore_null_updates_column_list: Sequence[str] = (),  # Columns in which a NULL leaves the value as it is
+    columns_to_update: str
+    | None = None,  # Column of `changes`, array<string>: names of the columns that the change writes
+) -> DataFrame:  # `columns`; one row per key that is not deleted
     "Compute the SCD type 1 table of all changes."
-    told = events(changes, keys, sequence_by, apply_as_deletes, columns, apply_as_truncates, columns_to_update)
-    if apply_as_truncates is not None: told = truncated(told, keys)
-    unsaid = ignore_null_updates_column_list if columns_to_update is None else payload_columns(told, resolved(told, keys, 'keys'))
-    if unsaid: told = completed(one_event_per_sequence(told, keys), keys, unsaid)
+    told = events(
+        changes, keys, sequence_by, apply_as_deletes, columns, apply_as_truncates, columns_to_update
+    )
+    if apply_as_truncates is not None:
+        told = truncated(told, keys)
+    unsaid = (
+        ignore_null_updates_column_list
+        if columns_to_update is None
+        else payload_columns(told, resolved(told, keys, "keys"))
+    )
+    if unsaid:
+        told = completed(one_event_per_sequence(told, keys), keys, unsaid)
     return newest_events(told, keys).where(~F.col(DELETED)).drop(SEQUENCE, DELETED, WRITES)

@@ -9,99 +9,154 @@ __all__ = ['START_AT', 'END_AT', 'LATEST', 'untracked_columns', 'run_marks', 'an
 from collections.abc import Sequence
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-03
-try: from pyspark.sql import Column, DataFrame, Window, functions as F
+try:
+    from pyspark.sql import Column, DataFrame, Window
+    from pyspark.sql import functions as F
 except ImportError as error:
-    raise ImportError("cdc_utils.scd2 needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'") from error
+    raise ImportError(
+        "cdc_utils.scd2 needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'"
+    ) from error
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-04
-from .scd1 import DELETED, SEQUENCE, WRITES, column, comparable, completed, events, one_event_per_sequence, payload_columns, resolved
+from cdc_utils.scd1 import (
+    DELETED,
+    SEQUENCE,
+    WRITES,
+    column,
+    comparable,
+    completed,
+    events,
+    one_event_per_sequence,
+    payload_columns,
+    resolved,
+)
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-09
-START_AT = '__START_AT' # Sequence of the event that opened the version
-END_AT = '__END_AT'     # Sequence of the event that ended it, NULL for the current one
-LATEST = '__latest'     # Hidden struct: what the last event of the version says about untracked columns
+START_AT = "__START_AT"  # Sequence of the event that opened the version
+END_AT = "__END_AT"  # Sequence of the event that ended it, NULL for the current one
+LATEST = "__latest"  # Hidden struct: what the last event of the version says about untracked columns
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-11
 def untracked_columns(
-    columns:Sequence[str],           # The table's columns
-    keys:Sequence[str],              # Columns that identify a row
-    tracked:Sequence[str]|None=None  # Columns whose change opens a version, all by default
-)->list[str]:                        # The columns that are updated in place; never a key, none by default
+    columns: Sequence[str],  # The table's columns
+    keys: Sequence[str],  # Columns that identify a row
+    tracked: Sequence[str] | None = None,  # Columns whose change opens a version, all by default
+) -> list[str]:  # The columns that are updated in place; never a key, none by default
     "Name the columns whose change does not open a version."
-    if tracked is None: return []
+    if tracked is None:
+        return []
     kept = {name.lower() for name in (*keys, *tracked)}
     return [name for name in columns if name.lower() not in kept]
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-14
 def run_marks(
-    events:DataFrame,        # One event per key and sequence, as `one_event_per_sequence` returns
-    keys:Sequence[str],      # Columns that identify a row
-    tracked:Sequence[str]    # Columns whose change opens a version
-)->DataFrame:                # The same rows with booleans `__opens` (a version starts here) and `__last` (its run ends here)
+    events: DataFrame,  # One event per key and sequence, as `one_event_per_sequence` returns
+    keys: Sequence[str],  # Columns that identify a row
+    tracked: Sequence[str],  # Columns whose change opens a version
+) -> (
+    DataFrame
+):  # The same rows with booleans `__opens` (a version starts here) and `__last` (its run ends here)
     "Mark the first and the last event of every version."
     in_order = Window.partitionBy(*map(column, keys)).orderBy(SEQUENCE)
-    values = F.struct(F.lit(True), *[comparable(column(name), events.schema[name].dataType) for name in tracked])
-    state = F.struct(F.col(DELETED).alias('deleted'), values.alias('values'))
+    values = F.struct(
+        F.lit(True), *[comparable(column(name), events.schema[name].dataType) for name in tracked]
+    )
+    state = F.struct(F.col(DELETED).alias("deleted"), values.alias("values"))
     before, after = F.lag(state).over(in_order), F.lead(state).over(in_order)
-    def differs(neighbour): return neighbour['deleted'] | ~neighbour['values'].eqNullSafe(values) # no neighbour differs, too
-    return events.select('*', (~F.col(DELETED) & differs(before)).alias('__opens'), differs(after).alias('__last'))
+
+    def differs(neighbour):
+        return neighbour["deleted"] | ~neighbour["values"].eqNullSafe(values)  # no neighbour differs, too
+
+    return events.select(
+        "*", (~F.col(DELETED) & differs(before)).alias("__opens"), differs(after).alias("__last")
+    )
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-18a
 def annotations(
-    keys:Sequence[str],      # Columns that identify a row
-    untracked:Sequence[str], # Columns that show what the last event of the version says
-    carried:Sequence[str]    # Columns that show what the event and those before it say together
-)->list[Column]:             # `__START_AT`, `__END_AT`, perhaps `__latest`, over what `run_marks` returns; NULL where no version opens
+    keys: Sequence[str],  # Columns that identify a row
+    untracked: Sequence[str],  # Columns that show what the last event of the version says
+    carried: Sequence[str],  # Columns that show what the event and those before it say together
+) -> list[
+    Column
+]:  # `__START_AT`, `__END_AT`, perhaps `__latest`, over what `run_marks` returns; NULL where no version opens
     "Say when a version begins and ends, and what it shows that its event does not say."
     newest_first = Window.partitionBy(*map(column, keys)).orderBy(F.desc(SEQUENCE))
-    def nearest(test, value, until): # of the events from the newest down to `until`
-        return F.last(F.when(test, value), ignorenulls=True).over(newest_first.rowsBetween(Window.unboundedPreceding, until))
-    bounds = {START_AT: F.col(SEQUENCE), END_AT: nearest(F.col('__opens') | F.col(DELETED), F.col(SEQUENCE), -1)}
-    last = nearest(F.col('__last'), F.struct(*map(column, untracked)), Window.currentRow) if untracked else None
+
+    def nearest(test, value, until):  # of the events from the newest down to `until`
+        return F.last(F.when(test, value), ignorenulls=True).over(
+            newest_first.rowsBetween(Window.unboundedPreceding, until)
+        )
+
+    bounds = {
+        START_AT: F.col(SEQUENCE),
+        END_AT: nearest(F.col("__opens") | F.col(DELETED), F.col(SEQUENCE), -1),
+    }
+    last = (
+        nearest(F.col("__last"), F.struct(*map(column, untracked)), Window.currentRow) if untracked else None
+    )
     shown = [last[name].alias(name) for name in untracked] + [column(name) for name in carried]
-    if shown: bounds[LATEST] = F.struct(*shown)
-    return [F.when(F.col('__opens'), value).alias(name) for name, value in bounds.items()]
+    if shown:
+        bounds[LATEST] = F.struct(*shown)
+    return [F.when(F.col("__opens"), value).alias(name) for name, value in bounds.items()]
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-19
 def versions(
-    events:DataFrame,               # What `scd1.events` or an earlier call returned, or a union of such
-    keys:Sequence[str],             # Columns that identify a row
-    tracked:Sequence[str]|None=None, # Columns whose change opens a version, all by default
-    ignore_null_updates_column_list:Sequence[str]=() # Columns in which a NULL leaves the value as it is
-)->DataFrame:                       # Every event once, with `__START_AT`, `__END_AT`; `__latest` where a row shows more than its event says
+    events: DataFrame,  # What `scd1.events` or an earlier call returned, or a union of such
+    keys: Sequence[str],  # Columns that identify a row
+    tracked: Sequence[str] | None = None,  # Columns whose change opens a version, all by default
+    ignore_null_updates_column_list: Sequence[str] = (),  # Columns in which a NULL leaves the value as it is
+) -> (
+    DataFrame
+):  # Every event once, with `__START_AT`, `__END_AT`; `__latest` where a row shows more than its event says
     "Annotate every event with the version it opens; `__START_AT` is NULL on an event that opens none."
-    keys = resolved(events, keys, 'keys')
+    keys = resolved(events, keys, "keys")
     own = one_event_per_sequence(events.drop(START_AT, END_AT, LATEST), keys)
     payload = payload_columns(own, keys)
-    untracked = untracked_columns(payload, keys, None if tracked is None else resolved(own, tracked, 'tracked'))
-    unsaid = payload if WRITES in own.columns else resolved(own, ignore_null_updates_column_list, 'ignore_null_updates_column_list')
-    said = own.withColumn('__said', F.struct(*map(column, unsaid))) if unsaid else own # the event's own words, before it is completed
-    marked = run_marks(completed(said, keys, unsaid), keys, [name for name in payload if name not in untracked])
-    return marked.select(*[F.col('__said')[name].alias(name) if name in unsaid else column(name) for name in own.columns],
-        *annotations(keys, untracked, [name for name in unsaid if name not in untracked]))
+    untracked = untracked_columns(
+        payload, keys, None if tracked is None else resolved(own, tracked, "tracked")
+    )
+    unsaid = (
+        payload
+        if WRITES in own.columns
+        else resolved(own, ignore_null_updates_column_list, "ignore_null_updates_column_list")
+    )
+    said = (
+        own.withColumn("__said", F.struct(*map(column, unsaid))) if unsaid else own
+    )  # the event's own words, before it is completed
+    marked = run_marks(
+        completed(said, keys, unsaid), keys, [name for name in payload if name not in untracked]
+    )
+    return marked.select(
+        *[F.col("__said")[name].alias(name) if name in unsaid else column(name) for name in own.columns],
+        *annotations(keys, untracked, [name for name in unsaid if name not in untracked]),
+    )
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-26
 def visible(
-    versions:DataFrame,   # What `versions` returns
-    columns:Sequence[str] # Columns of the table
-)->DataFrame:             # `columns`, `__START_AT`, `__END_AT`; a row per version
+    versions: DataFrame,  # What `versions` returns
+    columns: Sequence[str],  # Columns of the table
+) -> DataFrame:  # `columns`, `__START_AT`, `__END_AT`; a row per version
     "Show the versions as the history table has them: hidden columns gone, what `__latest` holds shown from there."
     latest = versions.schema[LATEST].dataType.names if LATEST in versions.columns else []
-    def shown(name): return F.col(LATEST)[name].alias(name) if name in latest else column(name)
+
+    def shown(name):
+        return F.col(LATEST)[name].alias(name) if name in latest else column(name)
+
     opened = versions.where(F.col(START_AT).isNotNull())
-    return opened.select(*map(shown, resolved(versions, columns, 'columns')), START_AT, END_AT)
+    return opened.select(*map(shown, resolved(versions, columns, "columns")), START_AT, END_AT)
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-28
 def history(
-    changes:DataFrame,                  # One row per change
-    keys:Sequence[str],                 # Columns that identify a row
-    sequence_by:str|Column,             # What orders the changes of a key: a name, an expression, a struct
-    apply_as_deletes:str|Column|None=None, # True for a change that deletes; NULL counts as an upsert
-    columns:Sequence[str]|None=None,    # Columns of the table, all of `changes` by default
-    tracked:Sequence[str]|None=None,    # Columns whose change opens a version, all of the table by default
-    ignore_null_updates_column_list:Sequence[str]=(), # Columns in which a NULL leaves the value as it is
-    columns_to_update:str|None=None     # Column of `changes`, array<string>: names of the columns that the change writes
-)->DataFrame:                           # `columns`, `__START_AT`, `__END_AT`; a row per version
+    changes: DataFrame,  # One row per change
+    keys: Sequence[str],  # Columns that identify a row
+    sequence_by: str | Column,  # What orders the changes of a key: a name, an expression, a struct
+    apply_as_deletes: str | Column | None = None,  # True for a change that deletes; NULL counts as an upsert
+    columns: Sequence[str] | None = None,  # Columns of the table, all of `changes` by default
+    tracked: Sequence[str] | None = None,  # Columns whose change opens a version, all of the table by default
+    ignore_null_updates_column_list: Sequence[str] = (),  # Columns in which a NULL leaves the value as it is
+    columns_to_update: str
+    | None = None,  # Column of `changes`, array<string>: names of the columns that the change writes
+) -> DataFrame:  # `columns`, `__START_AT`, `__END_AT`; a row per version
     "Compute the SCD type 2 table of all changes."
     told = events(changes, keys, sequence_by, apply_as_deletes, columns, columns_to_update=columns_to_update)
     columns = [name for name in told.columns if name not in (SEQUENCE, DELETED, WRITES)]

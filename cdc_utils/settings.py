@@ -12,47 +12,55 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Settings:
     "Where a run reads and writes."
-    catalog:str  # Catalog of the tables and volumes
-    schema:str   # Schema in that catalog
-    raw_path:str # Folder that the files of changes land in
+
+    catalog: str  # Catalog of the tables and volumes
+    schema: str  # Schema in that catalog
+    raw_path: str  # Folder that the files of changes land in
 
 # %% ../nbs/08_settings.ipynb #08-settings-08
-class SettingsError(ValueError): "A setting that is missing or can't be right; the message says which and how to set it."
+class SettingsError(ValueError):
+    "A setting that is missing or can't be right; the message says which and how to set it."
 
 # %% ../nbs/08_settings.ipynb #08-settings-09
 def setting(
-    conf,              # `spark.conf`, a dict, `dbutils.widgets`: anything with `.get(key)` or `.get(key, default)`
-    key:str,           # Name of the setting, e.g. `cdc.catalog`
-    default:str|None=None # Used where the setting is absent or blank; `None`: it is required
-)->str:                # The value, without white space at its ends
+    conf,  # `spark.conf`, a dict, `dbutils.widgets`: anything with `.get(key)` or `.get(key, default)`
+    key: str,  # Name of the setting, e.g. `cdc.catalog`
+    default: str | None = None,  # Used where the setting is absent or blank; `None`: it is required
+) -> str:  # The value, without white space at its ends
     "Get one setting; raises `SettingsError` for one that is required and absent."
-    try: value = conf.get(key, None)
-    except TypeError: value = conf.get(key) # widgets take no default
-    value = str(value if value is not None else '').strip() or default
+    try:
+        value = conf.get(key, None)
+    except TypeError:
+        value = conf.get(key)  # widgets take no default
+    value = str(value if value is not None else "").strip() or default
     if value is None:
-        raise SettingsError(f"{key} is not set; add it to the pipeline's `configuration`, or run with `--conf {key}=…`")
+        raise SettingsError(
+            f"{key} is not set; add it to the pipeline's `configuration`, or run with `--conf {key}=…`"
+        )
     return value
 
 # %% ../nbs/08_settings.ipynb #08-settings-14
 def name_setting(
-    conf,                 # As for `setting`
-    key:str,              # Name of the setting
-    default:str|None=None # As for `setting`
-)->str:                   # One name: of a catalog, a schema, a volume
+    conf,  # As for `setting`
+    key: str,  # Name of the setting
+    default: str | None = None,  # As for `setting`
+) -> str:  # One name: of a catalog, a schema, a volume
     "Get a setting that names one thing; raises `SettingsError` for a path or an unfilled variable."
     value = setting(conf, key, default)
-    if '${' in value:
-        raise SettingsError(f'{key} is {value!r}, a variable never filled in; declare it in the bundle, or give the value itself')
-    if '/' in value or '.' in value:
-        raise SettingsError(f'{key} is {value!r}; give one name, without dots and slashes')
+    if "${" in value:
+        raise SettingsError(
+            f"{key} is {value!r}, a variable never filled in; declare it in the bundle, or give the value itself"
+        )
+    if "/" in value or "." in value:
+        raise SettingsError(f"{key} is {value!r}; give one name, without dots and slashes")
     return value
 
 # %% ../nbs/08_settings.ipynb #08-settings-17
 def read(
-    conf,                   # As for `setting`
-    folder:str='customers'  # Folder in the volume of raw files, one per source table
-)->Settings:                # The run's settings
+    conf,  # As for `setting`
+    folder: str = "customers",  # Folder in the volume of raw files, one per source table
+) -> Settings:  # The run's settings
     "Read `cdc.catalog`, `cdc.schema` and `cdc.raw_volume` (default `raw_data`); raises `SettingsError`."
-    catalog, schema = name_setting(conf, 'cdc.catalog'), name_setting(conf, 'cdc.schema')
-    volume = name_setting(conf, 'cdc.raw_volume', 'raw_data')
-    return Settings(catalog, schema, f'/Volumes/{catalog}/{schema}/{volume}/{folder}')
+    catalog, schema = name_setting(conf, "cdc.catalog"), name_setting(conf, "cdc.schema")
+    volume = name_setting(conf, "cdc.raw_volume", "raw_data")
+    return Settings(catalog, schema, f"/Volumes/{catalog}/{schema}/{volume}/{folder}")

@@ -13,39 +13,50 @@ try:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql import functions as F
 except ImportError:
-    raise ImportError("cdc_utils.silver needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'") from None
+    raise ImportError(
+        "cdc_utils.silver needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'"
+    ) from None
 
 # %% ../nbs/03_silver.ipynb #03-silver-09
-WHITESPACE = ' \t\n\r\f\v\u00a0\u2007\u202f\u3000\ufeff' # all that a person can't see, no-break spaces and byte order mark included
+WHITESPACE = " \t\n\r\f\v\u00a0\u2007\u202f\u3000\ufeff"  # all that a person can't see, no-break spaces and byte order mark included
 
 # %% ../nbs/03_silver.ipynb #03-silver-10
 def trimmed(
-    value:Column # Text
-)->Column:       # The text without white space at either end, or NULL where nothing remains
+    value: Column,  # Text
+) -> Column:  # The text without white space at either end, or NULL where nothing remains
     "Trim text and make blank NULL."
-    return F.nullif(F.btrim(value, F.lit(WHITESPACE)), F.lit(''))
+    return F.nullif(F.btrim(value, F.lit(WHITESPACE)), F.lit(""))
 
 # %% ../nbs/03_silver.ipynb #03-silver-14
 def _as_names(names, field):
-    if isinstance(names, str): return (names,)
-    if all(isinstance(name, str) and name for name in names): return tuple(names)
-    raise ValueError(f'{field}: got {list(names)!r}; pass column names')
+    if isinstance(names, str):
+        return (names,)
+    if all(isinstance(name, str) and name for name in names):
+        return tuple(names)
+    raise ValueError(f"{field}: got {list(names)!r}; pass column names")
 
 # %% ../nbs/03_silver.ipynb #03-silver-15
-def _quoted(name): return '`' + name.replace('`', '``') + '`' # else a dot in a name would mean a field of a struct
+def _quoted(name):
+    return "`" + name.replace("`", "``") + "`"  # else a dot in a name would mean a field of a struct
 
 # %% ../nbs/03_silver.ipynb #03-silver-16
 def conform(
-    frame:DataFrame,                       # Rows to conform, batch or streaming
-    text:str|Sequence[str]=(),             # Columns to trim; blank becomes NULL
-    upper:str|Sequence[str]=(),            # Columns to trim and write in capitals, e.g. the operation
-    timestamps:Mapping[str,str]|None=None, # Text column to its [pattern](https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html)
-    casts:Mapping[str,str]|None=None       # Column to SQL type, e.g. `{'age': 'int'}`
-)->DataFrame:                              # The same rows and columns in the same order; NULL where a value can't be read
+    frame: DataFrame,  # Rows to conform, batch or streaming
+    text: str | Sequence[str] = (),  # Columns to trim; blank becomes NULL
+    upper: str | Sequence[str] = (),  # Columns to trim and write in capitals, e.g. the operation
+    timestamps: Mapping[str, str]
+    | None = None,  # Text column to its [pattern](https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html)
+    casts: Mapping[str, str] | None = None,  # Column to SQL type, e.g. `{'age': 'int'}`
+) -> DataFrame:  # The same rows and columns in the same order; NULL where a value can't be read
     "Give the named columns one spelling and one type, leave the others; `ValueError` for what is no column name."
-    timestamps, casts, upper = dict(timestamps or {}), dict(casts or {}), _as_names(upper, 'upper')
-    conformed = {name: trimmed(F.col(_quoted(name))) for name in (*_as_names(text, 'text'), *upper, *timestamps)}
-    for name in upper: conformed[name] = F.upper(conformed[name])
-    for name, pattern in timestamps.items(): conformed[name] = F.try_to_timestamp(conformed[name], F.lit(pattern))
-    for name, sql_type in casts.items(): conformed[name] = conformed.get(name, F.col(_quoted(name))).try_cast(sql_type)
+    timestamps, casts, upper = dict(timestamps or {}), dict(casts or {}), _as_names(upper, "upper")
+    conformed = {
+        name: trimmed(F.col(_quoted(name))) for name in (*_as_names(text, "text"), *upper, *timestamps)
+    }
+    for name in upper:
+        conformed[name] = F.upper(conformed[name])
+    for name, pattern in timestamps.items():
+        conformed[name] = F.try_to_timestamp(conformed[name], F.lit(pattern))
+    for name, sql_type in casts.items():
+        conformed[name] = conformed.get(name, F.col(_quoted(name))).try_cast(sql_type)
     return frame.withColumns(conformed) if conformed else frame

@@ -15,98 +15,157 @@ from operator import or_
 from typing import Any
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-03
-try: from pyspark.sql import Column, DataFrame, Window, functions as F
+try:
+    from pyspark.sql import Column, DataFrame, Window
+    from pyspark.sql import functions as F
 except ImportError as error:
-    raise ImportError("cdc_utils.snapshots needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'") from error
+    raise ImportError(
+        "cdc_utils.snapshots needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'"
+    ) from error
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-04
 from .scd1 import column, comparable, resolved
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-09
-VERSION = '__version' # Column of a change: the snapshot it comes from
-ABSENT = '__absent'   # Column of a change: whether the key is gone
-DUPLICATE_KEY = 'APPLY_CHANGES_FROM_SNAPSHOT_ERROR.DUPLICATE_KEY_VIOLATION' # Starts the message about a key that occurs twice
+VERSION = "__version"  # Column of a change: the snapshot it comes from
+ABSENT = "__absent"  # Column of a change: whether the key is gone
+DUPLICATE_KEY = "APPLY_CHANGES_FROM_SNAPSHOT_ERROR.DUPLICATE_KEY_VIOLATION"  # Starts the message about a key that occurs twice
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-10
 def one_row_per_key(
-    snapshot:DataFrame, # A table as it stood
-    keys:Sequence[str]  # Columns that identify a row
-)->DataFrame:           # The same rows; computing them fails on a key that is NULL or occurs twice
+    snapshot: DataFrame,  # A table as it stood
+    keys: Sequence[str],  # Columns that identify a row
+) -> DataFrame:  # The same rows; computing them fails on a key that is NULL or occurs twice
     "Refuse a snapshot whose keys do not identify its rows."
-    keys = resolved(snapshot, keys, 'keys')
-    def shown(names): return F.left(F.to_json(F.struct(*map(column, names)), {'ignoreNullFields': 'false'}), F.lit(500))
+    keys = resolved(snapshot, keys, "keys")
+
+    def shown(names):
+        return F.left(F.to_json(F.struct(*map(column, names)), {"ignoreNullFields": "false"}), F.lit(500))
+
     absent = reduce(or_, [column(key).isNull() for key in keys])
     times = F.count(F.lit(1)).over(Window.partitionBy(*map(column, keys)))
-    def refuse(*words): return F.raise_error(F.concat(*words)).cast('boolean')
-    null = refuse(F.lit('AUTO CDC: a key is NULL in the row '), shown(snapshot.columns), F.lit(' of the snapshot; leave such rows out'))
-    twice = refuse(F.lit(f'{DUPLICATE_KEY} the key '), shown(keys), F.lit(' occurs '), F.col('__times').cast('string'),
-        F.lit(' times in the snapshot; a key identifies one row'))
-    fine = F.when(absent, null).when(F.col('__times') > 1, twice).otherwise(F.lit(True))
-    return snapshot.withColumn('__times', times).where(fine).drop('__times')
+
+    def refuse(*words):
+        return F.raise_error(F.concat(*words)).cast("boolean")
+
+    null = refuse(
+        F.lit("AUTO CDC: a key is NULL in the row "),
+        shown(snapshot.columns),
+        F.lit(" of the snapshot; leave such rows out"),
+    )
+    twice = refuse(
+        F.lit(f"{DUPLICATE_KEY} the key "),
+        shown(keys),
+        F.lit(" occurs "),
+        F.col("__times").cast("string"),
+        F.lit(" times in the snapshot; a key identifies one row"),
+    )
+    fine = F.when(absent, null).when(F.col("__times") > 1, twice).otherwise(F.lit(True))
+    return snapshot.withColumn("__times", times).where(fine).drop("__times")
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-13
 def changes(
-    current:DataFrame,   # The rows as they stand, one a key
-    snapshot:DataFrame,  # The rows as they should stand
-    keys:Sequence[str],  # Columns that identify a row
-    version:Any          # The snapshot's version: a value or a Column
-)->DataFrame:            # Columns of `snapshot`, `__version`, `__absent`: new and changed rows, and the keys that are gone
+    current: DataFrame,  # The rows as they stand, one a key
+    snapshot: DataFrame,  # The rows as they should stand
+    keys: Sequence[str],  # Columns that identify a row
+    version: Any,  # The snapshot's version: a value or a Column
+) -> (
+    DataFrame
+):  # Columns of `snapshot`, `__version`, `__absent`: new and changed rows, and the keys that are gone
     "Compare the rows as they stand with a snapshot."
-    keys = resolved(snapshot, keys, 'keys')
+    keys = resolved(snapshot, keys, "keys")
     spelt = {name.lower(): name for name in current.columns}
     values = [name for name in snapshot.columns if name not in keys]
     known = [name for name in values if name.lower() in spelt]
-    def side(frame, names, alias): # a struct, so that a row of NULLs is told from no row
-        return F.struct(F.lit(True).alias('__there'), *[column(spelt[name.lower()] if frame is current else name).alias(name) for name in names]).alias(alias)
-    new = one_row_per_key(snapshot, keys).select(*map(column, keys), side(snapshot, values, '__new'))
-    old = current.select(*[column(spelt[key.lower()]).alias(key) for key in keys], side(current, known, '__old'))
-    def value(row, name): return comparable(F.col(row)[name], snapshot.schema[name].dataType)
-    differs = [~value('__new', name).eqNullSafe(value('__old', name)) for name in known]
-    differs += [F.col('__new')[name].isNotNull() for name in values if name not in known]
-    changed = reduce(or_, differs, F.col('__new').isNull() | F.col('__old').isNull())
-    both = new.join(old, keys, 'full_outer').where(changed)
-    shown = [column(name) if name in keys else F.col('__new')[name].alias(name) for name in snapshot.columns]
-    return both.select(*shown, version_column(version).alias(VERSION), F.col('__new').isNull().alias(ABSENT))
+
+    def side(frame, names, alias):  # a struct, so that a row of NULLs is told from no row
+        return F.struct(
+            F.lit(True).alias("__there"),
+            *[column(spelt[name.lower()] if frame is current else name).alias(name) for name in names],
+        ).alias(alias)
+
+    new = one_row_per_key(snapshot, keys).select(*map(column, keys), side(snapshot, values, "__new"))
+    old = current.select(
+        *[column(spelt[key.lower()]).alias(key) for key in keys], side(current, known, "__old")
+    )
+
+    def value(row, name):
+        return comparable(F.col(row)[name], snapshot.schema[name].dataType)
+
+    differs = [~value("__new", name).eqNullSafe(value("__old", name)) for name in known]
+    differs += [F.col("__new")[name].isNotNull() for name in values if name not in known]
+    changed = reduce(or_, differs, F.col("__new").isNull() | F.col("__old").isNull())
+    both = new.join(old, keys, "full_outer").where(changed)
+    shown = [column(name) if name in keys else F.col("__new")[name].alias(name) for name in snapshot.columns]
+    return both.select(*shown, version_column(version).alias(VERSION), F.col("__new").isNull().alias(ABSENT))
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-15
-VERSION_TYPES = {int: 'bigint', float: 'double', str: 'string', Decimal: 'decimal(38,18)', datetime: 'timestamp', date: 'date'}
+VERSION_TYPES = {
+    int: "bigint",
+    float: "double",
+    str: "string",
+    Decimal: "decimal(38,18)",
+    datetime: "timestamp",
+    date: "date",
+}
+
 
 def version_type(
-    version:Any # What a source of snapshots calls a version
-)->str:         # Its type in SQL
+    version: Any,  # What a source of snapshots calls a version
+) -> str:  # Its type in SQL
     "Name the type of a version; `ValueError` for one that orders nothing."
-    if type(version) in VERSION_TYPES: return VERSION_TYPES[type(version)]
-    raise ValueError(f'the version {version!r} is a {type(version).__name__}; use one of {", ".join(kind.__name__ for kind in VERSION_TYPES)}')
+    if type(version) in VERSION_TYPES:
+        return VERSION_TYPES[type(version)]
+    raise ValueError(
+        f"the version {version!r} is a {type(version).__name__}; use one of {', '.join(kind.__name__ for kind in VERSION_TYPES)}"
+    )
+
 
 def version_column(
-    version:Any # A version, or a Column
-)->Column:
+    version: Any,  # A version, or a Column
+) -> Column:
     "A version as a column of its type."
-    return version if not isinstance(version, tuple(VERSION_TYPES)) else F.lit(version).cast(version_type(version))
+    return (
+        version
+        if not isinstance(version, tuple(VERSION_TYPES))
+        else F.lit(version).cast(version_type(version))
+    )
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-25
 def wall_clock(
-    version:Any # A version
-)->Any:         # The same; a moment with a zone becomes local time, which is how Spark returns it
+    version: Any,  # A version
+) -> Any:  # The same; a moment with a zone becomes local time, which is how Spark returns it
     "Make moments comparable."
-    return version.astimezone().replace(tzinfo=None) if isinstance(version, datetime) and version.tzinfo else version
+    return (
+        version.astimezone().replace(tzinfo=None)
+        if isinstance(version, datetime) and version.tzinfo
+        else version
+    )
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-26
 def pending(
-    source:Callable,                       # Latest version or None -> (snapshot, version) or None
-    latest:Any=None,                       # The latest version that was taken
-    skipped:Callable[[Any], Any]=lambda version: None # Called with the version of a snapshot that is left out
-)->Iterator[tuple]:                        # Snapshots and versions, ascending
+    source: Callable,  # Latest version or None -> (snapshot, version) or None
+    latest: Any = None,  # The latest version that was taken
+    skipped: Callable[[Any], Any] = lambda version: (
+        None
+    ),  # Called with the version of a snapshot that is left out
+) -> Iterator[tuple]:  # Snapshots and versions, ascending
     "Ask for snapshots until there is no newer one; `ValueError` for a version of another type."
     left_out = []
     while (answer := source(latest)) is not None:
         if not isinstance(answer, tuple) or len(answer) != 2:
-            raise ValueError(f'the source of snapshots returned {answer!r}; return (DataFrame, version), or None when there is no newer snapshot')
+            raise ValueError(
+                f"the source of snapshots returned {answer!r}; return (DataFrame, version), or None when there is no newer snapshot"
+            )
         snapshot, version = answer[0], wall_clock(answer[1])
         kind, before = version_type(version), None if latest is None else version_type(latest)
-        if before not in (None, kind): raise ValueError(f'the version changed its type: {latest!r} was a {before}, {version!r} is a {kind}')
+        if before not in (None, kind):
+            raise ValueError(
+                f"the version changed its type: {latest!r} was a {before}, {version!r} is a {kind}"
+            )
         if latest is not None and version <= latest:
-            if version in left_out: return
+            if version in left_out:
+                return
             left_out.append(version)
             skipped(version)
         else:

@@ -16,186 +16,264 @@ from dataclasses import dataclass, fields
 # %% ../nbs/00_spec.ipynb #00-spec-10
 class SpecError(ValueError):
     "A mistake in a `CdcSpec`: which target, which field, the value received, what to do."
-    def __init__(self,
-        target:str,   # Table the spec is about
-        field:str,    # Parameter that is wrong
-        value:object, # What was given
-        advice:str    # What to do about it
+
+    def __init__(
+        self,
+        target: str,  # Table the spec is about
+        field: str,  # Parameter that is wrong
+        value: object,  # What was given
+        advice: str,  # What to do about it
     ):
         super().__init__(target, field, value, advice)
         self.target, self.field, self.value, self.advice = target, field, value, advice
+
     def __str__(self):
         value = list(self.value) if isinstance(self.value, tuple) else self.value
-        return f'{self.target}: `{self.field}` is {value!r}; {self.advice}'
+        return f"{self.target}: `{self.field}` is {value!r}; {self.advice}"
 
 # %% ../nbs/00_spec.ipynb #00-spec-13
 def folded(
-    name:str # Name of a column or table, perhaps in backticks
-)->str:      # The form in which two spellings of one name are equal
+    name: str,  # Name of a column or table, perhaps in backticks
+) -> str:  # The form in which two spellings of one name are equal
     "Spell a name the way Spark compares it: without backticks, in lower case."
-    return name.strip('`').lower()
+    return name.strip("`").lower()
+
 
 def did_you_mean(
-    name:str,       # The name received
-    known:list[str] # The names there are
-)->str:             # A question to end a message with, or nothing where no name is close
+    name: str,  # The name received
+    known: list[str],  # The names there are
+) -> str:  # A question to end a message with, or nothing where no name is close
     "Guess the name that was meant."
     spelt = {folded(each): each for each in known}
     close = difflib.get_close_matches(folded(name), spelt, n=1)
-    return f'; did you mean {spelt[close[0]]!r}?' if close else ''
+    return f"; did you mean {spelt[close[0]]!r}?" if close else ""
 
 # %% ../nbs/00_spec.ipynb #00-spec-16
 @dataclass(frozen=True)
 class CdcSpec:
     "One target of AUTO CDC: fed by which events, for which keys, in which order, kept how. A mistake raises `SpecError`."
-    target:str                                          # Streaming table that receives the rows
-    source:str                                          # Table or view that the events stream from
-    keys:tuple                                          # Columns that identify a row: names, or `col('id')`
-    sequence_by:object                                  # SQL or Column that orders a key's events: unique, never NULL
-    apply_as_deletes:object = None                      # SQL condition or Column: the event removes its row
-    apply_as_truncates:object = None                    # SQL condition or Column: the event removes all older rows (SCD 1)
-    column_list:tuple = None                            # Columns to keep; `None`: all
-    except_column_list:tuple = None                     # Columns to leave out
-    stored_as_scd_type:int = 1                          # 1: current rows; 2: history, with `__START_AT` and `__END_AT`
-    track_history_column_list:tuple = None              # Columns whose change opens a version (SCD 2); `None`: all
-    track_history_except_column_list:tuple = None       # Columns whose change is written in place (SCD 2)
-    ignore_null_updates:bool = False                    # True: a NULL in an event leaves the row's value as it is
-    ignore_null_updates_column_list:tuple = None        # The same, in these columns only
-    ignore_null_updates_except_column_list:tuple = None # The same, in all columns but these
-    columns_to_update:str = None                        # Column of the source, `array<string>`: the columns to write
-    name:str = None                                     # The flow's name; `None`: the target's
-    once:bool = False                                   # True: a batch source, read once
-    def __post_init__(self): complete(self); check(self)
+
+    target: str  # Streaming table that receives the rows
+    source: str  # Table or view that the events stream from
+    keys: tuple  # Columns that identify a row: names, or `col('id')`
+    sequence_by: object  # SQL or Column that orders a key's events: unique, never NULL
+    apply_as_deletes: object = None  # SQL condition or Column: the event removes its row
+    apply_as_truncates: object = None  # SQL condition or Column: the event removes all older rows (SCD 1)
+    column_list: tuple = None  # Columns to keep; `None`: all
+    except_column_list: tuple = None  # Columns to leave out
+    stored_as_scd_type: int = 1  # 1: current rows; 2: history, with `__START_AT` and `__END_AT`
+    track_history_column_list: tuple = None  # Columns whose change opens a version (SCD 2); `None`: all
+    track_history_except_column_list: tuple = None  # Columns whose change is written in place (SCD 2)
+    ignore_null_updates: bool = False  # True: a NULL in an event leaves the row's value as it is
+    ignore_null_updates_column_list: tuple = None  # The same, in these columns only
+    ignore_null_updates_except_column_list: tuple = None  # The same, in all columns but these
+    columns_to_update: str = None  # Column of the source, `array<string>`: the columns to write
+    name: str = None  # The flow's name; `None`: the target's
+    once: bool = False  # True: a batch source, read once
+
+    def __post_init__(self):
+        complete(self)
+        check(self)
+
     @classmethod
-    def from_arguments(cls, **values): "Spec from a call's arguments."; return cls(**known_arguments(values))
+    def from_arguments(cls, **values):
+        "Spec from a call's arguments."
+        return cls(**known_arguments(values))
+
     @property
-    def flow_name(self)->str: "`name`, else the target's."; return self.name or self.target
-    def flow(self)->dict: "See `flow_arguments`."; return flow_arguments(self)
-    def visible_columns(self, columns): "See `visible_columns`."; return visible_columns(self, columns)
-    def tracked_columns(self, columns): "See `tracked_columns`."; return tracked_columns(self, columns)
-    def columns_ignoring_nulls(self, columns): "See `columns_ignoring_nulls`."; return columns_ignoring_nulls(self, columns)
+    def flow_name(self) -> str:
+        "`name`, else the target's."
+        return self.name or self.target
+
+    def flow(self) -> dict:
+        "See `flow_arguments`."
+        return flow_arguments(self)
+
+    def visible_columns(self, columns):
+        "See `visible_columns`."
+        return visible_columns(self, columns)
+
+    def tracked_columns(self, columns):
+        "See `tracked_columns`."
+        return tracked_columns(self, columns)
+
+    def columns_ignoring_nulls(self, columns):
+        "See `columns_ignoring_nulls`."
+        return columns_ignoring_nulls(self, columns)
 
 # %% ../nbs/00_spec.ipynb #00-spec-18
 def is_column(
-    value:object # Anything
-)->bool:         # True for a Spark Column, classic or Connect
+    value: object,  # Anything
+) -> bool:  # True for a Spark Column, classic or Connect
     "Recognise a Spark Column without importing Spark."
-    return any(each.__name__ == 'Column' for each in type(value).__mro__)
+    return any(each.__name__ == "Column" for each in type(value).__mro__)
 
 # %% ../nbs/00_spec.ipynb #00-spec-22
 def column_name(
-    spec:CdcSpec, # Spec being made, for the message
-    field:str,    # Field that holds the column
-    value:object  # A name, or a Column that is nothing but a name
-)->str:           # The column's name
+    spec: CdcSpec,  # Spec being made, for the message
+    field: str,  # Field that holds the column
+    value: object,  # A name, or a Column that is nothing but a name
+) -> str:  # The column's name
     "Name of one column; raises `SpecError` for anything that is no plain column."
-    if isinstance(value, str) and folded(value).strip(): return value
+    if isinstance(value, str) and folded(value).strip():
+        return value
     shown = re.fullmatch(r"Column<'(\w+)'>", str(value)) if is_column(value) else None
-    if shown: return shown[1]
+    if shown:
+        return shown[1]
     raise SpecError(spec.target, field, value, "give each column by its name, as 'id' or col('id')")
 
+
 def column_names(
-    spec:CdcSpec, # Spec being made
-    field:str     # Field that holds a list of columns
-)->tuple:         # Names; `None` where the list is absent or empty
+    spec: CdcSpec,  # Spec being made
+    field: str,  # Field that holds a list of columns
+) -> tuple:  # Names; `None` where the list is absent or empty
     "Bring a list of columns to a tuple of names; raises `SpecError` for anything else."
     value = getattr(spec, field)
-    if value is None: return None
+    if value is None:
+        return None
     if not isinstance(value, (list, tuple)):
-        raise SpecError(spec.target, field, value, f'give a list of column names, as [{value!r}]')
+        raise SpecError(spec.target, field, value, f"give a list of column names, as [{value!r}]")
     return tuple(column_name(spec, field, each) for each in value) or None
 
 # %% ../nbs/00_spec.ipynb #00-spec-24
 def scd_type(
-    spec:CdcSpec # Spec being made
-)->int:          # 1 or 2
+    spec: CdcSpec,  # Spec being made
+) -> int:  # 1 or 2
     "Bring `stored_as_scd_type` to an integer; raises `SpecError` for anything but 1 and 2."
-    def refuse(advice): raise SpecError(spec.target, 'stored_as_scd_type', value, advice)
+
+    def refuse(advice):
+        raise SpecError(spec.target, "stored_as_scd_type", value, advice)
+
     value = spec.stored_as_scd_type
-    if value is None: return 1
-    if str(value) in ('1', '2'): return int(value)
-    if str(value).lower() == 'bitemporal': refuse('bitemporal tables are not supported; use 2, a history along one time')
-    digit = re.fullmatch(r'[^\d.]*([12])\D*', str(value))
-    refuse('use 1 (current rows) or 2 (history)' + (f'; did you mean {digit[1]}?' if digit else ''))
+    if value is None:
+        return 1
+    if str(value) in ("1", "2"):
+        return int(value)
+    if str(value).lower() == "bitemporal":
+        refuse("bitemporal tables are not supported; use 2, a history along one time")
+    digit = re.fullmatch(r"[^\d.]*([12])\D*", str(value))
+    refuse("use 1 (current rows) or 2 (history)" + (f"; did you mean {digit[1]}?" if digit else ""))
 
 # %% ../nbs/00_spec.ipynb #00-spec-25
 FIELDS = tuple(field.name for field in fields(CdcSpec))
-COLUMN_LISTS = tuple(name for name in FIELDS if name.endswith('column_list'))
-FLAGS = ('ignore_null_updates', 'once')
+COLUMN_LISTS = tuple(name for name in FIELDS if name.endswith("column_list"))
+FLAGS = ("ignore_null_updates", "once")
+
 
 def complete(
-    spec:CdcSpec # Spec being made; its fields are set
+    spec: CdcSpec,  # Spec being made; its fields are set
 ):
     "Bring every field to its one form: tuples of names, an integer, true or false."
-    def put(field, value): object.__setattr__(spec, field, value)
-    keys = column_names(spec, 'keys')
-    if not keys: raise SpecError(spec.target, 'keys', spec.keys, "name the columns that identify a row, as ['id']")
-    put('keys', keys)
-    for field in COLUMN_LISTS: put(field, column_names(spec, field))
-    for field in FLAGS: put(field, False if getattr(spec, field) is None else getattr(spec, field))
+
+    def put(field, value):
+        object.__setattr__(spec, field, value)
+
+    keys = column_names(spec, "keys")
+    if not keys:
+        raise SpecError(spec.target, "keys", spec.keys, "name the columns that identify a row, as ['id']")
+    put("keys", keys)
+    for field in COLUMN_LISTS:
+        put(field, column_names(spec, field))
+    for field in FLAGS:
+        put(field, False if getattr(spec, field) is None else getattr(spec, field))
     if is_column(spec.columns_to_update):
-        put('columns_to_update', column_name(spec, 'columns_to_update', spec.columns_to_update))
-    put('stored_as_scd_type', scd_type(spec))
+        put("columns_to_update", column_name(spec, "columns_to_update", spec.columns_to_update))
+    put("stored_as_scd_type", scd_type(spec))
 
 # %% ../nbs/00_spec.ipynb #00-spec-27
-EXAMPLES = {'target': "the name of a table, as 'customers'", 'source': "the name of a table or view, as 'customers_cdc_clean'",
-            'sequence_by': "a SQL expression or a Column, as 'operation_date', or 'struct(commit, line)' for several columns",
-            'apply_as_deletes': "a SQL condition or a Column, as \"operation = 'DELETE'\"",
-            'apply_as_truncates': "a SQL condition or a Column, as \"operation = 'TRUNCATE'\"",
-            'columns_to_update': "the name of one column, as 'changed_columns'",
-            'name': "the name of a flow, as 'customers_backfill'"}
+EXAMPLES = {
+    "target": "the name of a table, as 'customers'",
+    "source": "the name of a table or view, as 'customers_cdc_clean'",
+    "sequence_by": "a SQL expression or a Column, as 'operation_date', or 'struct(commit, line)' for several columns",
+    "apply_as_deletes": "a SQL condition or a Column, as \"operation = 'DELETE'\"",
+    "apply_as_truncates": "a SQL condition or a Column, as \"operation = 'TRUNCATE'\"",
+    "columns_to_update": "the name of one column, as 'changed_columns'",
+    "name": "the name of a flow, as 'customers_backfill'",
+}
+
 
 def check_values(
-    spec:CdcSpec # A completed spec
+    spec: CdcSpec,  # A completed spec
 ):
     "Refuse a name that is no text, an expression that is neither text nor Column, a flag that is neither true nor false."
-    expressions = ('sequence_by', 'apply_as_deletes', 'apply_as_truncates')
+    expressions = ("sequence_by", "apply_as_deletes", "apply_as_truncates")
     for field, example in EXAMPLES.items():
         value = getattr(spec, field)
-        if value is None and field not in ('target', 'source', 'sequence_by'): continue
-        if isinstance(value, str) and value.strip() or is_column(value) and field in expressions: continue
-        raise SpecError(spec.target, field, value, f'give {example}')
+        if value is None and field not in ("target", "source", "sequence_by"):
+            continue
+        if isinstance(value, str) and value.strip() or is_column(value) and field in expressions:
+            continue
+        raise SpecError(spec.target, field, value, f"give {example}")
     for field in FLAGS:
         value = getattr(spec, field)
-        if not isinstance(value, bool): raise SpecError(spec.target, field, value, 'use True or False')
+        if not isinstance(value, bool):
+            raise SpecError(spec.target, field, value, "use True or False")
 
 # %% ../nbs/00_spec.ipynb #00-spec-29
 def check_keys(
-    spec:CdcSpec # A completed spec
+    spec: CdcSpec,  # A completed spec
 ):
     "Refuse a key that is named twice, and a key that the target would not hold."
-    def refuse(field, advice): raise SpecError(spec.target, field, getattr(spec, field), advice)
+
+    def refuse(field, advice):
+        raise SpecError(spec.target, field, getattr(spec, field), advice)
+
     for place, key in enumerate(spec.keys):
-        def has(names): return folded(key) in map(folded, names or ())
-        if has(spec.keys[:place]): refuse('keys', f'name the key {key!r} once')
-        if has(spec.except_column_list): refuse('except_column_list', f'keep the key {key!r}: it identifies the row')
+
+        def has(names):
+            return folded(key) in map(folded, names or ())
+
+        if has(spec.keys[:place]):
+            refuse("keys", f"name the key {key!r} once")
+        if has(spec.except_column_list):
+            refuse("except_column_list", f"keep the key {key!r}: it identifies the row")
         if spec.column_list and not has(spec.column_list):
-            refuse('column_list', f'add the key {key!r}: it identifies the row' + did_you_mean(key, spec.column_list))
+            refuse(
+                "column_list",
+                f"add the key {key!r}: it identifies the row" + did_you_mean(key, spec.column_list),
+            )
 
 # %% ../nbs/00_spec.ipynb #00-spec-30
-EXCLUSIVE = (('column_list', 'except_column_list'),
-             ('track_history_column_list', 'track_history_except_column_list'),
-             ('ignore_null_updates', 'ignore_null_updates_column_list', 'ignore_null_updates_except_column_list',
-              'columns_to_update'))
+EXCLUSIVE = (
+    ("column_list", "except_column_list"),
+    ("track_history_column_list", "track_history_except_column_list"),
+    (
+        "ignore_null_updates",
+        "ignore_null_updates_column_list",
+        "ignore_null_updates_except_column_list",
+        "columns_to_update",
+    ),
+)
+
 
 def check_together(
-    spec:CdcSpec # A completed spec
+    spec: CdcSpec,  # A completed spec
 ):
     "Refuse fields that exclude each other, and fields that mean nothing for the SCD type."
-    def refuse(field, advice): raise SpecError(spec.target, field, getattr(spec, field), advice)
+
+    def refuse(field, advice):
+        raise SpecError(spec.target, field, getattr(spec, field), advice)
+
     for group in EXCLUSIVE:
         given = [field for field in group if getattr(spec, field)]
-        if len(given) > 1: refuse(given[1], f'give this or `{given[0]}`, not both')
+        if len(given) > 1:
+            refuse(given[1], f"give this or `{given[0]}`, not both")
     for field in EXCLUSIVE[1]:
         if getattr(spec, field) and spec.stored_as_scd_type == 1:
-            refuse(field, 'SCD type 1 keeps no history to track: leave it out, or set `stored_as_scd_type` to 2')
+            refuse(
+                field, "SCD type 1 keeps no history to track: leave it out, or set `stored_as_scd_type` to 2"
+            )
     if spec.apply_as_truncates is not None and spec.stored_as_scd_type == 2:
-        refuse('apply_as_truncates', 'a history is never truncated: leave it out, or set `stored_as_scd_type` to 1')
-    if folded(spec.source) == folded(spec.target): refuse('source', 'a table cannot feed itself; name the table of events')
+        refuse(
+            "apply_as_truncates",
+            "a history is never truncated: leave it out, or set `stored_as_scd_type` to 1",
+        )
+    if folded(spec.source) == folded(spec.target):
+        refuse("source", "a table cannot feed itself; name the table of events")
 
 # %% ../nbs/00_spec.ipynb #00-spec-31
 def check(
-    spec:CdcSpec # A completed spec
+    spec: CdcSpec,  # A completed spec
 ):
     "Refuse every mistake that can be seen without the data; raises `SpecError` at the first."
     check_values(spec)
@@ -204,80 +282,104 @@ def check(
 
 # %% ../nbs/00_spec.ipynb #00-spec-55
 def flow_arguments(
-    spec:CdcSpec # A checked spec
-)->dict:         # Parameter to value, lists as lists; only what differs from the default
+    spec: CdcSpec,  # A checked spec
+) -> dict:  # Parameter to value, lists as lists; only what differs from the default
     "Arguments for [`dp.create_auto_cdc_flow`](https://docs.databricks.com/aws/en/ldp/developer/ldp-python-ref-apply-changes)."
     values = {field.name: getattr(spec, field.name) for field in fields(spec)}
-    def is_default(field): return not is_column(values[field.name]) and values[field.name] == field.default
+
+    def is_default(field):
+        return not is_column(values[field.name]) and values[field.name] == field.default
+
     given = {field.name: values[field.name] for field in fields(spec) if not is_default(field)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
 # %% ../nbs/00_spec.ipynb #00-spec-60
 def known_arguments(
-    values:dict # Arguments of a call to `create_auto_cdc_flow`
-)->dict:        # The same, each of them a field of `CdcSpec`
+    values: dict,  # Arguments of a call to `create_auto_cdc_flow`
+) -> dict:  # The same, each of them a field of `CdcSpec`
     "Refuse a misspelt or missing argument; raises `SpecError`."
-    target = values.get('target', 'create_auto_cdc_flow')
-    known = {name: value for name, value in values.items() if (name, value is None) != ('system_sequence_by', True)}
+    target = values.get("target", "create_auto_cdc_flow")
+    known = {
+        name: value for name, value in values.items() if (name, value is None) != ("system_sequence_by", True)
+    }
     for name, value in known.items():
-        if name == 'system_sequence_by': raise SpecError(target, name, value, 'bitemporal tables are not supported; leave it out')
+        if name == "system_sequence_by":
+            raise SpecError(target, name, value, "bitemporal tables are not supported; leave it out")
         if name not in FIELDS:
-            raise SpecError(target, name, value, 'there is no such parameter' + did_you_mean(name, list(FIELDS)))
+            raise SpecError(
+                target, name, value, "there is no such parameter" + did_you_mean(name, list(FIELDS))
+            )
     for name in FIELDS[:4]:
-        if name not in known: raise SpecError(target, name, None, 'it is required')
+        if name not in known:
+            raise SpecError(target, name, None, "it is required")
     return known
 
 # %% ../nbs/00_spec.ipynb #00-spec-63
 def resolved(
-    spec:CdcSpec,      # A checked spec
-    field:str,         # Field that holds names of columns, or one
-    columns:list[str], # Columns there are
-    table:str          # Table that has them, for the message
-)->set[str]:           # Those named, in the spelling of `columns`
+    spec: CdcSpec,  # A checked spec
+    field: str,  # Field that holds names of columns, or one
+    columns: list[str],  # Columns there are
+    table: str,  # Table that has them, for the message
+) -> set[str]:  # Those named, in the spelling of `columns`
     "Find the named columns among those there are; raises `SpecError` for one that isn't there."
     spelt = {folded(column): column for column in columns}
     names = getattr(spec, field) or ()
-    if isinstance(names, str): names = (names,)
+    if isinstance(names, str):
+        names = (names,)
     for name in names:
-        if folded(name) in spelt: continue
+        if folded(name) in spelt:
+            continue
         advice = f"name a column of {table}: {', '.join(columns)}" + did_you_mean(name, columns)
         raise SpecError(spec.target, field, name, advice)
     return {spelt[folded(name)] for name in names}
 
 # %% ../nbs/00_spec.ipynb #00-spec-64
 def visible_columns(
-    spec:CdcSpec,     # A checked spec
-    columns:list[str] # Columns of the source, in order
-)->list[str]:         # Columns of the target in the source's order and spelling; without `__START_AT` and `__END_AT`
+    spec: CdcSpec,  # A checked spec
+    columns: list[str],  # Columns of the source, in order
+) -> list[
+    str
+]:  # Columns of the target in the source's order and spelling; without `__START_AT` and `__END_AT`
     "Columns the target shows; raises `SpecError` for a name the source lacks, or a reserved name it has."
     for column in columns:
-        if column.upper() in ('__START_AT', '__END_AT'):
-            raise SpecError(spec.target, 'source', spec.source, f'rename its column {column}: the name is reserved for history')
-    resolved(spec, 'keys', columns, spec.source)
-    kept = resolved(spec, 'column_list', columns, spec.source) or set(columns)
-    left_out = resolved(spec, 'except_column_list', columns, spec.source)
+        if column.upper() in ("__START_AT", "__END_AT"):
+            raise SpecError(
+                spec.target,
+                "source",
+                spec.source,
+                f"rename its column {column}: the name is reserved for history",
+            )
+    resolved(spec, "keys", columns, spec.source)
+    kept = resolved(spec, "column_list", columns, spec.source) or set(columns)
+    left_out = resolved(spec, "except_column_list", columns, spec.source)
     return [column for column in columns if column in kept - left_out]
 
 # %% ../nbs/00_spec.ipynb #00-spec-71
 def tracked_columns(
-    spec:CdcSpec,     # A checked spec
-    columns:list[str] # Columns of the source, in order
-)->list[str]:         # Columns of the target whose change opens a version, no keys; empty for SCD 1
+    spec: CdcSpec,  # A checked spec
+    columns: list[str],  # Columns of the source, in order
+) -> list[str]:  # Columns of the target whose change opens a version, no keys; empty for SCD 1
     "Columns whose change is history; raises `SpecError` for a name that the target doesn't show."
     visible = visible_columns(spec, columns)
-    if spec.stored_as_scd_type == 1: return []
-    tracked = resolved(spec, 'track_history_column_list', visible, spec.target) or set(visible)
-    in_place = resolved(spec, 'track_history_except_column_list', visible, spec.target)
-    return [column for column in visible if column in tracked - in_place - resolved(spec, 'keys', visible, spec.target)]
+    if spec.stored_as_scd_type == 1:
+        return []
+    tracked = resolved(spec, "track_history_column_list", visible, spec.target) or set(visible)
+    in_place = resolved(spec, "track_history_except_column_list", visible, spec.target)
+    return [
+        column
+        for column in visible
+        if column in tracked - in_place - resolved(spec, "keys", visible, spec.target)
+    ]
 
 # %% ../nbs/00_spec.ipynb #00-spec-74b
 def columns_ignoring_nulls(
-    spec:CdcSpec,     # A checked spec
-    columns:list[str] # Columns of the source, in order
-)->list[str]:         # Columns of the target in which NULL says nothing, no keys; empty by default
+    spec: CdcSpec,  # A checked spec
+    columns: list[str],  # Columns of the source, in order
+) -> list[str]:  # Columns of the target in which NULL says nothing, no keys; empty by default
     "Columns in which a NULL is no value; raises `SpecError` for a name that the target doesn't show."
     visible = visible_columns(spec, columns)
-    chosen = resolved(spec, 'ignore_null_updates_column_list', visible, spec.target)
-    left_out = resolved(spec, 'ignore_null_updates_except_column_list', visible, spec.target)
-    if spec.ignore_null_updates or left_out: chosen = set(visible) - left_out
-    return [column for column in visible if column in chosen - resolved(spec, 'keys', visible, spec.target)]
+    chosen = resolved(spec, "ignore_null_updates_column_list", visible, spec.target)
+    left_out = resolved(spec, "ignore_null_updates_except_column_list", visible, spec.target)
+    if spec.ignore_null_updates or left_out:
+        chosen = set(visible) - left_out
+    return [column for column in visible if column in chosen - resolved(spec, "keys", visible, spec.target)]

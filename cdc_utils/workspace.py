@@ -23,245 +23,365 @@ from .results import TaskRun, UpdateResult, parsed, update_result
 # %% ../nbs/15_workspace.ipynb #workspace-07
 class WorkspaceError(ValueError):
     "A workspace did not do what was asked: what, what it answered, what to do."
+
     exit_code = 1
 
 # %% ../nbs/15_workspace.ipynb #workspace-08
-HINTS = {'Unauthenticated': 'the token was refused: set DATABRICKS_TOKEN, or run `databricks auth login`', 'PermissionDenied': 'ask whoever manages it for the right to do this',
-    'NotFound': 'look for its name with `databricks … list`', 'ResourceDoesNotExist': 'look for its name with `databricks … list`'} # SDK's error -> what to do
+HINTS = {
+    "Unauthenticated": "the token was refused: set DATABRICKS_TOKEN, or run `databricks auth login`",
+    "PermissionDenied": "ask whoever manages it for the right to do this",
+    "NotFound": "look for its name with `databricks … list`",
+    "ResourceDoesNotExist": "look for its name with `databricks … list`",
+}  # SDK's error -> what to do
+
 
 @contextmanager
 def asking(
-    what:str # What is asked for, e.g. `pipeline orders`
+    what: str,  # What is asked for, e.g. `pipeline orders`
 ):
     "Turn an error of the SDK into a `WorkspaceError` that says what was asked for."
     try:
         from databricks.sdk.errors import DatabricksError
         from requests.exceptions import RequestException
-    except ImportError: raise WorkspaceError("this needs databricks-sdk; pip install 'cdc-utils[local]'") from None
-    try: yield
+    except ImportError:
+        raise WorkspaceError("this needs databricks-sdk; pip install 'cdc-utils[local]'") from None
+    try:
+        yield
     except DatabricksError as error:
-        hint = next((HINTS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in HINTS), '')
-        raise WorkspaceError(f'{what}: {error}' + (f'; {hint}' if hint else '')) from None
+        hint = next((HINTS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in HINTS), "")
+        raise WorkspaceError(f"{what}: {error}" + (f"; {hint}" if hint else "")) from None
     except (RequestException, TimeoutError, ConnectionError) as error:
-        raise WorkspaceError(f'{what}: the workspace does not answer: {error}; is DATABRICKS_HOST right, and is it up?') from None
+        raise WorkspaceError(
+            f"{what}: the workspace does not answer: {error}; is DATABRICKS_HOST right, and is it up?"
+        ) from None
 
 # %% ../nbs/15_workspace.ipynb #workspace-09
 def connect(
-    host:str=None,    # Address of the workspace; DATABRICKS_HOST or a profile by default
-    profile:str=None, # Profile in the SDK's configuration file
-    seconds:int=60    # How long a call is tried again while the workspace is busy or away
-):                    # A `WorkspaceClient`
+    host: str = None,  # Address of the workspace; DATABRICKS_HOST or a profile by default
+    profile: str = None,  # Profile in the SDK's configuration file
+    seconds: int = 60,  # How long a call is tried again while the workspace is busy or away
+):  # A `WorkspaceClient`
     "A client with the credentials that the SDK finds (https://docs.databricks.com/aws/en/dev-tools/auth); raises `WorkspaceError` where there are none."
-    with asking('a connection'):
+    with asking("a connection"):
         from databricks.sdk import WorkspaceClient
         from databricks.sdk.config import Config
-        try: return WorkspaceClient(config=Config(host=host, profile=profile, retry_timeout_seconds=seconds, http_timeout_seconds=seconds))
+
+        try:
+            return WorkspaceClient(
+                config=Config(
+                    host=host, profile=profile, retry_timeout_seconds=seconds, http_timeout_seconds=seconds
+                )
+            )
         except ValueError as error:
-            why = str(error).split('. Config:')[0].splitlines()[0]
-            raise WorkspaceError(f'no credentials for a workspace: {why}; set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile') from None
+            why = str(error).split(". Config:")[0].splitlines()[0]
+            raise WorkspaceError(
+                f"no credentials for a workspace: {why}; set DATABRICKS_HOST and DATABRICKS_TOKEN, or name a profile"
+            ) from None
 
 # %% ../nbs/15_workspace.ipynb #workspace-12
 def download(
     client,  # `WorkspaceClient`
-    path:str # A file in a volume
-)->bytes|None: # Its content; None where there is none
+    path: str,  # A file in a volume
+) -> bytes | None:  # Its content; None where there is none
     "Read a file of a volume; raises `WorkspaceError`."
     from databricks.sdk.errors import NotFound
+
     with asking(path):
-        try: return client.files.download(path).contents.read()
-        except NotFound: return None
+        try:
+            return client.files.download(path).contents.read()
+        except NotFound:
+            return None
 
 # %% ../nbs/15_workspace.ipynb #workspace-13
 def put_wheel(
-    client,     # `WorkspaceClient`
-    wheel:Path, # The file
-    folder:str  # In a volume, e.g. `/Volumes/dev/shop/wheels`
-)->str:         # Its path there
+    client,  # `WorkspaceClient`
+    wheel: Path,  # The file
+    folder: str,  # In a volume, e.g. `/Volumes/dev/shop/wheels`
+) -> str:  # Its path there
     "Put a wheel into a volume and read it back; raises `WorkspaceError` where another one has its name."
-    if wheel.suffix != '.whl' or not wheel.is_file(): raise WorkspaceError(f'there is no wheel {wheel}; build it: make wheel')
+    if wheel.suffix != ".whl" or not wheel.is_file():
+        raise WorkspaceError(f"there is no wheel {wheel}; build it: make wheel")
     content, path = wheel.read_bytes(), posixpath.join(folder, wheel.name)
     there = download(client, path)
-    if there == content: return path
-    if there is not None: raise WorkspaceError(f'{path} is there with another content; a wheel that changed needs another version')
+    if there == content:
+        return path
+    if there is not None:
+        raise WorkspaceError(
+            f"{path} is there with another content; a wheel that changed needs another version"
+        )
     with asking(path):
         client.files.create_directory(folder)
         client.files.upload(path, io.BytesIO(content), overwrite=False)
-    if sha256(download(client, path) or b'').digest() != sha256(content).digest(): raise WorkspaceError(f'{path} did not arrive as it was sent; upload it again')
+    if sha256(download(client, path) or b"").digest() != sha256(content).digest():
+        raise WorkspaceError(f"{path} did not arrive as it was sent; upload it again")
     return path
 
 # %% ../nbs/15_workspace.ipynb #workspace-15
 def wheels_in(
-    client,    # `WorkspaceClient`
-    folder:str # In a volume
-)->list:       # `DirectoryEntry`s, the newest first
+    client,  # `WorkspaceClient`
+    folder: str,  # In a volume
+) -> list:  # `DirectoryEntry`s, the newest first
     "The wheels of a folder; raises `WorkspaceError`."
-    with asking(folder): found = [each for each in client.files.list_directory_contents(folder) if str(each.name).endswith('.whl')]
+    with asking(folder):
+        found = [
+            each for each in client.files.list_directory_contents(folder) if str(each.name).endswith(".whl")
+        ]
     return sorted(found, key=lambda each: (each.last_modified or 0, each.name), reverse=True)
 
 # %% ../nbs/15_workspace.ipynb #workspace-19
 def wheels_in_use(
-    client # `WorkspaceClient`
-)->set[str]: # Paths
+    client,  # `WorkspaceClient`
+) -> set[str]:  # Paths
     "Wheels that the environments of pipelines and jobs name; raises `WorkspaceError`."
-    def dependencies(environment): return (environment.as_dict() if environment else {}).get('dependencies') or []
+
+    def dependencies(environment):
+        return (environment.as_dict() if environment else {}).get("dependencies") or []
+
     used = set()
-    with asking('the pipelines'):
+    with asking("the pipelines"):
         for each in client.pipelines.list_pipelines():
             spec = client.pipelines.get(each.pipeline_id).spec
             used.update(dependencies(spec.environment if spec else None))
-    with asking('the jobs'):
+    with asking("the jobs"):
         for each in client.jobs.list(expand_tasks=False):
             settings = client.jobs.get(each.job_id).settings
-            for environment in settings.environments or (): used.update(dependencies(environment.spec))
+            for environment in settings.environments or ():
+                used.update(dependencies(environment.spec))
             used.update(parameter.default for parameter in settings.parameters or ())
-    return {path for path in used if str(path).endswith('.whl')}
+    return {path for path in used if str(path).endswith(".whl")}
 
 # %% ../nbs/15_workspace.ipynb #workspace-20
 def prune_wheels(
-    client,            # `WorkspaceClient`
-    folder:str,        # In a volume
-    keep:int,          # How many of the newest stay
-    dry_run:bool=False # Only say which would go
-)->list[str]:          # Paths of the wheels that went
+    client,  # `WorkspaceClient`
+    folder: str,  # In a volume
+    keep: int,  # How many of the newest stay
+    dry_run: bool = False,  # Only say which would go
+) -> list[str]:  # Paths of the wheels that went
     "Delete old wheels that nothing names; raises `WorkspaceError`."
-    if keep < 1: raise WorkspaceError(f'keep is {keep}; at least the newest wheel stays')
+    if keep < 1:
+        raise WorkspaceError(f"keep is {keep}; at least the newest wheel stays")
     used = wheels_in_use(client)
     going = [each.path for each in wheels_in(client, folder)[keep:] if each.path not in used]
     for path in [] if dry_run else going:
-        with asking(path): client.files.delete(path)
+        with asking(path):
+            client.files.delete(path)
     return going
 
 # %% ../nbs/15_workspace.ipynb #workspace-23
 def named(
-    what:str,                # pipeline or job
-    name:str,                # As typed: an id, a name, or a name without its prefix
-    known:Mapping[str,str]   # Id -> name
-)->str:                      # The id
+    what: str,  # pipeline or job
+    name: str,  # As typed: an id, a name, or a name without its prefix
+    known: Mapping[str, str],  # Id -> name
+) -> str:  # The id
     "Find an id; raises `WorkspaceError` for a name that is not there, or that several have."
-    if name in known: return name
+    if name in known:
+        return name
     exact = [each for each, full in known.items() if full == name]
-    found = exact or [each for each, full in known.items() if re.sub(r'^\[[^\]]*\] ', '', full) == name]
-    if len(found) == 1: return found[0]
-    if found: raise WorkspaceError(f'{len(found)} {what}s are called {name}: {", ".join(f"{known[each]} ({each})" for each in found)}; give the id')
-    raise WorkspaceError(f'there is no {what} {name}; the workspace has {", ".join(sorted(known.values())) or "none"}')
+    found = exact or [each for each, full in known.items() if re.sub(r"^\[[^\]]*\] ", "", full) == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise WorkspaceError(
+            f"{len(found)} {what}s are called {name}: {', '.join(f'{known[each]} ({each})' for each in found)}; give the id"
+        )
+    raise WorkspaceError(
+        f"there is no {what} {name}; the workspace has {', '.join(sorted(known.values())) or 'none'}"
+    )
 
 # %% ../nbs/15_workspace.ipynb #workspace-25
 def pipeline_id(
     client,  # `WorkspaceClient`
-    name:str # Id or name
-)->str:
+    name: str,  # Id or name
+) -> str:
     "The id of a pipeline; raises `WorkspaceError`."
-    with asking('the pipelines'): known = {each.pipeline_id: each.name or '' for each in client.pipelines.list_pipelines()}
-    return named('pipeline', name, known)
+    with asking("the pipelines"):
+        known = {each.pipeline_id: each.name or "" for each in client.pipelines.list_pipelines()}
+    return named("pipeline", name, known)
+
 
 def job_id(
     client,  # `WorkspaceClient`
-    name:str # Id or name
-)->int:
+    name: str,  # Id or name
+) -> int:
     "The id of a job; raises `WorkspaceError`."
-    with asking('the jobs'): known = {str(each.job_id): (each.settings.name if each.settings else '') or '' for each in client.jobs.list()}
-    return int(named('job', name, known))
+    with asking("the jobs"):
+        known = {
+            str(each.job_id): (each.settings.name if each.settings else "") or ""
+            for each in client.jobs.list()
+        }
+    return int(named("job", name, known))
 
 # %% ../nbs/15_workspace.ipynb #workspace-28
 def update_events(
-    client,          # `WorkspaceClient`
-    pipeline_id:str, # Its pipeline
-    update_id:str,   # The update
-    page:int=250     # Events asked for at once
-)->list[dict]:       # As the API has them, the oldest first
+    client,  # `WorkspaceClient`
+    pipeline_id: str,  # Its pipeline
+    update_id: str,  # The update
+    page: int = 250,  # Events asked for at once
+) -> list[dict]:  # As the API has them, the oldest first
     "All events of one update; raises `WorkspaceError`."
-    query, found = {'filter': f"update_id = '{update_id}'", 'max_results': page}, []
+    query, found = {"filter": f"update_id = '{update_id}'", "max_results": page}, []
     while True:
-        with asking(f'events of update {update_id}'): answer = client.api_client.do('GET', f'/api/2.0/pipelines/{pipeline_id}/events', query=query)
-        found += [event for event in answer.get('events') or () if (event.get('origin') or {}).get('update_id', update_id) == update_id]
-        if not answer.get('next_page_token'): return sorted(found, key=lambda event: event['timestamp'])
-        query = {'page_token': answer['next_page_token'], 'max_results': page}
+        with asking(f"events of update {update_id}"):
+            answer = client.api_client.do("GET", f"/api/2.0/pipelines/{pipeline_id}/events", query=query)
+        found += [
+            event
+            for event in answer.get("events") or ()
+            if (event.get("origin") or {}).get("update_id", update_id) == update_id
+        ]
+        if not answer.get("next_page_token"):
+            return sorted(found, key=lambda event: event["timestamp"])
+        query = {"page_token": answer["next_page_token"], "max_results": page}
 
 # %% ../nbs/15_workspace.ipynb #workspace-29
 def start_update(
-    client,                             # `WorkspaceClient`
-    pipeline_id:str,                    # The pipeline
-    full_refresh:bool=False,            # Empty and compute all tables
-    refresh:Iterable[str]=(),           # Only these
-    full_refresh_tables:Iterable[str]=()# Empty and compute these
-)->str:                                 # Id of the update
+    client,  # `WorkspaceClient`
+    pipeline_id: str,  # The pipeline
+    full_refresh: bool = False,  # Empty and compute all tables
+    refresh: Iterable[str] = (),  # Only these
+    full_refresh_tables: Iterable[str] = (),  # Empty and compute these
+) -> str:  # Id of the update
     "Start an update; raises `WorkspaceError` where one is running already."
-    with asking(f'an update of pipeline {pipeline_id}'):
-        return client.pipelines.start_update(pipeline_id, full_refresh=full_refresh, refresh_selection=list(refresh) or None,
-            full_refresh_selection=list(full_refresh_tables) or None).update_id
+    with asking(f"an update of pipeline {pipeline_id}"):
+        return client.pipelines.start_update(
+            pipeline_id,
+            full_refresh=full_refresh,
+            refresh_selection=list(refresh) or None,
+            full_refresh_selection=list(full_refresh_tables) or None,
+        ).update_id
 
 # %% ../nbs/15_workspace.ipynb #workspace-30
-OVER = ('COMPLETED', 'FAILED', 'CANCELED') # States in which an update stays
+OVER = ("COMPLETED", "FAILED", "CANCELED")  # States in which an update stays
+
 
 def follow_update(
-    client,                 # `WorkspaceClient`
-    pipeline_id:str,        # Its pipeline
-    update_id:str,          # The update
-    listener:Callable=None, # Called with each event, as it comes
-    every:float=5.0,        # Seconds between two looks
-    sleep:Callable=time.sleep # Waits
-)->UpdateResult:
+    client,  # `WorkspaceClient`
+    pipeline_id: str,  # Its pipeline
+    update_id: str,  # The update
+    listener: Callable = None,  # Called with each event, as it comes
+    every: float = 5.0,  # Seconds between two looks
+    sleep: Callable = time.sleep,  # Waits
+) -> UpdateResult:
     "Wait for an update and tell what it does; raises `WorkspaceError`, and leaves the update running, where the workspace goes away."
     seen = set()
     while True:
-        with asking(f'update {update_id}'): state = client.pipelines.get_update(pipeline_id, update_id).update.state.value
+        with asking(f"update {update_id}"):
+            state = client.pipelines.get_update(pipeline_id, update_id).update.state.value
         events = update_events(client, pipeline_id, update_id)
         for event in events:
-            if event['id'] not in seen and listener: listener(parsed(event))
-            seen.add(event['id'])
-        if state in OVER: break
+            if event["id"] not in seen and listener:
+                listener(parsed(event))
+            seen.add(event["id"])
+        if state in OVER:
+            break
         sleep(every)
     found = update_result(events, update_id)
-    return found if found.state == state else UpdateResult(update_id, state, found.flows, found.error or (None if state == 'COMPLETED' else f'update {update_id} is {state}'), warnings=found.warnings)
+    return (
+        found
+        if found.state == state
+        else UpdateResult(
+            update_id,
+            state,
+            found.flows,
+            found.error or (None if state == "COMPLETED" else f"update {update_id} is {state}"),
+            warnings=found.warnings,
+        )
+    )
 
 # %% ../nbs/15_workspace.ipynb #workspace-34
-RESULTS = {'SUCCESS': 'SUCCESS', 'FAILED': 'FAILED', 'TIMEDOUT': 'TIMEDOUT', 'CANCELED': 'CANCELED', 'EXCLUDED': 'EXCLUDED', 'UPSTREAM_FAILED': 'UPSTREAM_FAILED',
-    'UPSTREAM_CANCELED': 'UPSTREAM_CANCELED', 'SUCCESS_WITH_FAILURES': 'SUCCESS_WITH_FAILURES', 'MAXIMUM_CONCURRENT_RUNS_REACHED': 'CANCELED', 'DISABLED': 'EXCLUDED'}
-STATES = {'PENDING': 'PENDING', 'QUEUED': 'PENDING', 'BLOCKED': 'PENDING', 'RUNNING': 'RUNNING', 'TERMINATING': 'RUNNING', 'WAITING_FOR_RETRY': 'WAITING_FOR_RETRY'}
+RESULTS = {
+    "SUCCESS": "SUCCESS",
+    "FAILED": "FAILED",
+    "TIMEDOUT": "TIMEDOUT",
+    "CANCELED": "CANCELED",
+    "EXCLUDED": "EXCLUDED",
+    "UPSTREAM_FAILED": "UPSTREAM_FAILED",
+    "UPSTREAM_CANCELED": "UPSTREAM_CANCELED",
+    "SUCCESS_WITH_FAILURES": "SUCCESS_WITH_FAILURES",
+    "MAXIMUM_CONCURRENT_RUNS_REACHED": "CANCELED",
+    "DISABLED": "EXCLUDED",
+}
+STATES = {
+    "PENDING": "PENDING",
+    "QUEUED": "PENDING",
+    "BLOCKED": "PENDING",
+    "RUNNING": "RUNNING",
+    "TERMINATING": "RUNNING",
+    "WAITING_FOR_RETRY": "WAITING_FOR_RETRY",
+}
+
 
 def task_run(
-    told:dict # A task of a run, as the API has it
-)->TaskRun:
+    told: dict,  # A task of a run, as the API has it
+) -> TaskRun:
     "What has become of a task."
-    state = told.get('state') or {}
-    life, result = state.get('life_cycle_state', 'PENDING'), state.get('result_state')
-    ended = life in ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR')
-    return TaskRun(told['task_key'], 'TERMINATED' if ended else STATES.get(life, 'PENDING'), (RESULTS.get(result, 'FAILED') if result else 'EXCLUDED' if life == 'SKIPPED' else 'FAILED') if ended else None,
-        (told.get('attempt_number') or 0) + 1, (told.get('start_time') or 0)/1000 or None, (told.get('end_time') or 0)/1000 or None, state.get('state_message') or '')
+    state = told.get("state") or {}
+    life, result = state.get("life_cycle_state", "PENDING"), state.get("result_state")
+    ended = life in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR")
+    return TaskRun(
+        told["task_key"],
+        "TERMINATED" if ended else STATES.get(life, "PENDING"),
+        (RESULTS.get(result, "FAILED") if result else "EXCLUDED" if life == "SKIPPED" else "FAILED")
+        if ended
+        else None,
+        (told.get("attempt_number") or 0) + 1,
+        (told.get("start_time") or 0) / 1000 or None,
+        (told.get("end_time") or 0) / 1000 or None,
+        state.get("state_message") or "",
+    )
 
 # %% ../nbs/15_workspace.ipynb #workspace-35
 def task_output(
-    client,     # `WorkspaceClient`
-    run_id:int  # Run of a task
-)->tuple[str,str]: # What it gave out; its error
+    client,  # `WorkspaceClient`
+    run_id: int,  # Run of a task
+) -> tuple[str, str]:  # What it gave out; its error
     "The output of a task's run; both are empty for a task that has none. Raises `WorkspaceError`."
     from databricks.sdk.errors import BadRequest, NotFound
-    with asking(f'output of run {run_id}'):
-        try: told = client.jobs.get_run_output(run_id).as_dict()
-        except (BadRequest, NotFound): return '', '' # a pipeline's task has no output
-    return (told.get('notebook_output') or {}).get('result') or told.get('logs') or '', told.get('error') or ''
+
+    with asking(f"output of run {run_id}"):
+        try:
+            told = client.jobs.get_run_output(run_id).as_dict()
+        except (BadRequest, NotFound):
+            return "", ""  # a pipeline's task has no output
+    return (told.get("notebook_output") or {}).get("result") or told.get("logs") or "", told.get(
+        "error"
+    ) or ""
 
 # %% ../nbs/15_workspace.ipynb #workspace-36
 def run_job(
-    client,                    # `WorkspaceClient`
-    job_id:int,                # The job
-    parameters:Mapping[str,str]={}, # Name -> value
-    on_change:Callable=None,   # Called with a `TaskRun` after each change
-    every:float=5.0,           # Seconds between two looks
-    sleep:Callable=time.sleep  # Waits
-)->tuple[str,list[TaskRun]]:   # Its result, its tasks
+    client,  # `WorkspaceClient`
+    job_id: int,  # The job
+    parameters: Mapping[str, str] = {},  # Name -> value
+    on_change: Callable = None,  # Called with a `TaskRun` after each change
+    every: float = 5.0,  # Seconds between two looks
+    sleep: Callable = time.sleep,  # Waits
+) -> tuple[str, list[TaskRun]]:  # Its result, its tasks
     "Run a job and wait for it; raises `WorkspaceError`."
-    with asking(f'a run of job {job_id}'): run_id = client.jobs.run_now(job_id, job_parameters=dict(parameters) or None).run_id
+    with asking(f"a run of job {job_id}"):
+        run_id = client.jobs.run_now(job_id, job_parameters=dict(parameters) or None).run_id
     seen = {}
     while True:
-        with asking(f'run {run_id}'): told = client.jobs.get_run(run_id).as_dict()
-        runs = {each['task_key']: (task_run(each), each.get('run_id')) for each in told.get('tasks') or ()}
-        over = (told.get('state') or {}).get('life_cycle_state') in ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR')
+        with asking(f"run {run_id}"):
+            told = client.jobs.get_run(run_id).as_dict()
+        runs = {each["task_key"]: (task_run(each), each.get("run_id")) for each in told.get("tasks") or ()}
+        over = (told.get("state") or {}).get("life_cycle_state") in (
+            "TERMINATED",
+            "SKIPPED",
+            "INTERNAL_ERROR",
+        )
         for key, (run, task_run_id) in runs.items():
-            if run.state == 'TERMINATED' and run.result in ('SUCCESS', 'FAILED') and key not in seen.get('outputs', {}): seen.setdefault('outputs', {})[key] = task_output(client, task_run_id)
-            run.output, error = seen.get('outputs', {}).get(key, ('', ''))
+            if (
+                run.state == "TERMINATED"
+                and run.result in ("SUCCESS", "FAILED")
+                and key not in seen.get("outputs", {})
+            ):
+                seen.setdefault("outputs", {})[key] = task_output(client, task_run_id)
+            run.output, error = seen.get("outputs", {}).get(key, ("", ""))
             run.message = error or run.message
-            if seen.get(key) != (run.state, run.attempt) and on_change and run.state != 'PENDING': on_change(run)
+            if seen.get(key) != (run.state, run.attempt) and on_change and run.state != "PENDING":
+                on_change(run)
             seen[key] = run.state, run.attempt
-        if over: return (told.get('state') or {}).get('result_state') or 'FAILED', [run for run, _ in runs.values()]
+        if over:
+            return (told.get("state") or {}).get("result_state") or "FAILED", [
+                run for run, _ in runs.values()
+            ]
         sleep(every)
