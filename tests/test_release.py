@@ -126,7 +126,7 @@ def test_what_fails_leaves_the_tree_as_it_was(clone):
     refused(clone, "disk full", "--version", NEXT)
 
 
-def test_a_release_is_a_commit_a_tag_and_three_files(clone):
+def test_a_release_is_a_commit_a_tag_wheels_and_sources(clone):
     with_news(clone, "Unreleased")
     before = git(clone, "rev-parse", "HEAD")
     done = release(clone, "--version", NEXT)
@@ -152,9 +152,12 @@ def test_a_release_is_a_commit_a_tag_and_three_files(clone):
     )
     (deployed,) = (clone / "dist").glob(f"cdc_utils-{NEXT}+*.whl")
     assert deployed.name in (clone / "bundles/app/wheel.yml").read_text()
-    with zipfile.ZipFile(clone / f"dist/cdc_utils-{NEXT}-py3-none-any.whl") as whole:
-        assert "cdc_utils/cli.py" in whole.namelist()
-    with tarfile.open(clone / f"dist/cdc_utils-{NEXT}.tar.gz") as sources:
-        assert f"cdc_utils-{NEXT}/pyproject.toml" in sources.getnames()
+    for package, module in (("cdc_utils", "spec.py"), ("cdc_local", "cli/run.py")):
+        with zipfile.ZipFile(clone / f"dist/{package}-{NEXT}-py3-none-any.whl") as wheel:
+            assert f"{package}/{module}" in wheel.namelist()
+        with tarfile.open(clone / f"dist/{package}-{NEXT}.tar.gz") as sources:
+            assert {f"{package}-{NEXT}/{name}" for name in ("pyproject.toml", f"{package}/{module}")} <= set(
+                sources.getnames()
+            )
     for path in (clone / "dist").iterdir():
         assert f"built dist/{path.name}" in done.stdout

@@ -1,4 +1,4 @@
-"The deployed wheel holds what a pipeline or a job imports, says so in its version, and imports in an environment that has nothing else; the whole one holds all"
+"What the deployed wheel holds, says in its version and imports alone; what the released wheels hold."
 
 import ast
 import importlib.util
@@ -55,8 +55,11 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return TOOL.build(tmp_path_factory.mktemp("whole"), TOOL.lay_out_whole)
+def released(tmp_path_factory):
+    "Package -> the wheel that a release has of it"
+    folder = tmp_path_factory.mktemp("released")
+    lay_outs = {"cdc_utils": TOOL.lay_out_whole, "cdc_local": TOOL.lay_out_local}
+    return {package: TOOL.build(folder, lay_out) for package, lay_out in lay_outs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -99,20 +102,19 @@ def test_holds_what_is_deployed_and_nothing_else(wheel):
 
 @pytest.mark.parametrize("name", DEPLOYED)
 def test_a_deployed_module_imports_what_is_deployed(name):
-    "Outside of a function; inside one, `checks` starts a session where there is none, which on Databricks there always is"
+    "Only `checks` starts a session, inside a function, where there is none; on Databricks there always is"
     allowed = BROUGHT | set(sys.stdlib_module_names)
     for node in ast.walk(ast.parse((ROOT / f"cdc_utils/{name}.py").read_text())):
         if isinstance(node, ast.Import):
             assert {alias.name.split(".")[0] for alias in node.names} <= allowed
-        if isinstance(node, ast.ImportFrom) and node.level == 0:
-            assert node.module.split(".")[0] in allowed or (name, node.module) == (
-                "checks",
-                "cdc_local.engines.spark.session",
-            ), f"{name} imports {node.module}"
-        if isinstance(node, ast.ImportFrom) and node.level:
-            assert {node.module or alias.name for alias in node.names} <= set(DEPLOYED), (
-                f"{name}, line {node.lineno}"
-            )
+        if isinstance(node, ast.ImportFrom):
+            imported = [node.module] if node.module else [alias.name for alias in node.names]
+            ours = node.level > 0 or imported[0].startswith("cdc_utils.")
+            names = {part.removeprefix("cdc_utils.") for part in imported}
+            if ours:
+                assert names <= set(DEPLOYED), f"{name}, line {node.lineno}"
+            elif (name, node.module) != ("checks", "cdc_local.engines.spark.session"):
+                assert {part.split(".")[0] for part in names} <= allowed, f"{name}, line {node.lineno}"
 
 
 def test_the_runner_changes_no_deployed_wheel(tmp_path, monkeypatch):
@@ -124,7 +126,7 @@ def test_the_runner_changes_no_deployed_wheel(tmp_path, monkeypatch):
         copy.write_text(path.read_text())
     monkeypatch.setattr(TOOL, "PACKAGE", package)
     before = TOOL.deployed_name()
-    for name in ("local/update.py", "cli.py", "pictures.py", "results.py", "workspace.py", "_modidx.py"):
+    for name in ("pictures.py", "results.py", "workspace.py", "_modidx.py"):
         (package / name).write_text("changed = True\n")
     assert TOOL.deployed_name() == before
     (package / "gold.py").write_text((package / "gold.py").read_text() + "# changed\n")
@@ -147,15 +149,30 @@ def test_same_sources_same_bytes(wheel, tmp_path):
     assert TOOL.build(tmp_path).read_bytes() == wheel.read_bytes()
 
 
-def test_the_whole_wheel_holds_every_module_and_the_command(whole):
-    assert modules(whole) == sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("cdc_utils/**/*.py"))
-    folders = {str(Path(name).parent) for name in modules(whole)}
-    assert all(f"{folder}/__init__.py" in modules(whole) for folder in folders), (
-        "a sub-package without __init__.py is left out: run `make export`"
+def metadata(wheel, name):
+    "A file of a wheel's `.dist-info`; nothing where it has none"
+    archive = zipfile.ZipFile(wheel)
+    found = [path for path in archive.namelist() if path.endswith(f".dist-info/{name}")]
+    return archive.read(found[0]).decode() if found else ""
+
+
+@pytest.mark.parametrize("package", ["cdc_utils", "cdc_local"])
+def test_a_released_wheel_holds_every_module_of_its_package_and_no_other(package, released):
+    wheel = released[package]
+    assert modules(wheel) == sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(f"{package}/**/*.py"))
+    folders = {str(Path(name).parent) for name in modules(wheel)}
+    assert all(f"{folder}/__init__.py" in modules(wheel) for folder in folders), "a folder has no __init__.py"
+
+
+def test_the_command_comes_with_cdc_local_which_the_extra_local_brings(released):
+    assert "cdc = cdc_local.cli.main:main" in metadata(released["cdc_local"], "entry_points.txt")
+    assert "cdc =" not in metadata(released["cdc_utils"], "entry_points.txt")
+    version = TOOL.package_version(ROOT)
+    assert f'Requires-Dist: cdc-local=={version}; extra == "local"' in metadata(
+        released["cdc_utils"], "METADATA"
     )
-    archive = zipfile.ZipFile(whole)
-    entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-    assert "cdc = cdc_local.cli.main:main" in archive.read(entry).decode()
+    needs = metadata(released["cdc_local"], "METADATA")
+    assert f"Requires-Dist: cdc-utils=={version}\n" in needs and "Requires-Dist: pyspark==4.2.*\n" in needs
 
 
 @pytest.mark.parametrize("module", ["", *(f".{name}" for name in WITHOUT_SPARK)])

@@ -79,22 +79,15 @@ def checked(version):
 
 
 def build():
-    "The deployed wheel, the whole one, and the sources; their paths"
-    with tempfile.TemporaryDirectory() as work:
-        wheel.lay_out_whole(work)
-        run(
-            sys.executable,
-            "-m",
-            "build",
-            "--sdist",
-            "--no-isolation",
-            "--outdir",
-            DIST,
-            work,
-            SOURCE_DATE_EPOCH=wheel.EPOCH,
-        )
-    sources = DIST / f"cdc_utils-{package_version(ROOT)}.tar.gz"
-    return [wheel.build(DIST), wheel.build(DIST, wheel.lay_out_whole), sources]
+    "The deployed wheel, those of cdc_utils and cdc_local, and the sources of both; their paths"
+    lay_outs = {"cdc_utils": wheel.lay_out_whole, "cdc_local": wheel.lay_out_local}
+    for lay_out in lay_outs.values():
+        with tempfile.TemporaryDirectory() as work:
+            lay_out(work)
+            options = ("--sdist", "--no-isolation", "--outdir", DIST)
+            run(sys.executable, "-m", "build", *options, work, SOURCE_DATE_EPOCH=wheel.EPOCH)
+    sources = [DIST / f"{package}-{package_version(ROOT)}.tar.gz" for package in lay_outs]
+    return [wheel.build(DIST), *(wheel.build(DIST, lay_out) for lay_out in lay_outs.values()), *sources]
 
 
 def make(version, changelog):

@@ -16,6 +16,11 @@ def package_version(root):
     raise SystemExit("cdc_utils/__init__.py states no __version__")
 
 
+def project_table(root=ROOT):
+    "The table `project` of pyproject.toml"
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]
+
+
 def settings_ini(root=ROOT):
     "The text of settings.ini"
     meta = tomllib.loads((root / "pyproject.toml").read_text())

@@ -1,10 +1,12 @@
 """Build wheels from clean copies of the package, offline: the same sources give the same bytes.
 
 python tools/wheel.py FOLDER          the deployed wheel: what a pipeline or a job imports, its version ending in a hash of that
-python tools/wheel.py --whole FOLDER  the whole package, local runner and command included: what `pip install` gets
+python tools/wheel.py --whole FOLDER  cdc_utils whole: its extra `local` brings cdc_local
+python tools/wheel.py --local FOLDER  cdc_local: the local runner and the command `cdc`; it depends on cdc_utils
 python tools/wheel.py --have FOLDER   print the deployed wheel if FOLDER has it already; status 1 if not (needs nothing but Python)
 python tools/wheel.py --name          write bundles/app/wheel.yml, which names the deployed wheel (part of `make export`)"""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,17 +15,17 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-from settings_ini import package_version
+from settings_ini import package_version, project_table
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE, NAMED = ROOT / "cdc_utils", ROOT / "bundles/app/wheel.yml"
-RUNNER = (
+PACKAGE, LOCAL, NAMED = ROOT / "cdc_utils", ROOT / "cdc_local", ROOT / "bundles/app/wheel.yml"
+NOT_DEPLOYED = (
     "pictures.py",
     "results.py",
     "workspace.py",
     "_modidx.py",
 )  # never deployed: a change of these changes no pipeline
-WHOLE = ("pyproject.toml", "README.md", "LICENSE")
+TEXTS = ("README.md", "LICENSE")
 EPOCH = "1577836800"  # the time that every file in a wheel gets
 PYPROJECT = """[build-system]
 requires = ["setuptools>=77"]
@@ -46,7 +48,7 @@ def deployed_files():
     paths = sorted(
         path
         for path in PACKAGE.rglob("*.py")
-        if path.relative_to(PACKAGE).parts[0] not in RUNNER and "__pycache__" not in path.parts
+        if path.relative_to(PACKAGE).parts[0] not in NOT_DEPLOYED and "__pycache__" not in path.parts
     )
     return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in paths}
 
@@ -74,11 +76,63 @@ def lay_out_deployed(work):
         )
 
 
-def lay_out_whole(work):
-    "A tree that holds the package, without what an earlier build left"
-    for name in WHOLE:
+def pyproject(name, description, package, **more):
+    "The text of the pyproject.toml of a released package; its people, licence and Python are the project's"
+    shared = ("readme", "requires-python", "license", "authors", "keywords", "classifiers")
+    project = {"name": name, "version": package_version(ROOT), "description": description}
+    project |= {key: project_table()[key] for key in shared} | more
+    lines = [f"{key} = {toml(value)}" for key, value in project.items()]
+    return "\n".join(
+        (
+            *PYPROJECT.partition("[project]")[:2],
+            *lines,
+            "[tool.setuptools.packages.find]",
+            f'include = ["{package}*"]\n',
+        )
+    )
+
+
+def toml(value):
+    "A value as TOML has it"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def lay_out_package(work, package, text):
+    "A tree that holds a package, without what an earlier build left"
+    Path(work, "pyproject.toml").write_text(text, encoding="utf-8")
+    for name in TEXTS:
         shutil.copy2(ROOT / name, work)
-    shutil.copytree(PACKAGE, Path(work, "cdc_utils"), ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(package, Path(work, package.name), ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def lay_out_whole(work):
+    "A tree that holds cdc_utils; its extra `local` brings cdc_local of the same version"
+    project = project_table()
+    text = pyproject(
+        project["name"],
+        project["description"],
+        PACKAGE.name,
+        **{"optional-dependencies": {"local": [f"cdc-local=={package_version(ROOT)}"]}},
+    )
+    lay_out_package(work, PACKAGE, text)
+
+
+def lay_out_local(work):
+    "A tree that holds cdc_local, the command `cdc` included"
+    project = project_table()
+    needs = [f"{project['name']}=={package_version(ROOT)}", *project["dependencies"]]
+    text = pyproject(
+        "cdc-local",
+        "Lakeflow pipelines, jobs and a workspace, run on a laptop",
+        LOCAL.name,
+        dependencies=needs + project["optional-dependencies"]["local"],
+        scripts=project["scripts"],
+    )
+    lay_out_package(work, LOCAL, text)
 
 
 def build(folder, lay_out=lay_out_deployed):
@@ -127,8 +181,9 @@ def main(arguments):
             sys.exit(1)
         return print(there)
     lay_out = lay_out_deployed
-    if arguments[:1] == ["--whole"]:
-        arguments, lay_out = arguments[1:], lay_out_whole
+    for option, other in (("--whole", lay_out_whole), ("--local", lay_out_local)):
+        if arguments[:1] == [option]:
+            arguments, lay_out = arguments[1:], other
     if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.exit(__doc__)
     made = build(arguments[0], lay_out)
