@@ -29,7 +29,8 @@ LONGEST = (
     "local_core",
 )
 
-gone = [name for name in LONGEST if not Path(__file__).with_name(f"test_{name}.py").exists()]
+here = {path.stem for path in Path(__file__).parent.rglob("test_*.py")}
+gone = [name for name in LONGEST if f"test_{name}" not in here]
 if gone:
     raise pytest.UsageError(f"tests/conftest.py: LONGEST names files that are not there: {', '.join(gone)}")
 

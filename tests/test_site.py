@@ -19,7 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from typer.main import get_command
 
-from cdc_local.cli.app import app
+from cdc_local.cli.main import app
 from cdc_utils import __version__
 
 ROOT = Path(__file__).parents[1]

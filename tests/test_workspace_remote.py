@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from typer.testing import CliRunner
 
-from cdc_local.cli.app import app
+from cdc_local.cli.main import app
 from cdc_local.errors import PipelineError
 from cdc_local.jobs.scheduler import run_job
 from cdc_local.storage import Storage

@@ -162,7 +162,7 @@ def main():
     if "kills" in what:
         good.append(tests(report, "tests/test_kill.py", KILLS=asked.kills))
     if "pipelines" in what:
-        good.append(tests(report, "tests/test_prove.py", PROVE="1"))
+        good.append(tests(report, "tests/operations/test_prove.py", PROVE="1"))
     if "mutants" in what or patches:
         many, caught = mutants(patches or sorted(MUTANTS.rglob("*.patch")), report)
         report(f"{caught} of {many} mutants caught")

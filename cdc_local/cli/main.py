@@ -10,6 +10,9 @@ app.add_typer(remote.remote, name="remote")
 remote.remote.add_typer(remote.wheels, name="wheels")
 
 
+__all__ = ["app", "main"]
+
+
 def main() -> None:
     "What the shell starts as `cdc`."
     for stream in (sys.stdout, sys.stderr):

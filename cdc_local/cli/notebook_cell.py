@@ -58,7 +58,7 @@ def cdc(
     "Type a command in a cell, and print what lasts of its output; `PipelineError` where it ends with another status."
     from typer.testing import CliRunner
 
-    from cdc_local.cli.app import app
+    from cdc_local.cli.main import app
 
     done = CliRunner().invoke(app, shlex.split(line))
     if done.output:

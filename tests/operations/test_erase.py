@@ -8,7 +8,7 @@ pytest.importorskip("pyspark")
 from test_repair import FIRST, Moves
 from typer.testing import CliRunner
 
-from cdc_local.cli.app import app
+from cdc_local.cli.main import app
 from cdc_local.engines.spark.session import local_spark
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.operations import erase as erasing
@@ -39,10 +39,10 @@ def test_a_key_goes_and_updates_go_on(moves, monkeypatch, tmp_path):
         return write(spark, path, condition)
 
     write = rewrite_without
-    monkeypatch.setattr(erasing, "write_without", write_two)
+    monkeypatch.setattr(erasing, "rewrite_without", write_two)
     with pytest.raises(PipelineError, match="the disk is full"):
         erase_rows(spark, moves.storage, SEVEN)
-    monkeypatch.setattr(erasing, "write_without", write)
+    monkeypatch.setattr(erasing, "rewrite_without", write)
 
     typed = CliRunner().invoke(
         app, ["erase", "--where", SEVEN, "--storage", str(moves.storage.root)], input="n\n"

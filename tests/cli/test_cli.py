@@ -17,7 +17,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
-from cdc_local.cli.app import app
+from cdc_local.cli.main import app
 from cdc_local.cli.exit_status import INTERRUPTED
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.graph import Graph
@@ -156,14 +156,14 @@ def test_a_reader_who_leaves_is_no_fault(storage):
 def test_ctrl_c_exits_130_and_says_that_the_next_run_goes_on(tmp_path):
     script = """if True:
         import sys, time, types
-        update = types.ModuleType('cdc_local.update.run')
+        update, request = types.ModuleType('cdc_local.update.run'), types.ModuleType('cdc_local.update.request')
         class UpdateRequest:
             def __init__(self, **_): pass
         def run_update(request, listener):
             print('running', flush=True)
             time.sleep(300)
-        update.UpdateRequest, update.run_update = UpdateRequest, run_update
-        sys.modules['cdc_local.update.run'] = update
+        update.run_update, request.UpdateRequest = run_update, UpdateRequest
+        sys.modules |= {'cdc_local.update.run': update, 'cdc_local.update.request': request}
         sys.argv = ['cdc', 'run', 'x.py', '--storage', sys.argv[1]]
         from cdc_local.cli.main import main
         main()"""
@@ -241,7 +241,7 @@ def test_a_newer_storage_is_refused(tmp_path):
 @pytest.fixture
 def update(monkeypatch):
     """A stand-in for the runner: it notes the request, tells three events, and ends as told."""
-    module = types.ModuleType("cdc_local.update.run")
+    module, requests = types.ModuleType("cdc_local.update.run"), types.ModuleType("cdc_local.update.request")
     module.ending = SimpleNamespace(update_id="u1", state="COMPLETED", flows=(), error=None, graph=None)
 
     class UpdateRequest(SimpleNamespace):
@@ -266,8 +266,9 @@ def update(monkeypatch):
             )
         return module.ending
 
-    module.UpdateRequest, module.run_update = UpdateRequest, run_update
+    module.run_update, requests.UpdateRequest = run_update, UpdateRequest
     monkeypatch.setitem(sys.modules, "cdc_local.update.run", module)
+    monkeypatch.setitem(sys.modules, "cdc_local.update.request", requests)
     return module
 
 
@@ -475,7 +476,7 @@ def test_demo_outside_a_clone_says_what_to_do(update, tmp_path, monkeypatch):
 
 def stand_in(monkeypatch, module, function, answer):
     "Put a function in the place of one that a command calls; what it was called with is in the list returned."
-    calls, made = [], types.ModuleType(f"cdc_utils.local.{module}")
+    calls, made = [], types.ModuleType(f"cdc_local.operations.{module}")
 
     def called(*args):
         calls.append(args)
@@ -506,7 +507,7 @@ def test_prove_passes_its_options_on_and_fails_for_a_broken_law(
     calls, made = stand_in(
         monkeypatch,
         "prove",
-        "prove",
+        "prove_laws",
         [SimpleNamespace(**vars(finding), verdict=verdict) for verdict in verdicts],
     )
     made.LAWS = {}
@@ -536,7 +537,7 @@ def test_prove_passes_its_options_on_and_fails_for_a_broken_law(
 
 def test_replay_and_repair_pass_their_options_on(update, monkeypatch, storage):
     replayed, _ = stand_in(
-        monkeypatch, "replay", "replay", SimpleNamespace(landings=[], place=None, still_rescued=0)
+        monkeypatch, "replay", "replay_rows", SimpleNamespace(landings=[], place=None, still_rescued=0)
     )
     for option in ("--skip-unchanged", "--force", "--dry-run"):
         assert (
@@ -573,7 +574,7 @@ def test_replay_and_repair_pass_their_options_on(update, monkeypatch, storage):
         warnings=(),
         changes=SimpleNamespace(values=[]),
     )
-    repaired, made = stand_in(monkeypatch, "repair", "repair", done)
+    repaired, made = stand_in(monkeypatch, "repair", "repair_table", done)
     made.Choice = lambda *said: said
     answer = typed(
         "repair",

@@ -19,6 +19,7 @@ from pyspark.sql.types import StructType
 from cdc_local.engines.spark.session import local_spark
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.operations import prove as proving
+from cdc_local.operations import prove_feeds as feeding
 from cdc_local.operations.prove import (
     RERUNS,
     Finding,
@@ -63,7 +64,7 @@ from cdc_utils.spec import CdcSpec
 deep = pytest.mark.skipif(
     "PROVE" not in os.environ, reason="a dozen updates and more: make prove ARGS=pipelines"
 )
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MISTAKES = """
 from pyspark import pipelines as dp
 from pyspark.sql import functions as F
@@ -281,7 +282,7 @@ def test_moments_of_a_key_are_unique_and_rise():
 
 def test_a_feed_mixes_keys_and_inputs_and_keeps_the_time_of_a_key(monkeypatch):
     made = Plan(("id",), ("at",), {}, [], [{}], {field.name: field.dataType for field in MOVES.schema})
-    monkeypatch.setattr(proving, "plan", lambda *_: made)
+    monkeypatch.setattr(feeding, "plan_input", lambda *_: made)
     graph = SimpleNamespace(flows={"f": SimpleNamespace(name="f", target="t")})
     found = Survey(graph, {"f": [MOVES, replace(MOVES, place="other")]}, {}, {}, {})
     feed = made_feed(None, found, [graph.flows["f"]], found.inputs["f"], 60, random.Random(1))
@@ -460,9 +461,9 @@ def test_outcomes_are_compared_key_by_key(tmp_path):
 
 def events_of(monkeypatch, spark, rows):
     "Let the probes hold rows."
-    monkeypatch.setattr(proving, "session", lambda request: nullcontext(spark))
+    monkeypatch.setattr(proving, "update_session", lambda request: nullcontext(spark))
     monkeypatch.setattr(
-        proving.lakeflow,
+        proving,
         "read_stored",
         lambda spark, path: spark.createDataFrame(rows, "id int, city string, at int, op string"),
     )
@@ -504,8 +505,8 @@ def first_wins(monkeypatch, plays):
             found.setdefault(event.key, [dict(event.row)["city"]])
         return found
 
-    monkeypatch.setattr(proving, "play", lambda trial, batches: plays.append(batches) or batches)
-    monkeypatch.setattr(proving, "outcome", outcome)
+    monkeypatch.setattr(proving, "play_delivery", lambda trial, batches: plays.append(batches) or batches)
+    monkeypatch.setattr(proving, "read_outcome", outcome)
 
     def newest(batches):
         return {
@@ -542,7 +543,7 @@ def test_a_counterexample_is_small_and_alone(tmp_path, monkeypatch):
 
 def test_a_broken_law_is_told_with_its_small_story(tmp_path, monkeypatch):
     small = ([moves((1, "Oslo", 2)), moves((1, "Bern", 1))], ("expected",), ("found",))
-    monkeypatch.setattr(proving, "shrink", lambda *_: small)
+    monkeypatch.setattr(proving, "shrink_delivery", lambda *_: small)
     told = broken_law(
         trial(tmp_path),
         "order",
@@ -570,7 +571,7 @@ def test_a_broken_law_is_told_with_its_small_story(tmp_path, monkeypatch):
 
 
 def test_every_delivery_is_compared_with_the_one_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(proving, "outcome", lambda storage, name, keys: storage)
+    monkeypatch.setattr(proving, "read_outcome", lambda storage, name, keys: storage)
     monkeypatch.setattr(
         proving, "broken_law", lambda trial, law, name, cases, *_: Finding(law, name.table, "breaks", cases)
     )
@@ -598,8 +599,8 @@ def test_every_delivery_is_compared_with_the_one_in_order(tmp_path, monkeypatch)
     ],
 )
 def test_content_and_ties(tmp_path, monkeypatch, reference, ties, verdicts):
-    monkeypatch.setattr(proving, "reference", lambda *_: reference)
-    monkeypatch.setattr(proving, "ties", lambda *_: ties)
+    monkeypatch.setattr(proving, "reference_rows", lambda *_: reference)
+    monkeypatch.setattr(proving, "find_ties", lambda *_: ties)
     monkeypatch.setattr(
         proving, "broken_law", lambda trial, law, name, cases, *_: Finding(law, name.table, "breaks", cases)
     )
@@ -638,18 +639,18 @@ def test_a_table_with_two_flows_is_tried_once_and_one_without_rows_is_told(tmp_p
     flows, outcomes = [flow("now", "landed"), flow("now", "landed")], iter([{("1",): ["row"]}, {}])
     found = trial(tmp_path, *flows).found
     for name, answer in (
-        ("survey", found),
-        ("subjects", (flows, [MOVES], ["left out"])),
+        ("survey_pipeline", found),
+        ("choose_flows", (flows, [MOVES], ["left out"])),
         ("write_probes", None),
-        ("session", nullcontext()),
+        ("update_session", nullcontext()),
         ("made_feed", moves((1, "Bern", 1), (2, "Oslo", 1))),
-        ("play", "storage"),
+        ("play_delivery", "storage"),
         ("laws_of_order", ["order"]),
         ("laws_of_content", ["content"]),
         ("law_of_pairs", ["pairs"]),
     ):
         monkeypatch.setattr(proving, name, lambda *_, answer=answer: answer)
-    monkeypatch.setattr(proving, "outcome", lambda *_: next(outcomes))
+    monkeypatch.setattr(proving, "read_outcome", lambda *_: next(outcomes))
     request = UpdateRequest(("src",), tmp_path / "none")
     assert prove_laws(request) == ["left out", "order", "content", "pairs"]
     with pytest.raises(UsageError, match="no row of the feed reached main.default.now"):

@@ -19,7 +19,7 @@ from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
 from cdc_utils.feed import write_whole
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 QUARANTINE = TableName("main", "default", "customers_cdc_quarantine")
 
 
