@@ -12,7 +12,7 @@ from databricks.sdk.service.workspace import ImportFormat
 from cdc_local.delta.reader import read_rows
 from cdc_local.storage import Storage, TableName
 from cdc_local.workspace.server import serve_workspace
-from cdc_utils import workspace
+from cdc_utils import remote
 
 USER, TOKEN = "ann@example.org", "a-token-for-tests-only"
 HOME, WHEELS = f"/Workspace/Users/{USER}/shop", "/Volumes/dev/shop/wheels"
@@ -97,8 +97,8 @@ def test_a_run_takes_the_wheel_that_was_deployed(place):
     storage, client, folder = place
     ids = None
     for version in ("9.1", "9.2"):
-        ids = deploy(client, workspace.put_wheel(client, wheel(folder, version), WHEELS), ids)
-        result, runs = workspace.run_job(client, ids[1], {"day": "7"}, every=0.5)
+        ids = deploy(client, remote.put_wheel(client, wheel(folder, version), WHEELS), ids)
+        result, runs = remote.run_job(client, ids[1], {"day": "7"}, every=0.5)
         assert (result, [run.result for run in runs]) == ("SUCCESS", ["SUCCESS", "SUCCESS"]), [
             run.message for run in runs
         ]
@@ -119,22 +119,20 @@ def test_a_notebook_without_an_environment_brings_the_wheel_itself(place):
     )
     parameters = [
         {"name": "day", "default": "1"},
-        {"name": "wheel", "default": workspace.put_wheel(client, wheel(folder, "9.3"), WHEELS)},
+        {"name": "wheel", "default": remote.put_wheel(client, wheel(folder, "9.3"), WHEELS)},
     ]
     task = {"task_key": "hello", "notebook_task": {"notebook_path": f"{HOME}/jobs/brings"}}
     job = client.api_client.do(
         "POST", "/api/2.2/jobs/create", body={"name": "brings", "parameters": parameters, "tasks": [task]}
     )["job_id"]
-    result, runs = workspace.run_job(client, job, every=0.5)
+    result, runs = remote.run_job(client, job, every=0.5)
     assert (result, runs[0].output.strip()) == ("SUCCESS", "9.3 of 9.3 1"), runs[0].message
 
 
 def test_the_update_tells_its_rules(place):
     storage, client, folder = place
-    update = client.pipelines.list_updates(workspace.pipeline_id(client, "names")).updates[0].update_id
-    result = workspace.update_result(
-        workspace.update_events(client, workspace.pipeline_id(client, "names"), update)
-    )
+    update = client.pipelines.list_updates(remote.pipeline_id(client, "names")).updates[0].update_id
+    result = remote.update_result(remote.update_events(client, remote.pipeline_id(client, "names"), update))
     assert (
         result.state,
         [(rule.name, rule.passed_records, rule.failed_records) for rule in result.flows[0].expectations],
@@ -144,11 +142,11 @@ def test_the_update_tells_its_rules(place):
 def test_an_update_that_fails_says_where(place):
     storage, client, folder = place
     upload(client, f"{HOME}/transformations/broken.py", "from cdc_utils import gold\n")
-    pipeline = workspace.pipeline_id(client, "names")
-    result = workspace.follow_update(client, pipeline, workspace.start_update(client, pipeline), every=0.5)
+    pipeline = remote.pipeline_id(client, "names")
+    result = remote.follow_update(client, pipeline, remote.start_update(client, pipeline), every=0.5)
     assert (
         result.state == "FAILED"
         and "broken.py:1" in result.error
         and "cannot import name 'gold' from 'cdc_utils'" in result.error
     ), "the wheel has no gold, whatever is installed here"
-    assert "Traceback" not in json.dumps(workspace.update_events(client, pipeline, result.update_id))
+    assert "Traceback" not in json.dumps(remote.update_events(client, pipeline, result.update_id))

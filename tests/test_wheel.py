@@ -126,7 +126,7 @@ def test_the_runner_changes_no_deployed_wheel(tmp_path, monkeypatch):
         copy.write_text(path.read_text())
     monkeypatch.setattr(TOOL, "PACKAGE", package)
     before = TOOL.deployed_name()
-    for name in ("pictures.py", "results.py", "workspace.py", "_modidx.py"):
+    for name in ("pictures.py", "results.py", "remote.py", "_modidx.py"):
         (package / name).write_text("changed = True\n")
     assert TOOL.deployed_name() == before
     (package / "gold.py").write_text((package / "gold.py").read_text() + "# changed\n")

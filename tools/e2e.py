@@ -23,7 +23,7 @@ from databricks.sdk.service.catalog import VolumeType
 from databricks.sdk.service.workspace import ImportFormat
 
 from cdc_local.bundles.bundle import User, load_bundle
-from cdc_utils import workspace
+from cdc_utils import remote
 from cdc_utils.feed import write_feed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -218,7 +218,7 @@ class Sdk:
             / "dist"
             / Path(bundle.resources("pipelines")[PIPELINE]["environment"]["dependencies"][0]).name
         )
-        remote = workspace.put_wheel(self.client, wheel, f"{said['artifact_path']}/.internal")
+        wheel_path = remote.put_wheel(self.client, wheel, f"{said['artifact_path']}/.internal")
         self.upload(bundle, said["file_path"])
 
         def there(value):  # as the CLI translates paths of the project
@@ -229,7 +229,7 @@ class Sdk:
             if not isinstance(value, str) or not value.startswith("../"):
                 return value
             if value.endswith(".whl"):
-                return remote
+                return wheel_path
             return f"{said['file_path']}/{value.removeprefix('../../..').lstrip('/')}".rstrip(
                 "/"
             ).removesuffix(".ipynb")
@@ -251,14 +251,14 @@ class Sdk:
             for path in sorted(bundle.path_at("sync", "paths", place).rglob("*")):
                 if not path.is_file() or "__pycache__" in path.parts or path.name.startswith("."):
                     continue
-                remote = f"{folder}/{path.resolve().relative_to(self.project.resolve()).as_posix()}"
-                self.client.workspace.mkdirs(remote.rsplit("/", 1)[0])
+                target = f"{folder}/{path.resolve().relative_to(self.project.resolve()).as_posix()}"
+                self.client.workspace.mkdirs(target.rsplit("/", 1)[0])
                 self.client.workspace.upload(
-                    remote, io.BytesIO(path.read_bytes()), format=ImportFormat.AUTO, overwrite=True
+                    target, io.BytesIO(path.read_bytes()), format=ImportFormat.AUTO, overwrite=True
                 )
 
     def run_job(self, target):
-        result, runs = workspace.run_job(self.client, self.made[target][1], every=1)
+        result, runs = remote.run_job(self.client, self.made[target][1], every=1)
         if result != "SUCCESS":
             raise Failed(
                 "FAILED: the job is "
@@ -294,10 +294,10 @@ def rows_of(storage, settings):
 def land(client, settings, rows, folder):
     "Put a day of changes into the raw volume, as a source system would"
     write_feed(folder, rows=rows, files=3)
-    remote = f"/Volumes/{settings['catalog']}/{settings['schema']}/raw_data/customers"
-    client.files.create_directory(remote)
+    landing = f"/Volumes/{settings['catalog']}/{settings['schema']}/raw_data/customers"
+    client.files.create_directory(landing)
     for path in sorted(folder.glob("*.json")):
-        client.files.upload(f"{remote}/{path.name}", io.BytesIO(path.read_bytes()), overwrite=True)
+        client.files.upload(f"{landing}/{path.name}", io.BytesIO(path.read_bytes()), overwrite=True)
 
 
 def look_at(storage, settings, what):
@@ -320,19 +320,19 @@ def redeploy(deployment, client, project, storage, target, settings):
         load_bundle(project / "bundles/app", target, user=USER).said.values["workspace"]["artifact_path"]
         + "/.internal"
     )
-    before = {each.name for each in workspace.wheels_in(client, folder)}
+    before = {each.name for each in remote.wheels_in(client, folder)}
     add_rule(project)
     deployment.deploy(target)
-    after = {each.name for each in workspace.wheels_in(client, folder)}
+    after = {each.name for each in remote.wheels_in(client, folder)}
     check(
         len(after - before) == 1 and before <= after,
         f"a changed notebook deploys a wheel of another name: {', '.join(after - before)}",
     )
     deployment.run_job(target)
-    pipeline = workspace.pipeline_id(client, PIPELINE)
+    pipeline = remote.pipeline_id(client, PIPELINE)
     spec = client.pipelines.get(pipeline)
     updates = client.pipelines.list_updates(pipeline).updates
-    told = json.dumps(workspace.update_events(client, pipeline, updates[0].update_id))
+    told = json.dumps(remote.update_events(client, pipeline, updates[0].update_id))
     check(f'"{NEW_RULE}"' in told, f"the update ran the new wheel: its events tell of the rule {NEW_RULE}")
     check(next(iter(after - before)) in json.dumps(spec.as_dict()), "the pipeline names the new wheel")
 

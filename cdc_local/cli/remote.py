@@ -69,17 +69,13 @@ def remote_update(
 ):
     "Start an update of a deployed pipeline, follow it, and print what it did. Exit status 1 where it fails."
     from cdc_local.reports.update import Progress, make_console
-    from cdc_utils import workspace
+    from cdc_utils.remote import connect, follow_update, pipeline_id, start_update
 
-    client, console, style = workspace.connect(profile=profile), make_console(), progress_style(layout, quiet)
-    found = workspace.pipeline_id(client, pipeline)
-    update = workspace.start_update(
-        client, found, full_refresh_all, read_names(refresh), read_names(full_refresh)
-    )
+    client, console, style = connect(profile=profile), make_console(), progress_style(layout, quiet)
+    found = pipeline_id(client, pipeline)
+    update = start_update(client, found, full_refresh_all, read_names(refresh), read_names(full_refresh))
     with Progress(console, style) as progress:
-        result = workspace.follow_update(
-            client, found, update, lambda event: progress(stored_event(event)), every
-        )
+        result = follow_update(client, found, update, lambda event: progress(stored_event(event)), every)
     finish(result, console, style)
 
 
@@ -114,13 +110,13 @@ def remote_job(
     "Run a deployed job, wait for it, and print how its tasks ended. Exit status 1 where it fails."
     from cdc_local.reports.job import JobProgress, tasks_table
     from cdc_local.reports.update import make_console
-    from cdc_utils import workspace
+    from cdc_utils.remote import connect, job_id, run_job
 
-    client, console, style = workspace.connect(profile=profile), make_console(), progress_style(layout, quiet)
-    given, found = read_pairs("--param", parameters), workspace.job_id(client, job)
+    client, console, style = connect(profile=profile), make_console(), progress_style(layout, quiet)
+    given, found = read_pairs("--param", parameters), job_id(client, job)
     tasks = len(client.jobs.get(found).settings.tasks or ())
     with JobProgress(console, style, tasks) as progress:
-        result, runs = workspace.run_job(client, found, given, progress.change, every)
+        result, runs = run_job(client, found, given, progress.change, every)
     if style == "auto":
         console.print(tasks_table(runs))
         typer.echo(f"Job {job} is {result}.")
@@ -151,9 +147,9 @@ def wheels_put(
     debug: DebugOption = False,
 ):
     "Put a wheel into a volume, and read it back."
-    from cdc_utils import workspace
+    from cdc_utils.remote import connect, put_wheel
 
-    typer.echo(workspace.put_wheel(workspace.connect(profile=profile), wheel, folder))
+    typer.echo(put_wheel(connect(profile=profile), wheel, folder))
 
 
 @wheels.command("list", epilog=examples("cdc remote wheels list /Volumes/dev/customers/dlt_wheel_volume"))
@@ -161,9 +157,9 @@ def wheels_put(
 def wheels_list(folder: FolderArgument, profile: ProfileOption = None, debug: DebugOption = False):
     "List the wheels of a folder, the newest first."
     from cdc_local.reports.update import format_number, make_console, plain_table
-    from cdc_utils import workspace
+    from cdc_utils.remote import connect, wheels_in
 
-    found = workspace.wheels_in(workspace.connect(profile=profile), folder)
+    found = wheels_in(connect(profile=profile), folder)
     make_console().print(
         plain_table("", ("Wheel", ">Bytes"), [(each.name, format_number(each.file_size)) for each in found])
     )
@@ -185,9 +181,9 @@ def wheels_prune(
     debug: DebugOption = False,
 ):
     "Delete old wheels; those that a pipeline or a job names stay."
-    from cdc_utils import workspace
+    from cdc_utils.remote import connect, prune_wheels
 
-    gone = workspace.prune_wheels(workspace.connect(profile=profile), folder, keep, dry_run)
+    gone = prune_wheels(connect(profile=profile), folder, keep, dry_run)
     for path in gone:
         typer.echo(f"{'would delete' if dry_run else 'deleted'} {path}")
     if not gone:
@@ -229,7 +225,7 @@ def workspace(
 
     place, name = Storage(storage).create(), user_name(user)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    logging.getLogger("cdc_utils.workspace").setLevel(logging.WARNING if quiet else logging.INFO)
+    logging.getLogger("cdc_local.workspace").setLevel(logging.WARNING if quiet else logging.INFO)
     with (
         serve_workspace(
             place,

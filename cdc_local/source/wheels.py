@@ -104,7 +104,7 @@ def refuse_missing_libraries(
 
 PACKAGE = cdc_utils.__name__
 
-RUNNER = ("pictures", "results", "workspace", "_modidx")  # Parts of the package that are never deployed
+RUNNER = ("pictures", "results", "remote", "_modidx")  # Parts of the package that are never deployed
 
 
 def is_deployed_module(

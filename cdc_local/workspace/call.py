@@ -14,7 +14,7 @@ from cdc_local.workspace.files import CallError, Places, check_path, make_folder
 from cdc_local.workspace.runs import Execution, Runs, local_execution
 from cdc_local.workspace.state import State, settle_runs
 
-log = logging.getLogger("cdc_utils.workspace")
+log = logging.getLogger("cdc_local.workspace")
 
 
 @dataclass

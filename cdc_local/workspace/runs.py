@@ -29,7 +29,7 @@ from cdc_local.workspace.files import CallError, Places
 from cdc_local.workspace.state import ENDED_STATES, State, api_time, new_number
 from cdc_local.workspace.views import run_view
 
-log = logging.getLogger("cdc_utils.workspace")
+log = logging.getLogger("cdc_local.workspace")
 
 
 @dataclass(frozen=True)

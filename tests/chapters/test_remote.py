@@ -24,7 +24,7 @@ from cdc_local.storage import Storage
 from cdc_local.update.event_log import EventLog
 from cdc_local.workspace.runs import Execution
 from cdc_local.workspace.server import serve_workspace
-from cdc_utils import workspace
+from cdc_utils import remote
 
 USER, TOKEN = "ann@example.org", "a-token-for-tests-only"
 FOLDER = "/Volumes/dev/shop/wheels/app"
@@ -129,7 +129,7 @@ def test_wheels_arrive_whole_and_old_ones_go(place, tmp_path):
         assert (done.exit_code, done.stdout.strip()) == (0, f"{FOLDER}/shop-{version}-py3-none-any.whl"), (
             done.stderr
         )
-    assert workspace.download(client, f"{FOLDER}/shop-3-py3-none-any.whl") == b"wheel"
+    assert remote.download(client, f"{FOLDER}/shop-3-py3-none-any.whl") == b"wheel"
     changed = cdc(running, "wheels", "put", wheel(tmp_path, "3", b"other"), FOLDER)
     assert (
         changed.exit_code == 1
@@ -139,10 +139,10 @@ def test_wheels_arrive_whole_and_old_ones_go(place, tmp_path):
     assert (
         cdc(running, "wheels", "prune", FOLDER, "--keep", 1, "--dry-run").stdout.count("would delete") == 2
     ), "the pipeline names the oldest"
-    assert len(workspace.wheels_in(client, FOLDER)) == 4
+    assert len(remote.wheels_in(client, FOLDER)) == 4
     cdc(running, "wheels", "prune", FOLDER, "--keep", 1)
     assert "shop-4-py3-none-any.whl 5" in " ".join(cdc(running, "wheels", "list", FOLDER).stdout.split())
-    assert sorted(each.name for each in workspace.wheels_in(client, FOLDER)) == [
+    assert sorted(each.name for each in remote.wheels_in(client, FOLDER)) == [
         "shop-1-py3-none-any.whl",
         "shop-4-py3-none-any.whl",
     ]
@@ -151,8 +151,8 @@ def test_wheels_arrive_whole_and_old_ones_go(place, tmp_path):
 def test_a_large_wheel(place, tmp_path):
     "Over the size at which the SDK would send in parts"
     content = os.urandom(60 << 20)
-    path = workspace.put_wheel(place[1], wheel(tmp_path, "9", content), FOLDER)
-    assert workspace.download(place[1], path) == content
+    path = remote.put_wheel(place[1], wheel(tmp_path, "9", content), FOLDER)
+    assert remote.download(place[1], path) == content
 
 
 def test_an_update_is_followed_to_its_numbers(place):
@@ -161,9 +161,9 @@ def test_an_update_is_followed_to_its_numbers(place):
     assert done.exit_code == 0, done.stderr
     told = " ".join(done.stdout.split())
     assert "valid_id 5 2" in told and "orders COMPLETED 5" in told
-    pipeline = workspace.pipeline_id(client, "orders")
-    result = workspace.follow_update(
-        client, pipeline, workspace.start_update(client, pipeline, refresh=["orders"]), every=0.1
+    pipeline = remote.pipeline_id(client, "orders")
+    result = remote.follow_update(
+        client, pipeline, remote.start_update(client, pipeline, refresh=["orders"]), every=0.1
     )
     assert (result.state, result.flows[0].num_output_rows, result.flows[0].dropped_records) == (
         "COMPLETED",
@@ -175,11 +175,9 @@ def test_an_update_is_followed_to_its_numbers(place):
 
 def test_an_update_is_asked_for_what_was_chosen(place):
     running, client = place
-    pipeline = workspace.pipeline_id(client, "orders")
+    pipeline = remote.pipeline_id(client, "orders")
     for asked in ({"full_refresh": True}, {"refresh": ["orders"], "full_refresh_tables": ["items"]}):
-        workspace.follow_update(
-            client, pipeline, workspace.start_update(client, pipeline, **asked), every=0.1
-        )
+        remote.follow_update(client, pipeline, remote.start_update(client, pipeline, **asked), every=0.1)
         assert running.work.asked == (
             asked.get("full_refresh", False),
             asked.get("refresh") or [],
@@ -190,9 +188,9 @@ def test_an_update_is_asked_for_what_was_chosen(place):
 def test_a_job_is_followed_over_its_retries(place):
     running, client = place
     changes = []
-    result, runs = workspace.run_job(
+    result, runs = remote.run_job(
         client,
-        workspace.job_id(client, "daily"),
+        remote.job_id(client, "daily"),
         on_change=lambda run: changes.append((run.state, run.attempt)),
         every=0.1,
     )
@@ -297,28 +295,28 @@ def connected(host, seconds=20):
 
 def test_a_busy_workspace_is_asked_again():
     with answering([BUSY, AWAY, LISTED]) as (host, asked):
-        assert workspace.pipeline_id(connected(host), "orders") == "p1"
+        assert remote.pipeline_id(connected(host), "orders") == "p1"
         assert asked.count("/api/2.0/pipelines") == 3
 
 
 def test_a_broken_workspace_is_told():
     with (
         answering([refusal(500, "INTERNAL_ERROR")]) as (host, _),
-        pytest.raises(workspace.WorkspaceError, match="the pipelines: not now"),
+        pytest.raises(remote.WorkspaceError, match="the pipelines: not now"),
     ):
-        workspace.pipeline_id(connected(host), "orders")
+        remote.pipeline_id(connected(host), "orders")
 
 
 def test_a_workspace_that_stays_away_is_told():
-    with answering([AWAY]) as (host, _), pytest.raises(workspace.WorkspaceError, match="does not answer"):
-        workspace.pipeline_id(connected(host, 1), "orders")
+    with answering([AWAY]) as (host, _), pytest.raises(remote.WorkspaceError, match="does not answer"):
+        remote.pipeline_id(connected(host, 1), "orders")
 
 
 def test_a_workspace_that_is_not_there():
     with answering([LISTED]) as (host, _):
         pass  # its port is free again
-    with pytest.raises(workspace.WorkspaceError, match="is DATABRICKS_HOST right, and is it up"):
-        workspace.pipeline_id(connected(host, 1), "orders")
+    with pytest.raises(remote.WorkspaceError, match="is DATABRICKS_HOST right, and is it up"):
+        remote.pipeline_id(connected(host, 1), "orders")
 
 
 def test_an_upload_that_was_spoilt_is_not_believed(place, tmp_path, monkeypatch):
@@ -329,5 +327,5 @@ def test_an_upload_that_was_spoilt_is_not_believed(place, tmp_path, monkeypatch)
         "upload",
         lambda path, content, **options: upload(path, io.BytesIO(content.read()[:-1]), **options),
     )
-    with pytest.raises(workspace.WorkspaceError, match="did not arrive as it was sent"):
-        workspace.put_wheel(client, wheel(tmp_path, "5"), FOLDER)
+    with pytest.raises(remote.WorkspaceError, match="did not arrive as it was sent"):
+        remote.put_wheel(client, wheel(tmp_path, "5"), FOLDER)
