@@ -17,7 +17,7 @@ from cdc_local.bundles.bundle import User, load_bundle, read_files
 from cdc_local.bundles.check import bundle_problems
 from cdc_utils.settings import read
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUNDLES = {name: ROOT / "bundles" / name for name in ("foundation", "app")}
 TARGETS = ("dev", "staging", "prod")
 TYPES = {"jobs": Job, "pipelines": Pipeline, "schemas": Schema, "volumes": Volume}

@@ -1,18 +1,15 @@
-"What a chapter cannot show without processes, kernels or Spark: how tasks are ended, read and fed, and Databricks' magics in a notebook."
+"Processes of tasks: how they are fed, read and ended, and what is said of one that failed."
 
 import signal
 import threading
 import time
 from collections import deque
-from types import SimpleNamespace
 
 import pytest
 
 from cdc_local.errors import PipelineError
-from cdc_local.jobs import tasks as programs
-from cdc_local.jobs.notebook_task import Installed, register_magics
+from cdc_local.jobs import processes
 from cdc_local.jobs.processes import PYTHON, TAIL, Program, last_words, run_program
-from cdc_local.storage import Storage
 
 GOODBYE = """
 import signal, sys, time
@@ -48,7 +45,7 @@ def test_a_program_that_is_stopped_may_say_goodbye(source):
 
 
 def test_a_program_that_does_not_end_is_killed(monkeypatch):
-    monkeypatch.setattr(programs, "GRACE", 0.5)
+    monkeypatch.setattr(processes, "GRACE", 0.5)
     lines, seconds = stopped(STUBBORN)
     assert lines == ["ready"] and seconds < 30
 
@@ -73,37 +70,3 @@ def test_why_a_program_failed():
     assert last_words(1, deque(), deque(["error: a", "b", "error: c", "d"])) == "c\nd"
     assert last_words(-signal.SIGKILL, deque(["out"]), deque()) == "ended by SIGKILL\nout"
     assert last_words(3, deque(["out"]), deque()) == "exit status 3\nout"
-
-
-@pytest.fixture
-def shell(monkeypatch, tmp_path):
-    "A shell with the magics, and a session that answers with what it was asked"
-    from IPython.core.interactiveshell import InteractiveShell
-    from pyspark.sql import SparkSession
-
-    monkeypatch.setattr(
-        SparkSession,
-        "active",
-        lambda: SimpleNamespace(sql=lambda text: SimpleNamespace(toPandas=lambda: text)),
-    )
-    shell = InteractiveShell()
-    installed = Installed(Storage(tmp_path), [])
-    register_magics(shell, installed)
-    yield shell
-    installed._held.close()  # where a kernel would end
-
-
-def test_sql_magics_answer_with_their_last_statement(shell):
-    assert shell.run_line_magic("sql", "SELECT 1") == "SELECT 1"
-    assert shell.run_cell_magic("sql", "", "USE shop;\nSELECT 2;\n") == "SELECT 2"
-    assert shell.run_cell_magic("sql", "", "-- nothing") is None
-
-
-def test_pip_looks_and_installs_nothing(shell, capsys):
-    for name in ("pip", "conda"):
-        shell.run_line_magic(name, "install --upgrade pyspark no-such-library")
-    assert capsys.readouterr().out.count("no-such-library is not installed") == 2
-    for line in ("freeze", "install -r requirements.txt"):
-        shell.run_line_magic("pip", line)
-    assert capsys.readouterr().out == "skipped: %pip freeze\nskipped: %pip install -r requirements.txt\n"
-    assert shell.run_cell_magic("md", "", "# Title") is None

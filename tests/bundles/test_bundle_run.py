@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from cdc_local.bundles import run as bundle_runs
 from cdc_local.bundles.bundle import load_bundle, local_user
 from cdc_local.bundles.run import RunRequest, UpdateFailed, run_bundle_job, run_pipeline
-from cdc_local.cli.main import app
 from cdc_local.cli.exit_status import interruptible
+from cdc_local.cli.main import app
 from cdc_local.errors import UsageError
 from cdc_local.jobs.processes import PYTHON, Program
 from cdc_local.jobs.tasks import UpdateOptions

@@ -8,7 +8,7 @@ import pytest
 
 from cdc_utils import feed
 
-FOLDER = Path(__file__).parents[1] / "nbs" / "explorations"
+FOLDER = Path(__file__).parents[2] / "nbs" / "explorations"
 NOTEBOOKS = ("data_creation", "exploration")
 
 
