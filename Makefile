@@ -10,7 +10,7 @@ unexport PYTHONHOME PYTHONPATH SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYS
 have_python = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "Python 3.11 or newer is needed, and there is no $(PYTHON): install one (Debian 12: apt-get install python3 python3-venv)" >&2; exit 2; }
 
-.PHONY: help setup setup-spark demo test prove bench e2e ci-local cells lab docs check export wheel release clean
+.PHONY: help setup setup-spark demo test prove bench e2e ci-local cells lab docs check format export wheel release clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,8 +49,11 @@ lab: setup-spark cells ## open the notebooks in JupyterLab; saving a notebook cl
 docs: setup ## build the documentation site in build/html, offline
 	@$(BIN)/python tools/check.py docs
 
-check: setup-spark ## what CI runs: notebooks clean, exports and README fresh, then `make test`
+check: setup-spark ## what CI runs: ruff, mypy, notebooks clean, exports and README fresh, then `make test`
 	@$(BIN)/python tools/check.py check
+
+format: setup ## format notebooks and Python files, and mend what ruff can
+	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
 
 export: setup ## write cdc_utils/, settings.ini, README.md and the wheel's name from the notebooks and pyproject.toml
 	@$(BIN)/python tools/check.py export

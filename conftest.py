@@ -27,7 +27,8 @@ JVM = pytest.StashKey()
 
 
 def without_text(outputs):
-    "Outputs that have HTML, without their plain text: that of a Spark frame is its rows or its type, as the kernel happens to ask first"
+    """Outputs that have HTML, without their plain text: that of a Spark frame is its rows or its type, as the
+    kernel happens to ask first"""
 
     def shown(data):
         return (

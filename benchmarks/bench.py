@@ -99,7 +99,8 @@ def main(
         Path | None, typer.Option(help="Where the figures go; benchmarks/results.json where all were taken.")
     ] = None,
 ):
-    "Measure this project beside its rivals on this machine. Leave the machine alone meanwhile. Inputs are kept in build/bench."
+    """Measure this project beside its rivals on this machine. Leave the machine alone meanwhile. Inputs are
+    kept in build/bench."""
     if quick + large + add_large > 1:
         raise typer.BadParameter("give one of --quick, --large and --add-large")
     if add_large and names:

@@ -1,4 +1,5 @@
-"""The six tables computed whole by DuckDB, from the files of the landing folder, as Parquet. Nothing is incremental: every run reads every file.
+"""The six tables computed whole by DuckDB, from the files of the landing folder, as Parquet. Nothing is
+incremental: every run reads every file.
 
     python benchmarks/duckdb_whole.py LANDING TABLES
 

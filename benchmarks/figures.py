@@ -107,7 +107,7 @@ class Bench:
         "Lines of one process of warm.py, as they come."
         self.tell(f"{words}: warming up")
         with (
-            open(self.work / "last-process.log", "wb") as log,
+            (self.work / "last-process.log").open("wb") as log,
             subprocess.Popen(
                 [PYTHON, HERE / "warm.py", *map(str, arguments)],
                 cwd=ROOT,
@@ -132,7 +132,8 @@ class Bench:
         return self.process(words, CDC, "run", ROOT / "transformations", "--storage", storage, "--quiet")
 
     def tables(self, events):
-        "A storage after its first update, and the rival's tables over the same events; made once, then changed by what measures on them."
+        """A storage after its first update, and the rival's tables over the same events; made once, then
+        changed by what measures on them."""
         if events not in self.stored:
             self.first(events, self.fresh(f"storage-{events}"))
         storage, rival = self.stored[events]

@@ -1,4 +1,5 @@
-"""The floor under a first update: Spark reads the files with the declared schema and writes one Delta table. No rule, no history.
+"""The floor under a first update: Spark reads the files with the declared schema and writes one Delta table.
+No rule, no history.
 
 python benchmarks/floor.py LANDING TABLE    one write
 python benchmarks/floor.py --show TABLE     twenty rows of a table, as Spark shows them"""

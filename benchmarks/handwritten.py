@@ -1,10 +1,12 @@
 """SCD1 and SCD2 by hand: `foreachBatch` and MERGE, as the documentation of Delta Lake has them.
 
-    python benchmarks/handwritten.py CLEAN TABLES    stream what is new in the Delta table CLEAN into TABLES/customers and TABLES/customers_history
+    python benchmarks/handwritten.py CLEAN TABLES    stream what is new in the Delta table CLEAN into
+                                                     TABLES/customers and TABLES/customers_history
 
-The patterns are https://docs.delta.io/delta-update/: "Write change data into a Delta table" and "Slowly changing data (SCD) Type 2 operation
-into Delta tables", a union of rows that close and rows that open. Beyond the documented text a batch may hold several events of a key, and
-events that change nothing. Like the originals they trust the order in which events arrive: tests/test_benchmarks.py shows what a late one does."""
+The patterns are https://docs.delta.io/delta-update/: "Write change data into a Delta table" and "Slowly
+changing data (SCD) Type 2 operation into Delta tables", a union of rows that close and rows that open. Beyond
+the documented text a batch may hold several events of a key, and events that change nothing. Like the
+originals they trust the order in which events arrive: tests/test_benchmarks.py shows what a late one does."""
 
 import sys
 from functools import partial
@@ -37,7 +39,8 @@ def upsert_current(path, batch, batch_id):
 
 
 def staged(stored, batch):
-    "Rows for the SCD2 merge: an open row that ends has its id as `merge_key`, a new version has NULL there and is inserted."
+    """Rows for the SCD2 merge: an open row that ends has its id as `merge_key`, a new version has NULL there
+    and is inserted."""
     events = batch.dropDuplicates(["id", "operation_date"]).selectExpr(
         *COLUMNS,
         "operation_date AS __START_AT",

@@ -1,4 +1,5 @@
-"What is measured on: feeds of this project, made once into build/bench, and small batches of new events for stored tables."
+"""What is measured on: feeds of this project, made once into build/bench, and small batches of new events for
+stored tables."""
 
 import json
 import shutil
@@ -13,7 +14,7 @@ from cdc_utils.feed import write_feed
 SEED, PART = (
     42,
     500_000,
-)  # a larger feed is several feeds of so many events, each of other customers: one alone would need the memory of them all
+)
 NEW = {
     "APPEND": 0.1,
     "UPDATE": 0.7,
@@ -93,7 +94,8 @@ def new_events(folder, feed, batches, many):
         raise ValueError(f"{feed} is too small for {batches} batches of {many:,} new events")
     draw.shuffle(events)
     chosen = draw.choices(kinds, [NEW[kind] for kind in kinds], k=len(events))
-    written = [new_event(kind, event, place, draw) for place, (kind, event) in enumerate(zip(chosen, events))]
+    pairs = enumerate(zip(chosen, events, strict=True))
+    written = [new_event(kind, event, place, draw) for place, (kind, event) in pairs]
     paths = [Path(folder, f"new-{batch:02d}.json") for batch in range(batches)]
     for batch, path in enumerate(paths):
         path.write_text(

@@ -1,4 +1,5 @@
-"The figures as people read them: in words, and as a picture with one line a figure, one mark a contestant, the same bytes for the same figures."
+"""The figures as people read them: in words, and as a picture with one line a figure, one mark a contestant,
+the same bytes for the same figures."""
 
 import matplotlib
 from matplotlib.figure import Figure as Canvas
@@ -98,7 +99,7 @@ def picture(figures):
         )
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.grid(axis="y", color="#7a7a7a", alpha=0.3)
-        handles = dict(zip(*reversed(axes.get_legend_handles_labels())))
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         labels = [label for *_, label in LOOKS.values() if label in handles]
         axes.legend(
             [handles[label] for label in labels],

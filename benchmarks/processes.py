@@ -55,7 +55,7 @@ def check(name, status, log):
 def run(command, log):
     "Run a command to its end; `SystemExit` with its last words if it fails."
     peaks, ended = [0], threading.Event()
-    with open(log, "wb") as words:
+    with Path(log).open("wb") as words:
         began = perf_counter()
         process = subprocess.Popen(
             list(map(str, command)),

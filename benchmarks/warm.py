@@ -4,7 +4,8 @@
     python benchmarks/warm.py nothing-new STORAGE RIVAL RUNS
     python benchmarks/warm.py new-events STORAGE RIVAL BATCHES
 
-The first run of each is for warming up, and is not printed. STORAGE holds the tables of a first update, RIVAL those of handwritten.py."""
+The first run of each is for warming up, and is not printed. STORAGE holds the tables of a first update, RIVAL
+those of handwritten.py."""
 
 import json
 import shutil

@@ -11,7 +11,7 @@ from myst_parser.mocking import MockRSTParser
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-from settings_ini import package_version
+from settings_ini import package_version  # noqa: E402  # found by the line above
 
 meta = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 project, author = "cdc_utils", meta["authors"][0]["name"]
@@ -40,7 +40,8 @@ html_copy_source = False
 
 
 def markup(text):
-    "Markdown's `code` as reStructuredText: a name links where it can, the rest is literal, and what follows may touch it"
+    """Markdown's `code` as reStructuredText: a name links where it can, the rest is literal, and what follows
+    may touch it"""
 
     def marked(found):
         return rf"\ `{found[1]}`\ " if re.fullmatch(r"[A-Za-z_][\w.]*", found[1]) else rf"\ ``{found[1]}``\ "
@@ -71,7 +72,8 @@ def add_docments(app, what, name, obj, options, lines):
         lines += ["", *fields, ""]
 
 
-# MyST-NB counts 10,000 lines a cell and MyST pads reStructuredText with as many blank lines: minutes instead of seconds
+# MyST-NB counts 10,000 lines a cell and MyST pads reStructuredText with as many blank lines: minutes instead
+# of seconds
 parse_padded = MockRSTParser.parse
 MockRSTParser.parse = lambda parser, text, document: parse_padded(parser, text.lstrip("\n"), document)
 

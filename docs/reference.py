@@ -1,6 +1,8 @@
-"""Pages made from the project itself: the command's help, what the code reads from outside, every public name, the changelog.
+"""Pages made from the project itself: the command's help, what the code reads from outside, every public
+name, the changelog.
 
-Nothing on them is copied by hand. docs/configuration.yml says what a setting means; which settings there are, the code says."""
+Nothing on them is copied by hand. docs/configuration.yml says what a setting means; which settings there are,
+the code says."""
 
 import ast
 import inspect
@@ -23,7 +25,7 @@ READERS = (
 )  # cdc_utils.settings: who calls these reads a key of the pipeline's configuration
 
 
-class Undescribed(Exception):
+class UndescribedError(Exception):
     "What the code reads and docs/configuration.yml differ."
 
 
@@ -63,7 +65,7 @@ def called(call):
     )
 
 
-# What the code reads --------------------------------------------------------------------------------------------------------------------------
+# What the code reads ----------------------------------------------------------------------------------------
 
 
 def pipeline_keys(trees=None):
@@ -78,7 +80,8 @@ def pipeline_keys(trees=None):
 
 
 def table_properties(trees=None):
-    "The `pipelines.…` properties of tables that the local runner acts on -> what it takes for one that is absent"
+    """The `pipelines.…` properties of tables that the local runner acts on -> what it takes for one that is
+    absent"""
     return {
         literal(call.args[0]): literal(call.args[1]) if len(call.args) > 1 else None
         for tree in (trees or modules()).values()
@@ -94,7 +97,8 @@ def is_environ(node):
 
 
 def read_from_environ(node):
-    "The variable that this node reads, if it does: .get(), [], `in`, typer's envvar=, or a text that begins as ours do"
+    """The variable that this node reads, if it does: .get(), [], `in`, typer's envvar=, or a text that begins
+    as ours do"""
     if (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -125,20 +129,23 @@ READ = {"pipeline": pipeline_keys, "table": table_properties, "environment": env
 
 
 def described(kind, meanings=None, found=None):
-    "Name -> meaning; raises `Undescribed` where the code reads what is not described, or no longer reads what is"
+    """Name -> meaning; raises `UndescribedError` where the code reads what is not described, or no longer
+    reads     what is"""
     meanings = (meanings or yaml.safe_load(MEANINGS.read_text()))[kind]
     found = READ[kind]() if found is None else found
     missing, gone = sorted(found.keys() - meanings.keys()), sorted(meanings.keys() - found.keys())
     if missing:
-        raise Undescribed(
+        raise UndescribedError(
             f"docs/configuration.yml, {kind}: say what {', '.join(missing)} means; the code reads it"
         )
     if gone:
-        raise Undescribed(f"docs/configuration.yml, {kind}: take out {', '.join(gone)}; no code reads it")
+        raise UndescribedError(
+            f"docs/configuration.yml, {kind}: no code reads {', '.join(gone)}: take it out"
+        )
     return meanings
 
 
-# The pages ------------------------------------------------------------------------------------------------------------------------------------
+# The pages --------------------------------------------------------------------------------------------------
 
 
 def table(headings, rows):
@@ -299,14 +306,9 @@ def assigned(node):
     "Name -> value, of a statement that assigns; nothing for `Class.method = …`"
     found = {}
     for target in getattr(node, "targets", ()):
-        pairs = (
-            zip(
-                target.elts,
-                node.value.elts if isinstance(node.value, ast.Tuple) else [node.value] * len(target.elts),
-            )
-            if isinstance(target, ast.Tuple)
-            else [(target, node.value)]
-        )
+        names = target.elts if isinstance(target, ast.Tuple) else [target]
+        several = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+        pairs = zip(names, node.value.elts if several else [node.value] * len(names), strict=True)
         found |= {name.id: value for name, value in pairs if isinstance(name, ast.Name)}
     return found
 
@@ -349,7 +351,8 @@ def names_page(chapters):
     "Every public name by chapter; `chapters` are (section, title, page, module)"
     text, under = (
         [
-            "# All names\n\n*Every public name and its one line, by chapter. The [general index](genindex) has them by letter.*"
+            "# All names\n\n*Every public name and its one line, by chapter. "
+            "The [general index](genindex) has them by letter.*"
         ],
         None,
     )

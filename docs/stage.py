@@ -60,7 +60,8 @@ def module_of(path):
 
 
 def prose(text, module=None):
-    "Markdown: `name` links to the object, @fig-x to the figure, Quarto's callouts and notebook links become Sphinx's"
+    """Markdown: `name` links to the object, @fig-x to the figure, Quarto's callouts and notebook links become
+    Sphinx's"""
 
     def link(found):
         name = found[1]
@@ -95,7 +96,7 @@ def prose(text, module=None):
 COMMANDS = reference.commands_of(reference.help_text())
 
 
-class show_constants(Processor):
+class ShowConstants(Processor):
     "Exported constants get an entry, as functions do; nbdev would hide them with their cell"
 
     def begin(self):
@@ -124,7 +125,7 @@ class show_constants(Processor):
         return f"````{{py:data}} {module}.{name}\n---\nvalue: |-\n  {value}\n---\n{prose(said, module)}\n````"
 
 
-class to_myst(Processor):
+class ToMyst(Processor):
     "The last processor: what nbdev left becomes what MyST-NB reads"
 
     def begin(self):
@@ -192,12 +193,12 @@ PROCESSORS = [
     hide_line,
     filter_stream_,
     rm_header_dash,
-    show_constants,
+    ShowConstants,
     rm_export,
     clean_magics,
     hide_,
     mv_exports,
-    to_myst,
+    ToMyst,
 ]
 
 

@@ -389,9 +389,9 @@ def test_a_setting_that_nobody_describes_is_caught():
         )
     }
     for kind, name in (("pipeline", "cdc.limit"), ("environment", "CDC_LIMIT"), ("table", "pipelines.limit")):
-        with pytest.raises(reference.Undescribed, match=f"{kind}: say what {name} means"):
+        with pytest.raises(reference.UndescribedError, match=f"{kind}: say what {name} means"):
             reference.described(kind, found=reference.READ[kind]() | dict(reference.READ[kind](trees)))
-        with pytest.raises(reference.Undescribed, match="take out"):
+        with pytest.raises(reference.UndescribedError, match="take out"):
             reference.described(kind, found={})
 
 

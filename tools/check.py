@@ -1,6 +1,7 @@
 """The project's checks, one after the other, each with its time.
 
-A check of generated files compares the files before and after the step, not with git: it holds with uncommitted work too."""
+A check of generated files compares the files before and after the step, not with git: it holds with
+uncommitted work too."""
 
 import argparse
 import os
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +55,8 @@ def tests():
     "Titles and commands of `make test`"
     slow = sorted(path.name for path in (ROOT / "nbs").rglob("*.ipynb") if starts_spark(path))
     return {
-        # nbval runs the same cells once more, all of them: left to it are the pages that define nothing, and the chapters that wait for Spark
+        # nbval runs the same cells once more, all of them: left to it are the pages that define nothing, and
+        # the chapters that wait for Spark
         "chapters without Spark run (nbdev-test)": command(
             "nbdev-test",
             "--n-workers",
@@ -68,7 +71,8 @@ def tests():
 
 
 def chosen(paths):
-    "The same for some notebooks, tests, or folders of either; ends with what is wrong about a path that is neither"
+    """The same for some notebooks, tests, or folders of either; ends with what is wrong about a path that is
+    neither"""
     named = {folder: [] for folder in PYTEST}
     for path in paths:
         place = (ROOT / path.partition("::")[0]).resolve()
@@ -107,7 +111,8 @@ def docs(folder):
 
 
 def differing(commit):
-    "Files of this clone that are not as in a commit, those that git does not know yet included; ends with git's words where there is no such commit"
+    """Files of this clone that are not as in a commit, those that git does not know yet included; ends with
+    git's words where there is no such commit"""
 
     def listed(*words):
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
@@ -124,7 +129,8 @@ def differing(commit):
 
 
 def since(commit):
-    "Notebooks and tests that differ from a commit, and those that import or name what does; ends where there are none"
+    """Notebooks and tests that differ from a commit, and those that import or name what does; ends where
+    there are none"""
     differ = differing(commit)
     texts = {
         path.relative_to(ROOT).as_posix(): path.read_text()
@@ -132,28 +138,29 @@ def since(commit):
         for path in sorted(ROOT.glob(pattern))
     }
 
-    def told(name):
-        if not name.startswith("cdc_utils/"):
+    def mention(name):
+        if not name.startswith(("cdc_utils/", "cdc_local/")):
             return re.escape(name)
         *package, module = Path(name).with_suffix("").parts
         return rf"{'[.]'.join([*package, module])}\b|from {'[.]'.join(package)} import [^\\\n]*\b{module}\b"
 
-    tells = {name: re.compile(told(name)) for name in differ if name not in texts}
+    mentions = {name: re.compile(mention(name)) for name in differ if name not in texts}
     found = [
         name
         for name, text in texts.items()
-        if name in differ or any(tell.search(text) for tell in tells.values())
+        if name in differ or any(pattern.search(text) for pattern in mentions.values())
     ]
     unseen = [
         name
-        for name, tell in tells.items()
-        if not any(map(tell.search, texts.values())) and not name.endswith("_modidx.py")
+        for name, pattern in mentions.items()
+        if not any(map(pattern.search, texts.values())) and not name.endswith("_modidx.py")
     ]
     if unseen:
         print(f"no notebook and no test imports or names {', '.join(unseen)}")
     if not found:
         sys.exit(
-            f"--since {commit}: no notebook and no test differs, or imports or names what does; `make test` runs all"
+            f"--since {commit}: no notebook and no test differs, or imports or names what does; "
+            "`make test` runs all"
         )
     return found
 
@@ -232,10 +239,19 @@ def unchanged(patterns, commands, advice):
 
 def test(report, paths=()):
     for title, argv in (chosen(paths) if paths else tests()).items():
-        report.step(title, lambda: run(argv, report.closing if "pytest" in argv[0] else None))
+        report.step(title, partial(run, argv, report.closing if "pytest" in argv[0] else None))
+
+
+LINT = {  # title -> command, of what is read and not run
+    "code is formatted (ruff format); make format does it": command("ruff", "format", "--check", "-q", "."),
+    "code keeps the rules (ruff check)": command("ruff", "check", "-q", "."),
+    "types of cdc_local hold (mypy)": command("mypy"),
+}
 
 
 def check(report):
+    for title, argv in LINT.items():
+        report.step(title, partial(run, argv))
     report.step(
         "notebooks are clean (nbdev-clean)",
         lambda: unchanged(
@@ -249,7 +265,7 @@ def check(report):
         lambda: unchanged(
             ["cdc_utils/**/*", "README.md", "settings.ini", "bundles/app/wheel.yml"],
             EXPORT,
-            "was not what the notebooks and pyproject.toml say; it is now: look at it with git diff and commit it",
+            "was not what the notebooks and pyproject.toml say; it is now: see git diff, and commit it",
         ),
     )
     test(report)
@@ -293,7 +309,7 @@ if __name__ == "__main__":
         metavar="COMMIT",
         nargs="?",
         const="HEAD",
-        help="test only: what differs from a commit (HEAD: what is not committed), and what imports or names that",
+        help="test only: what differs from a commit (HEAD: what is not committed), and what names that",
     )
     given = parser.parse_args()
     if given.what != "test" and (given.paths or given.since):

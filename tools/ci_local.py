@@ -1,9 +1,12 @@
-"""Run the jobs of .gitlab-ci.yml on this machine, in the order GitLab would, against a workspace on this machine: `make ci-local`.
+"""Run the jobs of .gitlab-ci.yml on this machine, in the order GitLab would, against a workspace on this
+machine: `make ci-local`.
 
     python tools/ci_local.py [--check] [JOB…]
 
-The jobs are those of a push to the default branch: wheel, bundles, validate, deploy-staging, run-staging; `--check` adds `check`, which takes as long
-as `make check`. Needs node with npx, rsync (Debian: apt-get install rsync), and for the jobs that deploy the `databricks` CLI on the PATH; without it those are left out, with a word."""
+The jobs are those of a push to the default branch: wheel, bundles, validate, deploy-staging, run-staging;
+`--check` adds `check`, which takes as long as `make check`. Needs node with npx, rsync (Debian: apt-get
+install rsync), and for the jobs that deploy the `databricks` CLI on the PATH; without it those are left out,
+with a word."""
 
 import argparse
 import os

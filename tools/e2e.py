@@ -1,8 +1,10 @@
-"""Deploy both bundles to a workspace on this machine, run the job there, change a notebook, deploy again, destroy: `make e2e`.
+"""Deploy both bundles to a workspace on this machine, run the job there, change a notebook, deploy again,
+destroy: `make e2e`.
 
     python tools/e2e.py [--target dev|staging|prod]… [--client cli|sdk] [--rows N] [--keep-wheel]
 
-The `databricks` CLI does it where it is on the PATH, else the SDK by the calls that the CLI makes. Everything lies in a temporary folder, the clone is not touched."""
+The `databricks` CLI does it where it is on the PATH, else the SDK by the calls that the CLI makes. Everything
+lies in a temporary folder, the clone is not touched."""
 
 import argparse
 import io
@@ -71,7 +73,7 @@ def served(storage):
     "A workspace on a free port; its address and token"
     token = secrets.token_urlsafe(24)
     command = [BIN / "cdc", "workspace", "--port", "0", "--storage", storage, "--user", USER.name]
-    with open(storage.with_suffix(".log"), "w") as log:
+    with storage.with_suffix(".log").open("w") as log:
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -337,19 +339,12 @@ def redeploy(deployment, client, project, storage, target, settings):
     check(next(iter(after - before)) in json.dumps(spec.as_dict()), "the pipeline names the new wheel")
 
 
-def whole_way(deployment, client, project, storage, target, rows, change):
+def run_target(deployment, client, project, storage, target, rows, change):
     "One target, from nothing to nothing"
     print(f"\n{target}, with {deployment.name}", flush=True)
     began = time.monotonic()
     deployment.deploy(target)
-    settings = dict(
-        zip(
-            ("catalog", "schema"),
-            (lambda made: (made["catalog"], made["schema"]))(
-                load_bundle(project / "bundles/app", target, user=USER).resources("pipelines")[PIPELINE]
-            ),
-        )
-    )
+    settings = load_bundle(project / "bundles/app", target, user=USER).resources("pipelines")[PIPELINE]
     check(True, f"deployed to {settings['catalog']}.{settings['schema']}")
     if target != "dev":
         land(client, settings, rows, storage.parent / f"landing-{target}")
@@ -399,7 +394,7 @@ def main(arguments):
             client = WorkspaceClient(host=host, token=token)
             deployment = (Cli if asked.client == "cli" else Sdk)(project, host, token)
             for target in asked.target or ("dev", "staging", "prod"):
-                whole_way(
+                run_target(
                     deployment,
                     client,
                     project,

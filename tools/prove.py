@@ -1,10 +1,12 @@
-"""Deeper proofs than `make test` has time for: more examples, more kills, and every mutant in tests/mutants caught.
+"""Deeper proofs than `make test` has time for: more examples, more kills, and every mutant in tests/mutants
+caught.
 
     python tools/prove.py [laws] [kills] [pipelines] [mutants] [PATH …] [--examples N] [--kills N]
 
 All four without a name; PATH is a patch or a folder of them. A mutant is a small fault in one function,
-`tests/mutants/MODULE/FUNCTION.patch`, whose first lines say what it breaks and which test or notebook must catch it. It is applied in
-a copy of the tree; a patch that no longer applies, or that nothing catches, fails the proof."""
+`tests/mutants/MODULE/FUNCTION.patch`, whose first lines say what it breaks and which test or notebook must
+catch it. It is applied in a copy of the tree; a patch that no longer applies, or that nothing catches, fails
+the proof."""
 
 import argparse
 import os

@@ -1,6 +1,8 @@
-"""Kernels whose imports are done: a process that has imported what most notebooks import is copied for each of them.
+"""Kernels whose imports are done: a process that has imported what most notebooks import is copied for each
+of them.
 
-A kernel is otherwise as Jupyter starts it, with variables, folder and search path of its own; modules of this project it imports itself."""
+A kernel is otherwise as Jupyter starts it, with variables, folder and search path of its own; modules of this
+project it imports itself."""
 
 import json
 import os
@@ -9,6 +11,7 @@ import sys
 from functools import cache
 from importlib.metadata import EntryPoint
 from multiprocessing import get_context
+from pathlib import Path
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
@@ -69,7 +72,7 @@ def search_path():
 
 class ReadyKernel(LocalProvisioner):
     async def launch_kernel(self, cmd, cwd=None, env=None, **kwargs):
-        environ, folder = env or dict(os.environ), cwd or os.getcwd()
+        environ, folder = env or dict(os.environ), cwd or str(Path.cwd())
         self.process = Copy(target=kernel, args=(cmd[cmd.index("-f") :], environ, str(folder), search_path()))
         self.process.start()
         self.pid, self.pgid, self.cwd = self.process.pid, self.process.pid, folder

@@ -131,7 +131,8 @@ def main(arguments):
     for path in make(version, changelog):
         print(f"built {path.relative_to(ROOT)}")
     print(
-        f"committed and tagged v{version}; to publish it:\n\n    git push origin HEAD v{version}\n\nand to take it back: git tag -d v{version}"
+        f"committed and tagged v{version}; to publish it:\n\n    git push origin HEAD v{version}\n\n"
+        f"and to take it back: git tag -d v{version}"
         + ("" if version == current else "; git reset --hard HEAD~1")
     )
 

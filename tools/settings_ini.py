@@ -1,4 +1,5 @@
-"""settings.ini from pyproject.toml. nbdev 3 reads [tool.nbdev] in pyproject.toml and ignores settings.ini; nbdev 2 reads only the latter."""
+"""settings.ini from pyproject.toml. nbdev 3 reads [tool.nbdev] in pyproject.toml and ignores settings.ini;
+nbdev 2 reads only the latter."""
 
 import ast
 import tomllib
@@ -60,9 +61,8 @@ def settings_ini(root=ROOT):
     }
     lines = [f"{key} = {value}".replace("%", "%%") for key, value in values.items()]
     return (
-        "# Generated from pyproject.toml by `make export`, for nbdev 2; nbdev 3 reads [tool.nbdev] in pyproject.toml.\n[DEFAULT]\n"
-        + "\n".join(lines)
-        + "\n"
+        "# Generated from pyproject.toml by `make export`, for nbdev 2; "
+        "nbdev 3 reads [tool.nbdev] in pyproject.toml.\n[DEFAULT]\n" + "\n".join(lines) + "\n"
     )
 
 

@@ -1,9 +1,11 @@
-"""Set up this clone, once: .venv with the locked packages, and for Spark a Java and the Delta jars in .cache/jars.
+"""Set up this clone, once: .venv with the locked packages, and for Spark a Java and the Delta jars in
+.cache/jars.
 
     python3 tools/setup.py [--spark]
 
-Each step leaves the digest of what it was made from in .cache/setup.json, so a second call does nothing and a changed lock
-installs again. A lock file keeps two calls apart. pip's own settings (pip.conf, PIP_*) hold for uv too. Standard library only."""
+Each step leaves the digest of what it was made from in .cache/setup.json, so a second call does nothing and a
+changed lock installs again. A lock file keeps two calls apart. pip's own settings (pip.conf, PIP_*) hold for
+uv too. Standard library only."""
 
 import os
 import shutil
@@ -16,7 +18,8 @@ if sys.version_info < (3, 11):  # parsed by old Pythons as well: keep the syntax
         if newer and subprocess.call([newer, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             os.execv(newer, [newer] + sys.argv)
     sys.exit(
-        "Python 3.11 or newer is needed, and this is %d.%d (%s): install one, or name it: make PYTHON=/path/to/python3.11"
+        "Python 3.11 or newer is needed, and this is %d.%d (%s): "
+        "install one, or name it: make PYTHON=/path/to/python3.11"
         % (sys.version_info[0], sys.version_info[1], sys.executable)
     )
 
@@ -120,8 +123,8 @@ def make_venv():
     if done.returncode:
         shutil.rmtree(VENV, ignore_errors=True)
         sys.exit(
-            f"set-up: {sys.executable} cannot make a virtual environment; on Debian: apt-get install python3-venv\n"
-            + (done.stdout + done.stderr).strip()[-400:]
+            f"set-up: {sys.executable} cannot make a virtual environment; "
+            "on Debian: apt-get install python3-venv\n" + (done.stdout + done.stderr).strip()[-400:]
         )
 
 
@@ -196,7 +199,10 @@ def jars_missing():
 
 def start_jars():
     "Fetch the Delta jars in a process beside the install of the packages"
-    fetch = "from pathlib import Path; from cdc_local.engines.spark.jars import fetch_jars; fetch_jars(Path('.cache/jars'))"
+    fetch = (
+        "from pathlib import Path; from cdc_local.engines.spark.jars import fetch_jars; "
+        "fetch_jars(Path('.cache/jars'))"
+    )
     return subprocess.Popen(
         [BIN / "python", "-c", fetch],
         cwd=ROOT,
@@ -217,7 +223,8 @@ def make_archive():
     run(
         BIN / "python",
         "-c",
-        "from pathlib import Path; from cdc_local.engines.spark.session import make_class_archive; make_class_archive(Path('.cache/jars'))",
+        "from pathlib import Path; from cdc_local.engines.spark.session import make_class_archive; "
+        "make_class_archive(Path('.cache/jars'))",
         what="the archive of Spark's classes",
     )
 
@@ -288,7 +295,7 @@ def main(spark):
     if not to_do(spark) and not (spark and jars_missing()):
         return
     (CACHE / "jars").mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "setup.lock", "w") as lock:
+    with (CACHE / "setup.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

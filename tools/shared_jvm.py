@@ -1,6 +1,8 @@
-"""One JVM for the notebooks that a pytest worker runs, one after the other: it is started once, and warm for all but the first.
+"""One JVM for the notebooks that a pytest worker runs, one after the other: it is started once, and warm for
+all but the first.
 
-Each notebook's kernel still makes a Spark context of its own; the one that the kernel before it left is stopped first. So what a notebook sees of another is a warm compiler."""
+Each notebook's kernel still makes a Spark context of its own; the one that the kernel before it left is
+stopped first. So what a notebook sees of another is a warm compiler."""
 
 import os
 import tempfile
@@ -25,13 +27,16 @@ SparkContext._gateway.gateway_property.pool.next_id = {first_object}
 spark_of_java = SparkContext._jvm.org.apache.spark
 left = getattr(getattr(spark_of_java, "SparkContext$"), "MODULE$").getActive()
 if left.isDefined(): left.get().stop()
-for forget in ("clearActiveSession", "clearDefaultSession"): getattr(spark_of_java.sql.classic.SparkSession, forget)()
-del forget, left, name, os, spark_of_java, SparkContext
+classic_session = spark_of_java.sql.classic.SparkSession
+classic_session.clearActiveSession()
+classic_session.clearDefaultSession()
+del classic_session, left, name, os, spark_of_java, SparkContext
 """
 
 
 def launch():
-    "A JVM with what only its start can give it, and no Spark context yet; it ends with this process, or by `close`"
+    """A JVM with what only its start can give it, and no Spark context yet; it ends with this process, or by
+    `close`"""
     from pyspark import SparkConf
     from pyspark.java_gateway import launch_gateway
 
@@ -42,15 +47,15 @@ def launch():
             *delta_options(jar_folder()).items(),
         ]
     )
-    with open(Path(tempfile.gettempdir()) / f"cdc-utils-spark-{os.getpid()}.log", "ab") as log:
+    with (Path(tempfile.gettempdir()) / f"cdc-utils-spark-{os.getpid()}.log").open("ab") as log:
         return launch_gateway(conf, {"stderr": log})
 
 
 def connect(client: BlockingKernelClient, gateway: JavaGateway):
     """Give the JVM to a kernel that has no Spark yet.
 
-    Objects that Python gave to Java (what `foreachBatch` calls is one) get numbers that no kernel before had: Java tells the kernel of the day which of
-    them it needs no more, and some were another's."""
+    Objects that Python gave to Java (what `foreachBatch` calls is one) get numbers that no kernel before had:
+    Java tells the kernel of the day which of them it needs no more, and some were another's."""
     found = gateway.gateway_parameters
     code = CONNECT.format(
         environ={"PYSPARK_GATEWAY_PORT": str(found.port), "PYSPARK_GATEWAY_SECRET": found.auth_token},

@@ -1,10 +1,14 @@
 """Build wheels from clean copies of the package, offline: the same sources give the same bytes.
 
-python tools/wheel.py FOLDER          the deployed wheel: what a pipeline or a job imports, its version ending in a hash of that
+python tools/wheel.py FOLDER          the deployed wheel: what a pipeline or a job imports, its version ending
+                                      in a hash of that
 python tools/wheel.py --whole FOLDER  cdc_utils whole: its extra `local` brings cdc_local
-python tools/wheel.py --local FOLDER  cdc_local: the local runner and the command `cdc`; it depends on cdc_utils
-python tools/wheel.py --have FOLDER   print the deployed wheel if FOLDER has it already; status 1 if not (needs nothing but Python)
-python tools/wheel.py --name          write bundles/app/wheel.yml, which names the deployed wheel (part of `make export`)"""
+python tools/wheel.py --local FOLDER  cdc_local: the local runner and the command `cdc`; it depends on
+                                      cdc_utils
+python tools/wheel.py --have FOLDER   print the deployed wheel if FOLDER has it already; status 1 if not
+                                      (needs nothing but Python)
+python tools/wheel.py --name          write bundles/app/wheel.yml, which names the deployed wheel (part of
+                                      `make export`)"""
 
 import json
 import os
