@@ -26,7 +26,6 @@ LONGEST = (
     "first_reads",
     "checksums",
     "laws",
-    "local_core",
 )
 
 here = {path.stem for path in Path(__file__).parent.rglob("test_*.py")}
@@ -38,3 +37,17 @@ if gone:
 def pytest_collection_modifyitems(items):
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
+@pytest.fixture(scope="session")
+def spark():
+    from cdc_local.engines.spark.session import local_spark
+
+    return local_spark()
+
+
+@pytest.fixture
+def storage(tmp_path):
+    from cdc_local.storage import Storage
+
+    return Storage(tmp_path / "cdc").create()

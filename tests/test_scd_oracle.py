@@ -1,4 +1,4 @@
-"""SCD1 and SCD2 of whole feeds against the oracle of tests/oracle.py; tests/test_laws.py has the same in batches.
+"""SCD1 and SCD2 of whole feeds against the oracle of tests/oracle.py; tests/auto_cdc/test_laws.py has the same in batches.
 
 Starting Spark jobs is what takes time here, so one example is a few hundred small stories that share a frame.
 """

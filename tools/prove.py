@@ -159,10 +159,10 @@ def main():
     )
     what = what or ([] if patches else PROOFS)
     if "laws" in what:
-        for path in ("tests/test_laws.py", "tests/test_small_batches.py", "tests/test_writes.py"):
+        for path in ("tests/auto_cdc/test_laws.py", "tests/test_small_batches.py", "tests/test_writes.py"):
             good.append(tests(report, path, LAWS_EXAMPLES=asked.examples))
     if "kills" in what:
-        good.append(tests(report, "tests/test_kill.py", KILLS=asked.kills))
+        good.append(tests(report, "tests/update/test_kill.py", KILLS=asked.kills))
     if "pipelines" in what:
         good.append(tests(report, "tests/operations/test_prove.py", PROVE="1"))
     if "mutants" in what or patches:

@@ -9,7 +9,7 @@ import pytest
 from cdc_local.delta.reader import read_table
 from cdc_local.errors import PipelineError
 from cdc_local.storage import Storage, TableName
-from cdc_local.update import run as update
+from cdc_local.update import snapshot_flow
 from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
 
@@ -104,7 +104,9 @@ def test_periodic_examples(pipeline, before, after, history):
     latest_versions = []
     for hour, rows in ((0, before), (12, after)):
         with mock.patch.object(
-            update, "ingestion_time", lambda latest, now=at(hour): latest_versions.append(latest) or now
+            snapshot_flow,
+            "snapshot_ingestion_time",
+            lambda latest, now=at(hour): latest_versions.append(latest) or now,
         ):
             result = pipeline.land("places", "now", rows).run()
             assert result.state == "COMPLETED", result.error
@@ -169,7 +171,7 @@ def test_historical_example(pipeline):
     assert pipeline.rows("count") == [(1, 1), (2, 2), (3, 2), (4, 1)]
     # killed between commit and note: the table itself says how far it is
     pipeline.land("days", 3, places(k2="Carmel", k3="Reno", k4="Death Valley"))
-    with mock.patch.object(update, "note_version", side_effect=OSError("killed")):
+    with mock.patch.object(snapshot_flow, "note_version", side_effect=OSError("killed")):
         assert pipeline.run().state == "FAILED"
     after = pipeline.rows("history")
     assert (3, "Reno", 3, None) in after

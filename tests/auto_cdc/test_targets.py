@@ -1,0 +1,150 @@
+"A target of AUTO CDC: its columns, its properties, its rows."
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("pyspark")
+
+from moves import MOVES, auto_cdc, moves
+
+from cdc_local.auto_cdc.target import (
+    Target,
+    backing_properties,
+    change_events,
+    check_declaration,
+    compute_rows,
+    latest_columns,
+    visible_schema,
+)
+from cdc_local.errors import PipelineError
+from cdc_local.storage import TableName
+
+
+def table(name):
+    return TableName("main", "default", name)
+
+
+def test_targets_resolve_their_lists(spark):  # the session reads the types
+    from pyspark.sql.types import StructType
+
+    source = StructType.fromDDL("id int, city string, street string, at int, op string")
+    every = Target.of(auto_cdc(moves()), source)
+    assert (every.columns, every.tracked, latest_columns(every), every.shown[-2:]) == (
+        ("id", "city", "street"),
+        None,
+        [],
+        ["__START_AT", "__END_AT"],
+    )
+    some = Target.of(auto_cdc(moves(track_history_except_column_list=["street"])), source)
+    assert (set(some.tracked) - {"id"}, latest_columns(some)) == ({"city"}, ["street"])
+    assert Target.of(auto_cdc(moves(False)), source).shown == ["id", "city", "street"]
+    silent = Target.of(auto_cdc(moves(False, ignore_null_updates_except_column_list=["street"])), source)
+    assert (silent.ignoring_nulls, latest_columns(silent), silent.identity, silent.shown) == (
+        ("city",),
+        ["city"],
+        ["id", "__sequence"],
+        ["id", "city", "street"],
+    )
+    told = StructType.fromDDL(
+        "id int, city string, street string, at int, op string, changed array<string>, numbers array<int>"
+    )
+    listed = Target.of(
+        auto_cdc(
+            replace(
+                moves(False, columns_to_update="changed"),
+                except_column_list=("op", "at", "changed", "numbers"),
+            )
+        ),
+        told,
+    )
+    assert (listed.identity, latest_columns(listed)) == (["id", "__sequence"], ["city", "street"])
+    for wrong, kind in (("city", "string"), ("numbers", "array<int>")):
+        with pytest.raises(
+            PipelineError, match=f"^t.py:4: t: `columns_to_update` is '{wrong}'; its type is {kind}"
+        ):
+            Target.of(auto_cdc(moves(columns_to_update=wrong)), told)
+    with pytest.raises(PipelineError, match="^t.py:4: .*nowhere"):
+        Target.of(auto_cdc(replace(moves(), except_column_list=("nowhere",))), source)
+
+
+def test_what_readers_of_a_target_are_told():
+    told = backing_properties(Target(moves(), ("id", "city", "street"), ("id", "city")), "int")
+    assert json.loads(told["cdc.declaration"]) == {
+        "keys": ["id"],
+        "stored_as_scd_type": 2,
+        "sequence_type": "int",
+        "tracked": ["city", "id"],
+    }
+    assert json.loads(told["cdc.latest"]) == ["street"] and told["cdc.visible"] == "__START_AT IS NOT NULL"
+    assert json.loads(told["cdc.columns"]) == ["id", "city", "street", "__START_AT", "__END_AT"]
+    told = backing_properties(Target(moves(False), ("id", "city"), None), "int")
+    assert (told["cdc.visible"], told["cdc.latest"], json.loads(told["cdc.columns"])) == (
+        "NOT __deleted",
+        "[]",
+        ["id", "city"],
+    )
+    told = backing_properties(Target(moves(False, columns_to_update="changed"), ("id", "city"), None), "int")
+    assert json.loads(told["cdc.declaration"])["columns_to_update"] == "changed"
+    assert (told["cdc.visible"], told["cdc.latest"]) == (
+        "__START_AT IS NOT NULL AND __END_AT IS NULL",
+        '["city"]',
+    )
+
+
+def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path, monkeypatch):
+    before = Target(moves(), ("id", "city", "street"), None)
+    about = SimpleNamespace(configuration=backing_properties(before, "int"))
+    monkeypatch.setattr("deltalake.DeltaTable", lambda path: SimpleNamespace(metadata=lambda: about))
+
+    def checked(target, sequence="int"):
+        return check_declaration(tmp_path, target, backing_properties(target, sequence))
+
+    assert checked(before) == {}
+    moved = checked(replace(before, columns=("id", "city", "country")))
+    assert json.loads(moved["cdc.columns"]) == ["id", "city", "country", "street", "__START_AT", "__END_AT"]
+    assert checked(replace(before, columns=("id", "city"))) == {}  # a lost column stays
+    silent = replace(before, spec=replace(before.spec, ignore_null_updates=True))
+    with pytest.raises(PipelineError, match="`ignore_null_updates` changed from None to True"):
+        checked(silent)
+    about.configuration = backing_properties(silent, "int")
+    with pytest.raises(PipelineError, match="`ignore_null_updates` changed from True to None"):
+        checked(before)
+    about.configuration = backing_properties(before, "int")
+    for other, sequence, field in (
+        (replace(before, spec=replace(before.spec, stored_as_scd_type=1)), "int", "stored_as_scd_type"),
+        (before, "string", "sequence_type"),
+        (replace(before, tracked=("id",)), "int", "tracked"),
+        (replace(before, spec=replace(before.spec, keys=("id", "city"))), "int", "keys"),
+    ):
+        with pytest.raises(PipelineError, match=f"`{field}` changed from .*--full-refresh t"):
+            checked(other, sequence)
+
+
+def test_the_columns_a_target_shows(spark):
+    from pyspark.sql.types import StructType
+
+    source = StructType.fromDDL(MOVES)
+    assert visible_schema(spark, auto_cdc(moves()), source).names == ["id", "city", "__START_AT", "__END_AT"]
+    assert visible_schema(spark, auto_cdc(moves(False)), source).names == ["id", "city"]
+
+
+def test_the_rows_of_a_target_follow_its_lists(spark):
+    told = spark.sql(
+        "SELECT * FROM VALUES (1, 'Bern', 1, 'U', array('city')), (1, 'Oslo', 2, 'U', array('id')) AS t (id, city, at, op, changed)"
+    )
+
+    def bounds(target):
+        return sorted(
+            (row["__START_AT"], row["__END_AT"])
+            for row in compute_rows(change_events(told, target), target).collect()
+            if row["__START_AT"]
+        )
+
+    assert bounds(Target(moves(), ("id", "city"), None)) == [(1, 2), (2, None)]
+    assert bounds(Target(moves(), ("id", "city"), ("id",))) == [(1, None)]
+    assert bounds(Target(moves(columns_to_update="changed"), ("id", "city"), None)) == [
+        (1, None)
+    ]  # the second event doesn't write the city

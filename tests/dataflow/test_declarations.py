@@ -1,0 +1,178 @@
+"Declarations of `dp` and `dlt`, and the graph that they make."
+
+import pytest
+
+pytest.importorskip("pyspark")
+
+from cdc_local.dataflow.dp import LakeflowModule
+from cdc_local.dataflow.graph import Dataset, Graph, check_graph
+from cdc_local.errors import Location, PipelineError
+from cdc_local.storage import TableName
+
+
+def table(name):
+    return TableName("main", "default", name)
+
+
+@pytest.fixture
+def graph():
+    return Graph("main", "default", lambda: Location("a.py", 7))
+
+
+@pytest.fixture
+def dp(graph):
+    return LakeflowModule("dlt", graph, {"read": lambda name: f"rows of {name}"})
+
+
+def query(): ...
+
+
+def test_names_are_scoped_and_used_once(graph, dp):
+    with graph.within(("main", "silver")):
+        dp.table(query)
+    with graph.within(None):
+        assert graph.name("x") == table("x")
+    with pytest.raises(ZeroDivisionError), graph.within(("main", "silver")):
+        1 / 0
+    assert graph.name("x") == table("x")
+    assert graph.datasets[TableName("main", "silver", "query")].scope == ("main", "silver")
+    assert graph.add_dataset(Dataset(table("x"), "view", scope=("other", "storage"))).scope == (
+        "other",
+        "storage",
+    )
+    with pytest.raises(
+        PipelineError, match="^a.py:7: flow main.silver.query is declared twice, first at a.py:7"
+    ):
+        graph.add_flow(graph.flows["main.silver.query"])
+
+
+def test_warnings_come_once_and_only_for_what_was_given(graph, dp):
+    for name in ("a", "b"):
+        dp.create_streaming_table(name, path="/x", cluster_by="id")
+    assert graph.warnings == ["create_streaming_table(): `path` has no effect on the local runner"]
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [
+        lambda dp, conf: dp.table(spark_conf=conf)(query),
+        lambda dp, conf: dp.materialized_view(spark_conf=conf)(query),
+        lambda dp, conf: dp.temporary_view(spark_conf=conf)(query),
+        lambda dp, conf: dp.append_flow(query, target="t", spark_conf=conf),
+        lambda dp, conf: dp.create_auto_cdc_flow("t", "s", ["id"], "at", spark_conf=conf),
+        lambda dp, conf: dp.create_streaming_table("t", spark_conf=conf),
+    ],
+)
+def test_spark_settings_of_a_flow_are_not_passed_over_in_silence(graph, dp, declare):
+    declare(dp, {})
+    assert graph.warnings == []
+    graph.datasets.clear(), graph.flows.clear()
+    declare(dp, {"spark.sql.shuffle.partitions": "4"})
+    assert len(graph.warnings) == 1 and graph.warnings[0].endswith(
+        "`spark_conf` has no effect on the local runner"
+    )
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda dp: dp.append_flow(query), "missing a required argument: 'target'"),
+        (lambda dp: dp.table("rows"), "table decorates a function"),
+        (lambda dp: dp.create_auto_cdc_flow("t", "s", [], "at"), "keys"),
+        (lambda dp: dp.tabel, "did you mean `table`"),
+    ],
+)
+def test_wrong_calls_name_the_line(dp, call, words):
+    with pytest.raises(PipelineError, match="^a.py:7: ") as raised:
+        call(dp)
+    assert words in str(raised.value)
+
+
+def test_what_a_declaration_says_is_kept(graph, dp):
+    dp.materialized_view(name="gold", comment="Sums", partition_cols="day", spark_conf={"k": "v"})(query)
+    dp.table(name="hidden", temporary=True)(query)
+    dp.view(name="seen", comment="Only seen")(query)
+    gold, hidden, seen = (graph.datasets[table(name)] for name in ("gold", "hidden", "seen"))
+    assert (gold.comment, gold.partition_cols, gold.private) == ("Sums", ("day",), False)
+    assert graph.flows["main.default.gold"].spark_conf == {"k": "v"}
+    assert (hidden.private, seen.kind, seen.comment) == (True, "view", "Only seen")
+    assert list(graph.flows) == ["main.default.gold", "main.default.hidden"]
+
+
+def test_rules_and_their_actions(graph, dp):
+    dp.create_target_table(
+        "t", expect_all={"w": "1"}, expect_all_or_drop={"d": "2"}, expect_all_or_fail={"f": "3"}
+    )
+    dp.expect_or_fail("above", "4")(
+        dp.table(dp.expect_or_drop("first", "5")(dp.expect("second", "6")(query)))
+    )
+    assert [(rule.name, rule.action) for rule in graph.datasets[table("t")].expectations] == [
+        ("w", "warn"),
+        ("d", "drop"),
+        ("f", "fail"),
+    ]
+    assert [(rule.name, rule.action) for rule in graph.datasets[table("query")].expectations] == [
+        ("above", "fail"),
+        ("first", "drop"),
+        ("second", "warn"),
+    ]
+    del query.__expectations__
+
+
+def test_flows(graph, dp):
+    dp.append_flow(query, target="t", once=True)
+    dp.apply_changes("t", "s", ["id"], "at", flow_name="late", once=True)
+    dp.create_auto_cdc_flow("t", "s", ["id"], "at", name="later")
+    assert {flow.name: (flow.kind, flow.once) for flow in graph.flows.values()} == {
+        "query": ("append", True),
+        "late": ("auto_cdc", True),
+        "later": ("auto_cdc", False),
+    }
+
+
+def test_sinks_hooks_and_reads(graph, dp):
+    dp.create_sink("out", "delta", {"path": "/x"})
+    dp.foreach_batch_sink(query)
+    assert graph.datasets[table("out")].sink == {"format": "delta", "options": {"path": "/x"}}
+    assert graph.datasets[table("query")].sink == {"handler": query}
+    assert dp.on_event_hook(query) is query is dp.on_event_hook(max_allowable_consecutive_failures=3)(query)
+    assert dp.read("orders") == "rows of orders"
+    assert dp.__path__ == []  # a package: `import pyspark.pipelines as dp` works
+
+
+@pytest.mark.parametrize(
+    "declare, words",
+    [
+        (
+            lambda dp: (dp.materialized_view(name="t")(query), dp.append_flow(query, target="t")),
+            "a materialized_view",
+        ),
+        (lambda dp: (dp.view(name="t")(query), dp.create_auto_cdc_flow("t", "s", ["id"], "at")), "a view"),
+        (
+            lambda dp: (
+                dp.create_streaming_table("t"),
+                dp.append_flow(query, target="t"),
+                dp.create_auto_cdc_flow("t", "s", ["id"], "at"),
+            ),
+            "AUTO CDC and of another flow",
+        ),
+        (
+            lambda dp: (
+                dp.create_streaming_table("t"),
+                *[dp.create_auto_cdc_from_snapshot_flow("t", "s", ["id"], name=name) for name in "ab"],
+            ),
+            "AUTO CDC FROM SNAPSHOT and of another flow",
+        ),
+        (
+            lambda dp: (
+                dp.create_streaming_table("t", expect_all={"r": "1"}, expect_all_or_drop={"r": "2"}),
+                dp.append_flow(query, target="t"),
+            ),
+            "two expectations named 'r'",
+        ),
+    ],
+)
+def test_pipelines_that_cannot_be(graph, dp, declare, words):
+    declare(dp)
+    with pytest.raises(PipelineError, match=words):
+        check_graph(graph)

@@ -1,0 +1,19 @@
+"What a source file may import from."
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("pyspark")
+
+from cdc_local.update.request import UpdateRequest
+from cdc_local.update.source_environment import import_path
+
+
+def test_import_path_is_the_root_then_the_sources(tmp_path):
+    for name in ("etl/a.py", "etl/deep/b.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    asked = UpdateRequest((str(tmp_path / "etl"),), tmp_path)
+    assert import_path(asked) == [str(tmp_path), str(tmp_path / "etl"), str(tmp_path / "etl/deep")]
+    assert import_path(replace(asked, root_path=str(tmp_path / "other")))[0] == str(tmp_path / "other")
