@@ -23,7 +23,7 @@ LONGEST = (
     "check",
     "deployed",
     "kill",
-    "first_reads",
+    "stream_start",
     "checksums",
     "laws",
 )
@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def spark():
+    "The session that updates run in."
     from cdc_local.engines.spark.session import local_spark
 
     return local_spark()
@@ -51,3 +52,12 @@ def storage(tmp_path):
     from cdc_local.storage import Storage
 
     return Storage(tmp_path / "cdc").create()
+
+
+@pytest.fixture(scope="session")
+def tiny(spark):
+    "A session for frames so small that planning a query costs more than running it."
+    session = spark.newSession()
+    session.conf.set("spark.sql.adaptive.enabled", "false")
+    session.conf.set("spark.sql.shuffle.partitions", "1")
+    return session

@@ -159,7 +159,11 @@ def main():
     )
     what = what or ([] if patches else PROOFS)
     if "laws" in what:
-        for path in ("tests/auto_cdc/test_laws.py", "tests/test_small_batches.py", "tests/test_writes.py"):
+        for path in (
+            "tests/auto_cdc/test_laws.py",
+            "tests/auto_cdc/test_small_batches.py",
+            "tests/delta/test_writes.py",
+        ):
             good.append(tests(report, path, LAWS_EXAMPLES=asked.examples))
     if "kills" in what:
         good.append(tests(report, "tests/update/test_kill.py", KILLS=asked.kills))

@@ -5,13 +5,12 @@ oracle. `make prove` runs more examples: LAWS_EXAMPLES says how many.
 """
 
 import os
-import random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from oracle import COLUMNS, DELETE, KEYS, TRACKINGS, TRUNCATE, assert_same, random_story, replay
-from test_scd_oracle import frame_of, spark, tiny  # noqa: F401 (fixtures)
+from random_tables import randomness
+from test_scd_oracle import frame_of
 
 from cdc_local.auto_cdc.merge import apply_events
 from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
@@ -22,7 +21,6 @@ from cdc_utils.spec import CdcSpec
 
 STORIES = 200
 LISTS = {"keys": KEYS, "sequence_by": "at", "apply_as_deletes": DELETE, "column_list": COLUMNS}
-randomness = st.integers(0, 2**32).map(random.Random)
 some = settings(
     max_examples=int(os.environ.get("LAWS_EXAMPLES", 1)),
     deadline=None,

@@ -14,8 +14,7 @@ from pyspark.sql import Observation
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructField, StructType, _parse_datatype_string
-from test_scd_oracle import spark, tiny  # noqa: F401 (fixtures)
-from test_small_batches import VALUES, merged_by, randomness, some
+from random_tables import VALUES, merged_by, randomness, some
 
 from cdc_local.delta import writer as writes
 from cdc_local.delta.reader import read_table
@@ -31,6 +30,7 @@ from cdc_local.delta.writer import (
     overwrite_with_spark,
 )
 from cdc_local.storage import Storage, TableName
+from cdc_local.update import append_flow
 from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
 
@@ -355,7 +355,7 @@ def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, mon
     assert update(1, (1, "a"), (2, None)) == ("COMPLETED", (1, 1), None)
     for number, victim in enumerate(("landed", "each_once"), 2):
         with monkeypatch.context() as patched:
-            patched.setattr(writes, "append_batch", dying_at(victim, append_batch))
+            patched.setattr(append_flow, "append_batch", dying_at(victim, append_batch))
             state, _, error = update(number, (number * 10, "x"), (1, "again"))
             assert state == "FAILED" and "killed after the commit" in error
         state, counts, _ = update(number)

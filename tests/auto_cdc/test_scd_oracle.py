@@ -5,45 +5,18 @@ Starting Spark jobs is what takes time here, so one example is a few hundred sma
 
 import contextlib
 import io
-import random
 import time
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from oracle import COLUMNS, DELETE, KEYS, SCHEMA, TRACKINGS, assert_same, random_story, replay
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_schema
-from pyspark.sql.types import _parse_datatype_string
+from random_tables import arrow_frame, randomness
 
-from cdc_local.engines.spark.session import local_spark
 from cdc_utils import scd1, scd2
 
 STORIES = 250
 OWN = [*COLUMNS, scd1.SEQUENCE, scd1.DELETED]
-
-
-@pytest.fixture(scope="module")
-def spark():
-    return local_spark()
-
-
-@pytest.fixture(scope="module")
-def tiny(spark):
-    "A session for frames so small that planning a query costs more than running it."
-    session = spark.newSession()
-    session.conf.set("spark.sql.adaptive.enabled", "false")
-    session.conf.set("spark.sql.shuffle.partitions", "1")
-    return session
-
-
-def arrow_frame(spark, rows, schema):
-    "A frame by way of Arrow: no Python worker has to unpickle the rows."
-    columns = to_arrow_schema(_parse_datatype_string(schema))
-    return spark.createDataFrame(
-        pa.Table.from_pylist([dict(zip(columns.names, row)) for row in rows], schema=columns)
-    )
 
 
 def frame_of(spark, rows):
@@ -54,7 +27,6 @@ def events_of(spark, rows):
     return scd1.events(frame_of(spark, rows), KEYS, "at", DELETE, COLUMNS)
 
 
-randomness = st.integers(0, 2**32).map(random.Random)
 few = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -13,14 +13,8 @@ from deltalake import write_deltalake
 from cdc_local.delta import log as first_reads
 from cdc_local.delta.log import only_grew
 from cdc_local.delta.stream_progress import starting_options
-from cdc_local.engines.spark.session import local_spark
 from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
-
-
-@pytest.fixture(scope="module")
-def spark():
-    return local_spark()
 
 
 @pytest.fixture(scope="module")

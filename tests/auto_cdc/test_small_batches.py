@@ -4,19 +4,16 @@ Also what sends a batch to Spark, and what a batch does that comes twice."""
 
 import datetime as dt
 import json
-import os
-import random
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable as Files
 from deltalake import write_deltalake
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import _parse_datatype_string
-from test_scd_oracle import spark, tiny  # noqa: F401 (fixtures)
+from random_tables import UTC, VALUES, arrow_frame, merged_by, randomness, some
 
 from cdc_local.auto_cdc import merge
 from cdc_local.auto_cdc.merge import (
@@ -32,46 +29,11 @@ from cdc_local.delta.reader import read_table
 from cdc_local.delta.support import can_read_files, data_files
 from cdc_local.delta.writer import merge_rows
 from cdc_local.storage import Storage, TableName
-from cdc_local.update import run as updating
+from cdc_local.update import auto_cdc_flow
 from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
 from cdc_utils.spec import CdcSpec
 
-UTC = dt.UTC
-VALUES = {  # column -> type and values, the awkward ones too
-    "text": ("string", ["", "a", "Ä\u0000'\"", "a" * 300]),
-    "flag": ("boolean", [True, False]),
-    "small": ("tinyint", [-128, 127]),
-    "short": ("smallint", [-32768, 7]),
-    "whole": ("int", [0, -2147483648]),
-    "single": ("float", [0.5, float("nan"), float("-inf"), -0.0]),
-    "double": ("double", [0.1, float("nan"), float("inf"), -0.0]),
-    "price": ("decimal(38,9)", [Decimal("0"), Decimal("-12345678901234567890.123456789")]),
-    "day": ("date", [dt.date(1, 1, 1), dt.date(1582, 10, 15), dt.date(9999, 12, 31)]),
-    "moment": (
-        "timestamp",
-        [
-            dt.datetime(1900, 1, 1, tzinfo=UTC),
-            dt.datetime(2024, 2, 29, 1, 2, 3, 456789, UTC),
-            dt.datetime(9999, 12, 31, tzinfo=UTC),
-        ],
-    ),
-    "clock": ("timestamp_ntz", [dt.datetime(1970, 1, 1), dt.datetime(2024, 3, 31, 2, 30, 0, 1)]),
-    "bytes": ("binary", [b"", b"\x00\xff"]),
-    "list": ("array<double>", [[], [1.0, None], [float("nan")]]),
-    "nested": (
-        "struct<a:int,`b.c`:struct<d:string,e:array<date>>>",
-        [{"a": None, "b.c": None}, {"a": 1, "b.c": {"d": "x", "e": [None, dt.date(2024, 1, 1)]}}],
-    ),
-    "map": (
-        "map<string,decimal(9,2)>",
-        [[], [("k", None)], [("k", Decimal("1.50")), ("j", Decimal("0.00"))]],
-    ),
-    "a.dottedName": (
-        "map<int,struct<x:timestamp,y:boolean>>",
-        [[(1, None)], [(2, {"x": dt.datetime(2000, 1, 1, tzinfo=UTC), "y": True})]],
-    ),
-}
 KEYS = {
     "number": ("bigint", [0, 1, -(2**63), 2**63 - 1]),
     "Name": ("string", ["x", "X", "", "é'\"\\"]),
@@ -88,12 +50,6 @@ SEQUENCES = {
     "decimal(38,0)": lambda n: Decimal(n * 10**30),
     "struct<day:date,line:int>": lambda n: {"day": None if n < 2 else dt.date(2024, 1, n // 2), "line": n},
 }
-randomness = st.integers(0, 2**32).map(random.Random)
-some = settings(
-    max_examples=int(os.environ.get("LAWS_EXAMPLES", 3)),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 class Feed:
@@ -195,11 +151,6 @@ def test_both_routes_write_the_same_rows(tiny, tmp_path_factory, choose):
         assert short.rows() == long.rows(), (number, feed.spec, feed.types)
 
 
-def merged_by(path):
-    "Which library wrote the newest commit."
-    return "delta-rs" if "delta-rs" in str(Files(path).history(1)[0]) else "Spark"
-
-
 SPEC = CdcSpec(
     "t",
     "events",
@@ -216,10 +167,7 @@ SECOND = [(7, "seven", None, 2, "U"), (8, None, SEEN, 2, "D"), (99, "new", SEEN,
 
 
 def frame(spark, rows, schema=SCHEMA):
-    columns = to_arrow_schema(_parse_datatype_string(schema), timezone="UTC")
-    return spark.createDataFrame(
-        pa.Table.from_pylist([dict(zip(columns.names, row)) for row in rows], schema=columns)
-    )
+    return arrow_frame(spark, rows, schema)
 
 
 def stored_after(spark, path, extra=None, change=lambda table: None):
@@ -483,7 +431,7 @@ def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, mon
 
     assert update(1, (1, "a", 1), (2, "b", 1)) == ("COMPLETED", 2, None)
     with monkeypatch.context() as patched:
-        patched.setattr(updating, "apply_events", Dies)
+        patched.setattr(auto_cdc_flow, "apply_events", Dies)
         state, _, error = update(2, (1, "A", 2), (1, "A", 2), (3, "c", 1))
         assert state == "FAILED" and "killed after the commit" in error
     version = Files(path).version()

@@ -4,8 +4,7 @@ import pyarrow as pa
 from deltalake import DeltaTable as Files
 from hypothesis import given
 from pyspark.sql.types import _parse_datatype_string
-from test_scd_oracle import spark, tiny  # noqa: F401 (fixtures)
-from test_small_batches import merged_by, randomness, some
+from random_tables import merged_by, randomness, some
 
 from cdc_local.delta.writer import (
     append_with_spark,
