@@ -18,6 +18,7 @@ from nbdev.config import get_config
 
 CONFIG = get_config()
 ROOT, PACKAGE = Path(CONFIG.config_path), Path(CONFIG.lib_path)
+LOCAL = ROOT / "cdc_local"
 MEANINGS, BUNDLES = ROOT / "docs/configuration.yml", ROOT / "bundles"
 READERS = (
     "setting",
@@ -31,16 +32,32 @@ class UndescribedError(Exception):
 
 @cache
 def modules():
-    "Module -> syntax tree, of every module that the notebooks generate"
+    "Module -> syntax tree, of every module of both packages"
 
     def name(path):
-        return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
     return {
         name(path): ast.parse(path.read_text())
-        for path in sorted(PACKAGE.rglob("*.py"))
+        for package in (PACKAGE, LOCAL)
+        for path in sorted(package.rglob("*.py"))
         if path.name not in ("__init__.py", "_modidx.py")
     }
+
+
+def room_of(module):
+    "`cdc_local.delta.log` is in `delta`; None for a chapter of cdc_utils"
+    package, *inner = module.split(".")
+    return inner[0] if package == LOCAL.name else None
+
+
+def rooms():
+    "Room of cdc_local -> its modules"
+    found = {}
+    for module in modules():
+        if room := room_of(module):
+            found.setdefault(room, []).append(module)
+    return found
 
 
 def literal(node):
@@ -221,7 +238,7 @@ def configuration_page():
 def help_text():
     "The command's help, as typer writes it in Markdown"
     done = subprocess.run(
-        [sys.executable, "-m", "typer", f"{PACKAGE.name}.cli", "utils", "docs", "--name", "cdc"],
+        [sys.executable, "-m", "typer", f"{LOCAL.name}.cli.main", "utils", "docs", "--name", "cdc"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -287,15 +304,13 @@ def command_page():
 
 
 def public_names(tree):
-    "The names that a module exports"
-    return next(
-        (
-            [each.value for each in node.value.elts]
-            for node in tree.body
-            if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
-        ),
-        [],
-    )
+    "The names that a module exports: those of `__all__`, or else all that begin with no underscore"
+    exported = [node for node in tree.body if "__all__" in assigned(node)]
+    if exported:
+        return [name.value for name in exported[0].value.elts]
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [[node.name] if isinstance(node, defined) else [*assigned(node)] for node in tree.body]
+    return [name for names in found for name in names if not name.startswith("_")]
 
 
 def summary(node):
@@ -305,7 +320,10 @@ def summary(node):
 def assigned(node):
     "Name -> value, of a statement that assigns; nothing for `Class.method = …`"
     found = {}
-    for target in getattr(node, "targets", ()):
+    targets = (
+        [node.target] if isinstance(node, ast.AnnAssign) and node.value else getattr(node, "targets", ())
+    )
+    for target in targets:
         names = target.elts if isinstance(target, ast.Tuple) else [target]
         several = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
         pairs = zip(names, node.value.elts if several else [node.value] * len(names), strict=True)
@@ -325,7 +343,8 @@ def constants(module):
         beside = above = None
         if made := assigned(node):
             beside, above = (
-                re.search(r"\s# (.+)$", source[node.lineno - 1]),
+                re.search(r"\s# (.+)$", source[node.end_lineno - 1])
+                or re.search(r"\s# (.+)$", source[node.lineno - 1]),
                 re.match(r"# (?!%%)(.+)$", source[node.lineno - 2]),
             )
         for name in made.keys() & public:
@@ -348,10 +367,10 @@ def names(module):
 
 
 def names_page(chapters):
-    "Every public name by chapter; `chapters` are (section, title, page, module)"
+    "Every public name by chapter and room; `chapters` are (section, title, page, module)"
     text, under = (
         [
-            "# All names\n\n*Every public name and its one line, by chapter. "
+            "# All names\n\n*Every public name and its one line, by chapter and by room. "
             "The [general index](genindex) has them by letter.*"
         ],
         None,
@@ -363,15 +382,30 @@ def names_page(chapters):
             text.append(f"## {section}")
         under = section
         text.append(
-            f"### {title}\n\n[{page}.ipynb]({page}.ipynb), `{module}`\n\n".replace(
-                f"[{page}.ipynb]", "[Chapter]"
-            )
+            f"### {title}\n\n[{'Room' if room_of(module) else 'Chapter'}]({page}), `{module}`\n\n"
             + table(
                 ("name", "is"),
                 [(f"{{py:obj}}`{name} <{module}.{name}>`", line) for name, line in found.items()],
             )
         )
     return "\n\n".join(text)
+
+
+def entry(module, name, value, comment):
+    "The entry of a public constant; functions and classes get theirs from autodoc"
+    return f"````{{py:data}} {module}.{name}\n---\nvalue: |-\n  {value}\n---\n{comment}\n````"
+
+
+def room_page(room):
+    "Every public name of a room, module by module, as its source says it"
+    face = LOCAL / room / "__init__.py"
+    tree = ast.parse((face if face.is_file() else LOCAL / f"{room}.py").read_text())
+    parts = [f"# {room}\n\n{ast.get_docstring(tree)}" if face.is_file() else f"# {room}"]
+    for module in rooms()[room]:
+        parts.append(f"## {module.removeprefix(f'{LOCAL.name}.')}")
+        parts.append(f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```")
+        parts += [entry(module, name, *value) for name, value in constants(module).items()]
+    return "\n\n".join(parts)
 
 
 def changelog_page():

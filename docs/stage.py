@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import reference
@@ -33,6 +34,8 @@ from nbdev.processors import (
 CONFIG = get_config()
 MODULES = importlib.import_module(f"{CONFIG.lib_path.name}._modidx").d["syms"]
 MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
+for room_module in (module for modules in reference.rooms().values() for module in modules):
+    MODULE_OF |= {f"{room_module}.{name}": room_module for name in reference.names(room_module)}
 
 
 CLASSES = {
@@ -115,14 +118,14 @@ class ShowConstants(Processor):
                 else []
             )
             if made:
-                cells.append(
-                    mk_cell("\n\n".join(self.entry(module, name, *known[name]) for name in made), "markdown")
-                )
+                cells.append(mk_cell("\n\n".join(self.entries(module, made, known)), "markdown"))
             cells.append(cell)
         self.nb.cells = cells
 
-    def entry(self, module, name, value, said):
-        return f"````{{py:data}} {module}.{name}\n---\nvalue: |-\n  {value}\n---\n{prose(said, module)}\n````"
+    def entries(self, module, names, known):
+        for name in names:
+            value, comment = known[name]
+            yield reference.entry(module, name, value, prose(comment, module))
 
 
 class ToMyst(Processor):
@@ -202,11 +205,16 @@ PROCESSORS = [
 ]
 
 
+ROOMS = "Rooms of cdc_local"
 # Pages that are no notebook: where they stand in the sidebar, who makes them, and what to edit
 PAGES = {
-    "cdc": ("Reference", reference.command_page, "nbs/13_cli.ipynb"),
+    "cdc": ("Reference", reference.command_page, "cdc_local/cli"),
     "configuration": ("Reference", reference.configuration_page, "docs/configuration.yml"),
     "names": ("Reference", lambda: reference.names_page(chapters()), "docs/reference.py"),
+    **{
+        f"rooms/{room}": (ROOMS, partial(reference.room_page, room), f"cdc_local/{room}")
+        for room in reference.rooms()
+    },
     "genindex": ("Reference", None, None),
     "changelog": ("Reference", reference.changelog_page, "CHANGELOG.md"),
 }
@@ -230,7 +238,10 @@ def chapters():
                 for cell in json.loads(path.read_text())["cells"]
                 if (found := re.match("# (.+)", "".join(cell["source"])))
             )
-            yield section, title, page(name), module
+            yield section, title, f"{page(name)}.ipynb", module
+    for room, modules in reference.rooms().items():
+        for module in modules:
+            yield ROOMS, module.partition(".")[2], f"rooms/{room}.md", module
 
 
 def toctree(title, pages):
@@ -241,7 +252,7 @@ def toctrees():
     "The sidebar; raises KeyError where a page has no section to stand in"
     listed = {title: [page(name) for name in contents] for title, contents in sections().items()}
     for name, (section, *_) in PAGES.items():
-        listed[section].append(name)
+        listed.setdefault(section, []).append(name)
     return "\n\n".join(toctree(title, pages) for title, pages in listed.items())
 
 
