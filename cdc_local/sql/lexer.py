@@ -1,6 +1,10 @@
-"""SQL text as words: strings, names, comments, brackets."""
+"""SQL text as words: strings, names, comments, brackets. The one place that knows where each begins and ends.
+
+The rules are those of Spark's own lexer (`SqlBaseLexer.g4`): comments in `/* */` nest, two quotes inside a string
+are one, a backslash escapes a character of a string but not of a name in backticks."""
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from cdc_local.errors import Location, PipelineError, locate
@@ -9,7 +13,7 @@ from cdc_local.errors import Location, PipelineError, locate
 class Token(NamedTuple):
     "A word of SQL."
 
-    kind: str  # 'string', 'name' (in backticks), 'word', 'number' or 'sign'
+    kind: str  # 'string', 'name' (in backticks), 'word', 'number', 'sign', 'comment' or 'unclosed'
     text: str  # As written
     start: int  # Position of its first character
     stop: int  # Position after its last
@@ -20,30 +24,59 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"""(?P<comment>--[^\n]*|/\*.*?\*/)
+    r"""\s+|(?P<comment>--(?:\\\n|[^\n])*)|(?P<bracketed>/\*)
   |(?P<string>[rR]'[^']*'|[rR]"[^"]*"|'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*")
-  |(?P<name>`(?:[^`]|``)*`)|(?P<word>[^\W\d]\w*)|(?P<number>\d\w*(?:\.\d\w*)?)|(?P<sign>[^\s])""",
+  |(?P<name>`(?:[^`]|``)*`)|(?P<word>[^\W\d]\w*)|(?P<number>\d\w*(?:\.\d\w*)?)|(?P<sign>.)""",
     re.S | re.X,
 )
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_UNCLOSED = {"'": "string", '"': "string", "`": "name in backticks", "/": "comment"}
+
+
+def _end_of_comment(sql: str, start: int) -> int | None:
+    "Where the comment ends that begins at `start` with `/*`; comments nest. None where it never ends."
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(sql, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return None
+
+
+def lex(
+    sql: str,  # SQL text
+) -> Iterator[
+    Token
+]:  # Its words and comments in order, without space; one that never ends is last, 'unclosed'
+    "Split SQL into words and comments; refuses nothing."
+    position = 0
+    while position < len(sql):
+        match = _TOKEN.match(sql, position)
+        assert match is not None  # any character is a sign
+        kind, stop = match.lastgroup, match.end()
+        if kind == "bracketed":
+            end = _end_of_comment(sql, position)
+            kind, stop = ("unclosed", len(sql)) if end is None else ("comment", end)
+        elif match[0] in ("'", '"', "`"):
+            kind, stop = "unclosed", len(sql)
+        if kind is not None:
+            yield Token(kind, sql[position:stop], position, stop)
+        position = stop
 
 
 def tokenize(
     sql: str,  # SQL text
-    location: Location = None,  # Where its first line stands, for the message
+    location: Location | None = None,  # Where its first line stands, for the message
 ) -> list[Token]:  # Its words in order, without space and comments
     "Split SQL into words; `PipelineError` for a string or comment that never ends."
-    found = []
-    for match in _TOKEN.finditer(sql):
-        if match.lastgroup == "comment":
-            continue
-        if match[0] in "'\"`" or sql.startswith("/*", match.start()) and match[0] == "/":
-            what = "comment" if match[0] == "/" else "string" if match[0] != "`" else "name in backticks"
-            raise PipelineError(
-                f"this {what} never ends: {sql[match.start() :].splitlines()[0][:40]}",
-                locate(sql, match.start(), location),
-            )
-        found.append(Token(match.lastgroup, match[0], match.start(), match.end()))
-    return found
+    words = [token for token in lex(sql) if token.kind != "comment"]
+    if words and words[-1].kind == "unclosed":
+        begun = words[-1]
+        raise PipelineError(
+            f"this {_UNCLOSED[begun.text[0]]} never ends: {begun.text.splitlines()[0][:40]}",
+            locate(sql, begun.start, location),
+        )
+    return words
 
 
 def closing_bracket(

@@ -4,7 +4,7 @@ import difflib
 import re
 
 from cdc_local.errors import Location, PipelineError, locate
-from cdc_local.sql.lexer import Token, closing_bracket, tokenize
+from cdc_local.sql.lexer import Token, closing_bracket, lex, tokenize
 
 
 def fill_parameters(
@@ -13,15 +13,11 @@ def fill_parameters(
     location: Location = None,  # Where the text's first line stands
 ) -> str:  # The text with their values
     "Put the configuration's values in; `PipelineError` names a parameter that has none."
-    comments = [
-        match.span()
-        for match in re.finditer(r"""(?s)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(--[^\n]*|/\*.*?\*/)""", sql)
-        if match[1]
-    ]
+    comments = [token for token in lex(sql) if token.kind == "comment"]
 
     def value(match):
         key = match[1].strip()
-        if any(start <= match.start() < stop for start, stop in comments):
+        if any(comment.start <= match.start() < comment.stop for comment in comments):
             return match[0]
         if key in configuration:
             return str(configuration[key])
