@@ -1,162 +1,96 @@
-"""Deeper proofs than `make test` has time for: more examples, more kills, and every mutant in tests/mutants
-caught.
+"""Deeper proofs than `make test` has time for: more examples, more kills, and faults to catch.
 
-    python tools/prove.py [laws] [kills] [pipelines] [mutants] [PATH …] [--examples N] [--kills N]
+    python tools/prove.py [laws] [kills] [pipelines] [faults] [mutants] [PATH …]
 
-All four without a name; PATH is a patch or a folder of them. A mutant is a small fault in one function,
-`tests/mutants/MODULE/FUNCTION.patch`, whose first lines say what it breaks and which test or notebook must
-catch it. It is applied in a copy of the tree; a patch that no longer applies, or that nothing catches, fails
-the proof."""
+All five without a name. `faults` are those chosen by hand, `tests/mutants/ROOM.toml`; a PATH there chooses
+rooms. `mutants` are made by Cosmic Ray; a PATH is a folder, a file or `FILE::function` of cdc_local or
+cdc_utils. They run in a copy of the tree, and a sample of them is tried unless `--all` is given:
+
+    python tools/prove.py mutants cdc_local/delta --sample 50 --minutes 20
+    python tools/prove.py mutants cdc_local/delta/log.py::only_grew --all
+
+A fault that nothing catches fails the proof. So does a law, a kill or a pipeline. A mutant that survives is
+named and fails nothing: some behave like the original, which a person has to judge."""
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-MUTANTS = ROOT / "tests/mutants"
-BIN = ROOT / ".venv/bin"
-PROOFS = ["laws", "kills", "pipelines", "mutants"]
-UPDATE = """from nbdev import sync
-absolute = sync.absolute_import # forgets how many dots `from .. import name` has
-sync.absolute_import = lambda name, path, level: absolute(name, path, level) if name else '.'.join(path.split('/')[:1 - level or None])
-sync.nbdev_update()"""
+import faults
+import mutants
+from scratch_tree import ROOT
+
+PROOFS = {
+    "laws": ("test_laws.py", "test_small_batches.py", "test_writes.py"),
+    "kills": ("test_kill.py",),
+    "pipelines": ("test_prove.py",),
+    "faults": (),
+    "mutants": (),
+}  # and the files of tests, wherever in tests/ they lie
 
 
-def caught_by(patch):
-    "The test or notebook that a patch names"
-    lines = [
-        line.removeprefix("Caught-by:").strip()
-        for line in patch.read_text().splitlines()
-        if line.startswith("Caught-by:")
-    ]
-    if len(lines) != 1:
-        raise SystemExit(f"{patch}: it must have one line `Caught-by: tests/… or nbs/…`")
-    return lines[0]
+@dataclass
+class Outcome:
+    "What was proved, and what was not."
+
+    good: bool = True
+    lines: list[str] = field(default_factory=list)  # to print at the end
+
+    def add(self, good: bool, *lines: str) -> None:
+        self.good = self.good and good
+        self.lines.extend(lines)
 
 
-def applies(patch, tree, check=True):
-    "Apply a patch, or only see whether it would; with little context, so that its place may move"
-    done = subprocess.run(
-        ["git", "apply", "--unidiff-zero", "-C1", *(["--check"] if check else []), str(patch)],
-        cwd=tree,
-        capture_output=True,
-        text=True,
-    )
-    return done.stderr.strip() if done.returncode else ""
+def report(line: str) -> None:
+    print(line, flush=True)
 
 
-def scratch(folder):
-    "A copy of what the tests need; it is no git repository, and reads the environment of this one"
-    tree = Path(folder) / "tree"
-    shutil.copytree(
-        ROOT,
-        tree,
-        ignore=shutil.ignore_patterns(
-            ".git", ".venv", ".cache", "build", "dist", "__pycache__", ".hypothesis", ".cdc"
-        ),
-    )
-    subprocess.run(
-        ["git", "init", "-q"], cwd=tree, check=True
-    )  # else git apply would look at the repository around it
-    return tree
-
-
-def run(argv, cwd, **environ):
-    return subprocess.run(
-        list(map(str, argv)),
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(cwd), **environ},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-    )
-
-
-def judged(test, tree):
-    "Run the test or the notebook that a patch names"
-    if test.endswith(".ipynb"):
-        run(
-            [BIN / "python", "-c", UPDATE], tree
-        ).check_returncode()  # a chapter runs its own cells: put the fault there as well
-    argv = (
-        [BIN / "nbdev_test", test]
-        if test.endswith(".ipynb")
-        else [BIN / "pytest", "-q", "-x", "-p", "no:cacheprovider", *test.split()]
-    )
-    return run(argv, tree, HYPOTHESIS_STORAGE_DIRECTORY=str(tree / ".hypothesis"))
-
-
-def catch(patch, tree, report):
-    "Put one fault in, run its test, take it out; True if the test went red"
-    wrong, began = applies(patch, tree, check=False), time.monotonic()
-    if wrong:
-        report(f"STALE     {patch.relative_to(MUTANTS)}: {wrong.splitlines()[0]}")
-        return False
-    test, before = caught_by(patch), {path: path.read_bytes() for path in tree.glob("nbs/**/*.ipynb")}
-    try:
-        done = judged(test, tree)
-    finally:
-        subprocess.run(["git", "apply", "-R", "--unidiff-zero", "-C1", str(patch)], cwd=tree, check=True)
-        for path, notebook in before.items():
-            path.write_bytes(notebook)
-    broken = done.returncode == 1
-    report(
-        f"{'caught  ' if broken else 'SURVIVED'}  {patch.relative_to(MUTANTS)}  {test}  {time.monotonic() - began:.0f} s"
-    )
-    if done.returncode not in (0, 1):
-        report(f"          the test did not run: {(done.stdout + done.stderr)[-300:]}")
-    return broken
-
-
-def mutants(patches, report):
-    "Every fault given; their count and how many were caught"
-    with tempfile.TemporaryDirectory(prefix="cdc-mutants-") as folder:
-        tree = scratch(folder)
-        red = [test for test in sorted(set(map(caught_by, patches))) if judged(test, tree).returncode]
-        for test in red:
-            report(f"RED       {test} without any fault: it can catch none")
-        return len(patches), sum(
-            catch(patch, tree, report) for patch in patches if caught_by(patch) not in red
+def run_tests(
+    names: tuple[str, ...],  # of files of tests
+    environ: dict[str, str],  # variables that ask these tests for more
+    outcome: Outcome,
+) -> None:
+    "Run tests of the work tree."
+    paths = [next((ROOT / "tests").rglob(name)).relative_to(ROOT).as_posix() for name in names]
+    for path in paths:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-s", path], cwd=ROOT, env={**os.environ, **environ}
         )
+        good = done.returncode == 0
+        outcome.add(good, f"{'holds     ' if good else 'BROKEN    '}{path} with {environ}")
 
 
-def patches_of(name, refuse):
-    "The patches at a path"
-    path = Path(name).resolve()
-    found = [path] if path.is_file() else sorted(path.rglob("*.patch"))
-    if not found or not path.is_relative_to(MUTANTS):
-        refuse(f"{name}: no patch of tests/mutants lies there; the proofs are {', '.join(PROOFS)}")
-    return found
+def choose_faults(
+    paths: list[Path],  # files of tests/mutants, or the folder
+) -> list[faults.Fault]:
+    if not paths:
+        return list(faults.all_faults())
+    return [
+        fault
+        for fault in faults.all_faults()
+        if any((faults.FAULTS / f"{fault.room}.toml").is_relative_to(path) for path in paths)
+    ]
 
 
-def tests(report, path, **environ):
-    done = subprocess.run([str(BIN / "pytest"), "-q", "-s", path], cwd=ROOT, env={**os.environ, **environ})
-    report(f"{'holds     ' if done.returncode == 0 else 'BROKEN    '}{path} with {environ}")
-    return done.returncode == 0
-
-
-def main():
+def read_arguments() -> argparse.Namespace:
+    "Read the command line; names of proofs and paths are told apart in `main`."
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", help="laws, kills, pipelines, mutants, or paths of patches")
-    parser.add_argument("--examples", default="25")
-    parser.add_argument("--kills", default="20")
-    asked, lines, good = parser.parse_args(), [], []
-
-    def report(line):
-        lines.append(line)
-        print(line, flush=True)
-
-    what = [name for name in asked.what if name in PROOFS]
-    patches = sorted(
-        {patch for name in asked.what if name not in PROOFS for patch in patches_of(name, parser.error)}
+    parser.add_argument("what", nargs="*", help=f"{', '.join(PROOFS)}, or paths of faults or modules")
+    parser.add_argument("--examples", default="25", help="examples a law, 25")
+    parser.add_argument("--kills", default="20", help="kills, 20")
+    parser.add_argument("--sample", type=int, default=40, help="mutants to try, chosen at random: 40")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed chooses the same mutants: 0")
+    parser.add_argument("--all", action="store_true", help="try every mutant")
+    parser.add_argument("--minutes", type=float, help="begin no further mutant after so many minutes")
+    parser.add_argument(
+        "--tests", action="append", default=[], help="judge mutants by these tests instead of their module's"
     )
+<<<<<<< HEAD
     what = what or ([] if patches else PROOFS)
     if "laws" in what:
         for path in (
@@ -175,6 +109,57 @@ def main():
         good.append(many == caught)
     print("\n" + "\n".join(lines))
     return 0 if all(good) else 1
+=======
+    asked = parser.parse_args()
+    asked.refuse = parser.error
+    return asked
+
+
+def try_faults(asked: argparse.Namespace, paths: list[Path], outcome: Outcome) -> None:
+    chosen = choose_faults(paths)
+    if not chosen:
+        asked.refuse(f"{', '.join(map(str, paths))}: no fault stands there; name a file of tests/mutants")
+    wrong = faults.try_faults(chosen, report)
+    outcome.add(
+        not wrong, *wrong, f"{len(chosen) - len(wrong)} of {len(chosen)} faults chosen by hand are caught"
+    )
+
+
+def try_mutants(asked: argparse.Namespace, names: list[str], outcome: Outcome) -> None:
+    try:
+        chosen = mutants.select_modules(names)
+    except mutants.SelectionError as error:
+        asked.refuse(str(error))
+    count = None if asked.all else asked.sample
+    tally = mutants.try_mutants(
+        mutants.Selection(chosen, count, asked.seed, asked.minutes, tuple(asked.tests)), report
+    )
+    outcome.add(not tally.unjudged, *tally.conclusions())
+
+
+def main() -> int:  # 0 if all that was asked for is proved
+    asked, outcome = read_arguments(), Outcome()
+    names = [name for name in asked.what if name not in PROOFS]
+    of_faults = [Path(name).resolve() for name in names if Path(name).resolve().is_relative_to(faults.FAULTS)]
+    of_mutants = [name for name in names if not Path(name).resolve().is_relative_to(faults.FAULTS)]
+    what = {name for name in asked.what if name in PROOFS}
+    what |= ({"faults"} if of_faults else set()) | ({"mutants"} if of_mutants else set())
+    what = what or set(PROOFS)
+    environ = {
+        "laws": {"LAWS_EXAMPLES": asked.examples},
+        "kills": {"KILLS": asked.kills},
+        "pipelines": {"PROVE": "1"},
+    }
+    for name in ("laws", "kills", "pipelines"):
+        if name in what:
+            run_tests(PROOFS[name], environ[name], outcome)
+    if "faults" in what:
+        try_faults(asked, of_faults, outcome)
+    if "mutants" in what:
+        try_mutants(asked, of_mutants, outcome)
+    print("\n" + "\n".join(outcome.lines))
+    return 0 if outcome.good else 1
+>>>>>>> 26ee9b3 (Mutants are made by Cosmic Ray; faults chosen by hand are named in a file a room, and 896 patches go)
 
 
 if __name__ == "__main__":
