@@ -12,7 +12,6 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from cdc_local.auto_cdc.target import Target, compute_rows
-from cdc_local.delta.reader import quote_name
 from cdc_local.delta.support import (
     can_identify,
     can_read_files,
@@ -29,6 +28,7 @@ from cdc_local.delta.writer import (
     has_batch,
     merge_rows,
 )
+from cdc_local.sql_names import quote_for_duckdb
 from cdc_utils import scd1
 
 
@@ -233,7 +233,7 @@ def touched_rows_without_spark(
     connection.register("columns", schema.empty_table())
     stored = "read_parquet($files, union_by_name=true, hive_partitioning=false)"
     rows = connection.sql(
-        f"FROM columns UNION ALL BY NAME (FROM {stored} SEMI JOIN events USING ({', '.join(map(quote_name, keys))})) LIMIT {limit}",
+        f"FROM columns UNION ALL BY NAME (FROM {stored} SEMI JOIN events USING ({', '.join(map(quote_for_duckdb, keys))})) LIMIT {limit}",
         params={"files": [glob.escape(str(file)) for file in files]},
     )
     found = rows.to_arrow_table().select(schema.names).cast(schema)

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timezone
 from decimal import Decimal
 
 from cdc_local.errors import PipelineError, UsageError
+from cdc_local.sql_names import quote_for_duckdb
 from cdc_local.storage import Storage, TableName
 
 
@@ -34,20 +35,15 @@ def visible_part(
     )
 
 
-def quote_name(
-    name: str,  # A column
-) -> str:  # The same as an SQL identifier
-    "Quote a name for DuckDB and DataFusion."
-    return '"' + name.replace('"', '""') + '"'
-
-
 def visible_sql(
     part: Visible,  # What readers see
     relation: str = "raw",  # The relation that holds all columns
 ) -> str:  # A query in DuckDB's SQL
     "The query that turns the stored rows into the visible ones."
     shown = ", ".join(
-        f'"__latest".{quote_name(name)} AS {quote_name(name)}' if name in part.latest else quote_name(name)
+        f'"__latest".{quote_for_duckdb(name)} AS {quote_for_duckdb(name)}'
+        if name in part.latest
+        else quote_for_duckdb(name)
         for name in part.columns
     )
     return f"SELECT {shown} FROM {relation}" + (f" WHERE {part.predicate}" if part.predicate else "")
@@ -123,7 +119,7 @@ def scan_rows(
 
     columns = [field.name for field in table.schema().fields]
     part = visible_part(columns, table.metadata().configuration)
-    stored = f"SELECT {', '.join(map(quote_name, needed_columns(part, columns)))} FROM stored"
+    stored = f"SELECT {', '.join(map(quote_for_duckdb, needed_columns(part, columns)))} FROM stored"
     if limit is not None and not part.predicate:
         stored += f" LIMIT {limit}"
     connection.register("raw", QueryBuilder().register("stored", table).execute(stored))
@@ -139,7 +135,7 @@ def check_columns(
     for column in columns:
         if column not in known:
             raise UsageError(f"{name} has no column {column!r}", hint=suggest_name(column, known))
-    return ", ".join(map(quote_name, columns))
+    return ", ".join(map(quote_for_duckdb, columns))
 
 
 def select_rows(
@@ -218,7 +214,9 @@ def count_visible_rows(
     part = visible_part(columns, table.metadata().configuration)
     counted = Visible((), part.predicate)
     wanted = (
-        ", ".join(map(quote_name, needed_columns(counted, columns))) if part.predicate else "count(*) AS rows"
+        ", ".join(map(quote_for_duckdb, needed_columns(counted, columns)))
+        if part.predicate
+        else "count(*) AS rows"
     )
     rows = QueryBuilder().register("stored", table).execute(f"SELECT {wanted} FROM stored")
     if not part.predicate:

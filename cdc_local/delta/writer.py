@@ -11,8 +11,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from cdc_local.delta.checksum import write_checksum
-from cdc_local.delta.reader import quote_name
 from cdc_local.delta.support import can_append, declared_schema, is_local, is_ordinary_field, stored_schema
+from cdc_local.sql_names import quote_for_duckdb
 
 MOST_BYTES = 2**24  # Of what a small frame is made from, as Spark's optimizer sees it: 16 MiB
 
@@ -174,9 +174,9 @@ def merge_rows(
     if not rows.num_rows:
         return
     same = " AND ".join(
-        f"(old.{quote_name(name)} = new.{quote_name(name)})" for name in identity
+        f"(old.{quote_for_duckdb(name)} = new.{quote_for_duckdb(name)})" for name in identity
     )  # `a = b AND c` may be read as `a = (b AND c)`
-    values = {f"old.{quote_name(name)}": f"new.{quote_name(name)}" for name in rows.column_names}
+    values = {f"old.{quote_for_duckdb(name)}": f"new.{quote_for_duckdb(name)}" for name in rows.column_names}
     unbounded = any(
         test(rows.schema.field(name).type)
         for name in identity

@@ -1,0 +1,15 @@
+"""Names quoted for SQL: any column's name is safe in a query, whatever signs it has."""
+
+
+def quote_for_spark(
+    name: str,  # A column, a field, a part of a table's name
+) -> str:  # The same as an identifier of Spark SQL
+    "Quote a name with backticks."
+    return "`" + name.replace("`", "``") + "`"
+
+
+def quote_for_duckdb(
+    name: str,  # A column
+) -> str:  # The same as an identifier of DuckDB's, DataFusion's and standard SQL
+    "Quote a name with double quotes."
+    return '"' + name.replace('"', '""') + '"'
