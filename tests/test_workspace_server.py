@@ -35,7 +35,7 @@ from databricks.sdk.errors import (
 from databricks.sdk.service import catalog, compute, iam, jobs, pipelines, workspace
 
 from cdc_local.errors import PipelineError, UsageError
-from cdc_local.jobs.tasks import UpdateOptions
+from cdc_local.jobs.pipeline_task import UpdateOptions
 from cdc_local.storage import Storage, TableName, read_json
 from cdc_local.workspace import runs as workspace_runs
 from cdc_local.workspace.catalog_api import CATALOG_CALLS
@@ -950,7 +950,7 @@ def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
     monkeypatch.setattr(
         workspace_runs, "update_program", lambda pipeline, options, places: (pipeline, options, places)
     )
-    monkeypatch.setattr(workspace_runs, "task_program", lambda plan: (plan.task, plan.wheels, plan.places))
+    monkeypatch.setattr(workspace_runs, "task_program", lambda plan: (plan.task, plan.wheels, plan.paths))
     places = Places(storage)
     execution = local_execution(places)
     update = {

@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 
 from cdc_local.bundles.bundle import Bundle, BundleError, User, load_bundle, read_files
 from cdc_local.errors import UsageError
-from cdc_local.jobs.scheduler import check_tasks, task_dependencies_of
+from cdc_local.jobs.scheduler import check_tasks, upstream_keys
 from cdc_local.source.wheels import is_wheel
 
 
@@ -220,7 +220,7 @@ def job_errors(
                 (
                     place
                     for place, task in enumerate(tasks)
-                    if any(need not in names for need in task_dependencies_of(task))
+                    if any(need not in names for need in upstream_keys(task))
                 ),
                 None,
             )

@@ -13,18 +13,18 @@ from functools import partial
 
 from cdc_local.bundles.bundle import Bundle, BundleError
 from cdc_local.errors import PipelineError, UsageError
+from cdc_local.jobs.deadline import Deadline
+from cdc_local.jobs.paths import FolderPaths
+from cdc_local.jobs.pipeline_task import UpdateOptions, update_program
 from cdc_local.jobs.processes import run_program
-from cdc_local.jobs.scheduler import Deadline, check_tasks, job_result, run_job
+from cdc_local.jobs.scheduler import check_tasks, job_result, run_job
 from cdc_local.jobs.tasks import (
-    Places,
     TaskPlan,
-    UpdateOptions,
-    check_kind,
-    dynamic_values,
-    task_dependencies,
+    check_task_kind,
+    list_dependencies,
+    list_dynamic_values,
     task_program,
-    unpacked_wheels,
-    update_program,
+    unpack_wheels,
 )
 from cdc_local.source.wheels import is_wheel
 from cdc_local.storage import Storage
@@ -230,7 +230,7 @@ def run_pipeline(
     program = update_program(
         load_resource(request.bundle, "pipelines", key),
         options,
-        Places(request.storage, request.bundle.folder),
+        FolderPaths(request.storage, request.bundle.folder),
     )
     try:
         run_program(program, stop, take, told)
@@ -249,7 +249,7 @@ def run_task(
     stop,  # Ends it when it is set
 ) -> str:  # What it printed
     "Make one attempt at a task."
-    key, known = task["task_key"], dynamic_values(job.get("name", request.key), task["task_key"], parameters)
+    key, known = task["task_key"], list_dynamic_values(job.get("name", request.key), task["task_key"], parameters)
     if "pipeline_task" in task:
         try:
             updates[key] = run_pipeline(
@@ -259,8 +259,8 @@ def run_task(
             updates[key] = failed.result
             raise
         return f"update {updates[key].update_id} is {updates[key].state}"
-    places = Places(request.storage, request.bundle.folder)
-    wheels = unpacked_wheels(task_dependencies(task, job.get("environments") or []), places)
+    places = FolderPaths(request.storage, request.bundle.folder)
+    wheels = unpack_wheels(list_dependencies(task, job.get("environments") or []), places)
     plan = TaskPlan(task, wheels, parameters, known, places, request.storage.root / "notebooks" / request.key)
     return run_program(task_program(plan), stop, None, request.on_line and partial(request.on_line, key))
 
@@ -274,7 +274,7 @@ def run_bundle_job(
     parameters, tasks = job_parameters(job, request.parameters), job.get("tasks") or []
     check_tasks(tasks)
     for task in tasks:
-        check_kind(task)
+        check_task_kind(task)
         if "pipeline_task" in task:
             pipeline_key(request.bundle, task)
     if job.get("git_source"):

@@ -166,7 +166,7 @@ def bundle_run(
     "Run a job or a pipeline of a bundle on this machine, as its YAML says: variables, target, parameters, order, retries, timeouts, the wheel that it builds."
     from cdc_local.bundles.bundle import load_bundle
     from cdc_local.bundles.run import RunRequest, find_resource
-    from cdc_local.jobs.tasks import UpdateOptions
+    from cdc_local.jobs.pipeline_task import UpdateOptions
     from cdc_local.storage import Storage
 
     bundle = load_bundle(choose_bundle(key, folder, Path()), target, read_pairs("--var", variables))

@@ -1,5 +1,6 @@
-"""A child process: started, watched, fed, ended with all that it started."""
+"""A child process: started, given its input, read, and ended with all that it started."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,8 +11,20 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from cdc_local.errors import PipelineError
+from cdc_local.jobs.deadline import StopSignal
+
+OnLine = Callable[[str], None]  # Called with a line, without its end
+
+PYTHON = (sys.executable, "-P")  # -P: what lies in the working directory does not shadow what is installed
+
+GRACE_SECONDS = 15.0  # How long a process may take to end by itself once it is stopped
+
+KEPT_LINES = 1_000  # Lines of a process's output that are kept: the newest
+
+_SHOWN_LINES = 20  # Lines of output that an error message shows
 
 
 @dataclass(frozen=True)
@@ -24,60 +37,41 @@ class Program:
     stdin: str = ""  # What it reads
 
 
-PYTHON = (sys.executable, "-P")  # -P: what lies in the working directory does not shadow what is installed
-
-GRACE = 15  # Seconds that a process gets to end by itself
-
-TAIL = 1_000  # Lines of a process's output that are kept
-
-
-def end_process_group(
-    process: subprocess.Popen,  # Leader of a process group of its own
-) -> None:
-    "End a process and all that it started: politely, then not."
-    latest = time.monotonic() + GRACE
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        while time.monotonic() < latest:
-            process.poll()  # a process that ended belongs to its group until somebody asks how
-            os.killpg(process.pid, 0)
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nobody is left
-    process.wait()
-
-
-def read_lines(
-    stream,  # Lines of the process
-    kept: deque,  # Takes the newest ones
-    on_line: Callable,  # Called with each, or None
-) -> None:
-    "Read a stream to its end, whatever becomes of those who are told."
-    failed = None
-    with stream:
-        for line in stream:
-            kept.append(line.rstrip("\n"))
-            try:
-                if on_line and not failed:
-                    on_line(line.rstrip("\n"))
-            except Exception as error:
-                failed = error  # a process whose output nobody takes would stand still
-    if failed:
-        raise failed
-
-
 def run_program(
     program: Program,  # What to run
-    stop=None,  # `Event` or `Deadline`; when it is set, the process and all that it started end
-    on_line: Callable = None,  # Called with each line of its output
-    on_error_line: Callable = None,  # Called with each line of its standard error
-) -> str:  # Its output, the newest `TAIL` lines
-    "Run a program; `PipelineError` with its last words where it does not end well or was stopped."
-    environ = {**os.environ, **program.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
+    stop: StopSignal | None = None,  # When it is set, the process and all that it started end
+    on_line: OnLine | None = None,  # Called with each line of its standard output
+    on_error_line: OnLine | None = None,  # Called with each line of its standard error
+) -> str:  # Its output, the newest `KEPT_LINES` lines
+    "Run a program; raises `PipelineError`, with what it printed last, where it fails or is stopped."
+    process = _start_process(program)
+    output: deque[str] = deque(maxlen=KEPT_LINES)
+    errors: deque[str] = deque(maxlen=KEPT_LINES)
+    readers = [
+        threading.Thread(target=_read_lines, args=(process.stdout, output, on_line)),
+        threading.Thread(target=_read_lines, args=(process.stderr, errors, on_error_line)),
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        _write_stdin(process, program.stdin)
+        _wait_for_end(process, stop)
+    finally:
+        _end_process_group(process)  # also what a process that ended left running
+        for reader in readers:
+            reader.join()
+    if process.returncode:
+        raise PipelineError(describe_failed_process(process.returncode, output, errors))
+    return "\n".join(output)
+
+
+def _start_process(
+    program: Program,  # What to run
+) -> subprocess.Popen[str]:  # Leader of a process group of its own
+    "Start a program."
+    return subprocess.Popen(
         program.command,
-        env=environ,
+        env={**os.environ, **program.environ, "PYTHONUNBUFFERED": "1"},
         cwd=program.folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -86,51 +80,74 @@ def run_program(
         errors="replace",
         start_new_session=True,
     )
-    out, err = deque(maxlen=TAIL), deque(maxlen=TAIL)
-    readers = [
-        threading.Thread(target=read_lines, args=each)
-        for each in ((process.stdout, out, on_line), (process.stderr, err, on_error_line))
-    ]
-    for reader in readers:
-        reader.start()
-    try:
-        feed_process(process, program.stdin)
-        while process.poll() is None:
-            if stop is not None and stop.is_set():
-                raise PipelineError("it was stopped")
+
+
+def _read_lines(
+    stream: IO[str],  # Output of the process
+    kept: deque[str],  # Gets each line
+    on_line: OnLine | None,  # Called with each line until it raises
+) -> None:
+    "Read a stream to its end, for an unread process would stand still; then raise what `on_line` raised."
+    failure = None
+    with stream:
+        for line in stream:
+            text = line.rstrip("\n")
+            kept.append(text)
             try:
-                process.wait(0.1)
-            except subprocess.TimeoutExpired:
-                pass
-    finally:
-        end_process_group(process)  # also what a process that ended left running
-        for reader in readers:
-            reader.join()
-    if process.returncode:
-        raise PipelineError(last_words(process.returncode, out, err))
-    return "\n".join(out)
+                if on_line is not None and failure is None:
+                    on_line(text)
+            except Exception as error:
+                failure = error
+    if failure is not None:
+        raise failure
 
 
-def feed_process(
-    process: subprocess.Popen,  # A process that may have ended already
+def _write_stdin(
+    process: subprocess.Popen[str],  # A process that may have ended already
     text: str,  # What it is to read
 ) -> None:
     "Give a process its standard input."
-    try:
-        with process.stdin:
-            process.stdin.write(text)
-    except BrokenPipeError:
-        pass  # it ended without reading: its exit status says more
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin:  # it ended unread: its exit status says more
+        process.stdin.write(text)
 
 
-def last_words(
+def _wait_for_end(
+    process: subprocess.Popen[str],  # A process that runs
+    stop: StopSignal | None,  # When it is set, there is no more waiting
+) -> None:
+    "Wait until a process ends; raises `PipelineError` where it is to be stopped."
+    while process.poll() is None:
+        if stop is not None and stop.is_set():
+            raise PipelineError("it was stopped")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+
+
+def _end_process_group(
+    process: subprocess.Popen[str],  # Leader of a process group of its own
+) -> None:
+    "Ask a process and all that it started to end; kill what is left after `GRACE_SECONDS`."
+    latest = time.monotonic() + GRACE_SECONDS
+    with contextlib.suppress(ProcessLookupError):  # nobody is left
+        os.killpg(process.pid, signal.SIGTERM)
+        while time.monotonic() < latest:
+            process.poll()  # a process that ended belongs to its group until somebody asks how
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def describe_failed_process(
     status: int,  # Exit status; negative: the signal that ended it
-    out: deque,  # Its output
-    err: deque,  # Its standard error
-) -> str:  # What to tell
-    "What a process that failed said last: its own `error: …`, else its last lines."
-    said = [line for line in err if line.startswith("error: ")]
-    if said:
-        return "\n".join(list(err)[list(err).index(said[-1]) :]).removeprefix("error: ")
+    output: deque[str],  # Lines of its standard output
+    errors: deque[str],  # Lines of its standard error
+) -> str:  # An error message
+    "Say why a process failed: its own last `error: …`, else how it ended and its last lines."
+    lines = list(errors)
+    starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    if starts:
+        return "\n".join(lines[starts[-1] :]).removeprefix("error: ")
     ended = f"ended by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    return "\n".join([ended, *list(err or out)[-20:]])
+    return "\n".join([ended, *list(errors or output)[-_SHOWN_LINES:]])

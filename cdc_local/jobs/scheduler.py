@@ -1,20 +1,30 @@
-"""Tasks start when what they depend on has ended, as `depends_on` and `run_if` say; each may be tried again, and none runs longer than it may."""
+"""Runs the tasks of a job: each starts when what it depends on has ended, as `depends_on` and `run_if` say.
+
+An attempt that fails may be made again, and none runs longer than its time limit.
+"""
 
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from functools import partial
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_never, wait_fixed
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_never, wait_fixed
 
 from cdc_local.errors import PipelineError, UsageError
+from cdc_local.jobs.deadline import Deadline, StopSignal
 from cdc_utils.results import TaskRun
 
-FAILURES = ("FAILED", "TIMEDOUT", "UPSTREAM_FAILED", "CANCELED", "UPSTREAM_CANCELED")
+RunTask = Callable[[dict[str, Any], int, Deadline], str | None]  # Does one attempt: see `run_job`
 
-RUN_IF = {  # Condition -> whether it holds, given how many dependencies succeeded, failed, and were left out
+OnChange = Callable[[TaskRun], object]  # Called with a task's record after each change
+
+_FAILED_RESULTS = ("FAILED", "TIMEDOUT", "UPSTREAM_FAILED", "CANCELED", "UPSTREAM_CANCELED")
+
+RUN_IF: dict[str, Callable[[int, int, int], bool]] = {
+    # Condition -> whether it is met, given how many dependencies succeeded, failed, and were excluded
     "ALL_SUCCESS": lambda succeeded, failed, excluded: not failed,
     "AT_LEAST_ONE_SUCCESS": lambda succeeded, failed, excluded: succeeded > 0,
     "NONE_FAILED": lambda succeeded, failed, excluded: not failed and succeeded > 0,
@@ -24,39 +34,47 @@ RUN_IF = {  # Condition -> whether it holds, given how many dependencies succeed
 }
 
 
-def reason_to_leave_out(
+class AttemptStoppedError(PipelineError):
+    "An attempt that was stopped: `reason` is CANCELED or TIMEDOUT."
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def result_without_run(
     run_if: str,  # A condition of `RUN_IF`
-    results: list[str],  # Results of the tasks it depends on
-) -> str | None:  # None: it runs; else its result without a run
-    "Decide whether a task starts: https://docs.databricks.com/aws/en/jobs/run-if."
+    results: list[str | None],  # Results of the tasks it depends on
+) -> str | None:  # EXCLUDED, UPSTREAM_FAILED or UPSTREAM_CANCELED; None: the task runs
+    "Decide whether a task starts, as https://docs.databricks.com/aws/en/jobs/run-if says."
     if not results:
         return None
-    failed, excluded = sum(result in FAILURES for result in results), results.count("EXCLUDED")
+    failed = sum(result in _FAILED_RESULTS for result in results)
+    excluded = results.count("EXCLUDED")
     if RUN_IF[run_if](len(results) - failed - excluded, failed, excluded):
         return None
     if not failed or run_if in ("AT_LEAST_ONE_FAILED", "ALL_FAILED"):
         return "EXCLUDED"
-    return (
-        "UPSTREAM_CANCELED"
-        if all(result in ("SUCCESS", "EXCLUDED", "CANCELED", "UPSTREAM_CANCELED") for result in results)
-        else "UPSTREAM_FAILED"
+    only_canceled = all(
+        result in ("SUCCESS", "EXCLUDED", "CANCELED", "UPSTREAM_CANCELED") for result in results
     )
+    return "UPSTREAM_CANCELED" if only_canceled else "UPSTREAM_FAILED"
 
 
-def task_dependencies_of(
-    task: dict,  # A task, in the shape of the Jobs API
+def upstream_keys(
+    task: dict[str, Any],  # A task, in the shape of the Jobs API
 ) -> list[str]:  # Keys of the tasks it depends on
-    "What a task waits for."
-    return [need["task_key"] for need in task.get("depends_on") or ()]
+    "Read a task's `depends_on`."
+    return [upstream["task_key"] for upstream in task.get("depends_on") or ()]
 
 
 def check_tasks(
-    tasks: list[dict],  # Tasks, in the shape of the Jobs API
+    tasks: list[dict[str, Any]],  # Tasks, in the shape of the Jobs API
 ) -> None:
-    "`UsageError` for a job without tasks, a key given twice, a dependency that is not there, a circle, an unknown condition."
-    for place, task in enumerate(tasks, 1):
+    "Raise `UsageError` for no tasks, a key given twice, an unknown dependency or condition, and a circle."
+    for number, task in enumerate(tasks, 1):
         if not isinstance(task.get("task_key"), str):
-            raise UsageError(f"task {place} of the job has no task_key", hint="name it")
+            raise UsageError(f"task {number} of the job has no task_key", hint="name it")
     keys = [task["task_key"] for task in tasks]
     if not keys:
         raise UsageError("the job has no tasks")
@@ -64,18 +82,9 @@ def check_tasks(
         if keys.count(key) > 1:
             raise UsageError(f"two tasks are called {key}", hint="give each a task_key of its own")
     for task in tasks:
-        for need in task_dependencies_of(task):
-            if need not in keys:
-                raise UsageError(
-                    f"task {task['task_key']} depends on {need}, which is no task of the job",
-                    hint=f"it has {', '.join(keys)}",
-                )
-        if task.get("run_if", "ALL_SUCCESS") not in RUN_IF:
-            raise UsageError(
-                f"task {task['task_key']}: run_if {task['run_if']!r} is none of {', '.join(RUN_IF)}"
-            )
+        _check_conditions(task, keys)
     try:
-        TopologicalSorter({task["task_key"]: task_dependencies_of(task) for task in tasks}).prepare()
+        TopologicalSorter({task["task_key"]: upstream_keys(task) for task in tasks}).prepare()
     except CycleError as circle:
         raise UsageError(
             f"tasks wait for one another: {' -> '.join(reversed(circle.args[1]))}",
@@ -83,187 +92,182 @@ def check_tasks(
         ) from None
 
 
-class Deadline:
-    "Says when an attempt must end, and why."
-
-    def __init__(
-        self,
-        stop,  # An `Event`, or another `Deadline`, that ends it early
-        seconds: float = None,  # How long it may take; `None` or 0: as long as it likes
-    ):
-        self.stop, self.ends = stop, time.monotonic() + seconds if seconds else None
-
-    def reason(self) -> str | None:  # CANCELED, TIMEDOUT, or None while it may go on
-        "Why it must end."
-        if self.stop.is_set():
-            return self.stop.reason() if isinstance(self.stop, Deadline) else "CANCELED"
-        return "TIMEDOUT" if self.ends is not None and time.monotonic() >= self.ends else None
-
-    def is_set(self) -> bool:
-        return self.reason() is not None
-
-    def wait(self, seconds: float) -> bool:  # Whether it must end
-        "Wait, but not longer than until the end."
-        left = seconds if self.ends is None else max(min(seconds, self.ends - time.monotonic()), 0)
-        self.stop.wait(left)
-        return self.is_set()
-
-
-class AttemptEnded(PipelineError):
-    "An attempt that was stopped: `reason` is CANCELED or TIMEDOUT."
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-
-def attempt_task(
-    task: dict,  # The task
-    run: TaskRun,  # Its record; changed
-    run_task: Callable,  # Does one attempt
-    on_change: Callable,  # Told after each change
-    stop,  # `Event` or `Deadline`: ends the job
+def _check_conditions(
+    task: dict[str, Any],  # A task of the job
+    keys: list[str],  # Keys of all its tasks
 ) -> None:
-    "Make one attempt; raises what `run_task` raises, and `AttemptEnded` where it was stopped."
-    deadline = Deadline(stop, task.get("timeout_seconds"))
-    if stop.is_set():
-        raise AttemptEnded(
-            Deadline(stop).reason(), f"task {task['task_key']}: the job was stopped"
-        )  # while it waited to try again
-    run.state, run.attempt = "RUNNING", run.attempt + 1
-    on_change(run)
-
-    def ended():
-        reason = deadline.reason()
-        limit = (
-            f"{task.get('timeout_seconds')} s are over"
-            if reason == "TIMEDOUT" and not stop.is_set()
-            else "the job was stopped"
-        )
-        return AttemptEnded(reason, f"task {task['task_key']}: {limit}")
-
-    try:
-        run.output = run_task(task, run.attempt, deadline)
-    except PipelineError:
-        if deadline.is_set():
-            raise ended() from None
-        raise
-    if deadline.is_set() and run.output is None:
-        raise ended()
-
-
-def may_retry(
-    task: dict,  # The task
-    stop,  # Ends the job
-    error: BaseException,  # Why an attempt failed
-) -> bool:
-    "A failed attempt is made again; one that ran out of time only where `retry_on_timeout` says so."
-    if stop.is_set() or isinstance(error, UsageError) or not isinstance(error, PipelineError):
-        return False
-    return task.get("retry_on_timeout", False) if isinstance(error, AttemptEnded) else True
-
-
-def finish_task(
-    task: dict,  # The task
-    run: TaskRun,  # Its record; changed
-    run_task: Callable,  # Does one attempt
-    on_change: Callable,  # Told after each change
-    stop,  # Ends the job
-) -> None:
-    "Make attempts until one succeeds or none is left; an error that is no `PipelineError` is raised."
-    retries = task.get("max_retries", 0)
-
-    def waiting(state):
-        run.state, run.message = "WAITING_FOR_RETRY", str(state.outcome.exception())
-        on_change(run)
-
-    run.started = time.time()
-    try:
-        for attempt in Retrying(
-            stop=stop_never if retries < 0 else stop_after_attempt(retries + 1),
-            wait=wait_fixed(task.get("min_retry_interval_millis", 0) / 1000),
-            retry=retry_if_exception(partial(may_retry, task, stop)),
-            sleep=stop.wait,
-            before_sleep=waiting,
-            reraise=True,
-        ):
-            with attempt:
-                attempt_task(task, run, run_task, on_change, stop)
-        run.result, run.message = "SUCCESS", ""
-    except PipelineError as error:
-        run.result, run.message = getattr(error, "reason", "FAILED"), str(error)
-    except BaseException as error:
-        run.result, run.message = "FAILED", f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        run.state, run.ended = "TERMINATED", time.time()
-        on_change(run)
+    "Raise `UsageError` for an unknown dependency or condition of a task."
+    for key in upstream_keys(task):
+        if key not in keys:
+            raise UsageError(
+                f"task {task['task_key']} depends on {key}, which is no task of the job",
+                hint=f"it has {', '.join(keys)}",
+            )
+    if task.get("run_if", "ALL_SUCCESS") not in RUN_IF:
+        raise UsageError(f"task {task['task_key']}: run_if {task['run_if']!r} is none of {', '.join(RUN_IF)}")
 
 
 def run_job(
-    tasks: list[
-        dict
-    ],  # Tasks, in the shape of the Jobs API: `task_key`, `depends_on`, `run_if`, `max_retries`, `min_retry_interval_millis`, `timeout_seconds`, `retry_on_timeout`
-    run_task: Callable,  # `(task, attempt, stop)` -> output: does one attempt, ends soon after `stop.is_set()`, raises `PipelineError` where it fails
-    on_change: Callable,  # Called with a `TaskRun` after each change, from one thread at a time
-    stop,  # `Event` or `Deadline`: ends the job
+    tasks: list[dict[str, Any]],  # In the shape of the Jobs API
+    run_task: RunTask,  # `(task, attempt, stop)` -> output: does one attempt, ends soon after `stop.is_set()`
+    on_change: OnChange,  # Called after each change of a task, from one thread at a time
+    stop: StopSignal,  # Ends the job
 ) -> list[TaskRun]:  # In the order of the tasks
-    "Run the tasks of a job, those that do not wait for one another together; raises `UsageError` before the first one starts."
-    check_tasks(tasks)
-    named, runs, lock = (
-        {task["task_key"]: task for task in tasks},
-        {task["task_key"]: TaskRun(task["task_key"]) for task in tasks},
-        threading.Lock(),
-    )
+    """Run the tasks of a job, those that do not depend on one another at the same time.
 
-    def tell(run):
+    Of a task it reads `task_key`, `depends_on`, `run_if`, `max_retries`, `min_retry_interval_millis`,
+    `timeout_seconds` and `retry_on_timeout`. Raises `UsageError` before the first one starts. A
+    `PipelineError` of `run_task` means that the attempt failed; any other error is raised.
+    """
+    check_tasks(tasks)
+    tasks_by_key = {task["task_key"]: task for task in tasks}
+    runs = {key: TaskRun(key) for key in tasks_by_key}
+    lock = threading.Lock()
+
+    def notify(run: TaskRun) -> None:
         with lock:
             on_change(run)
 
-    sorter = TopologicalSorter({key: task_dependencies_of(task) for key, task in named.items()})
-    sorter.prepare()
+    runner = _TaskRunner(run_task, notify, stop)
+    order = TopologicalSorter({key: upstream_keys(task) for key, task in tasks_by_key.items()})
+    order.prepare()
     with ThreadPoolExecutor(len(tasks), thread_name_prefix="task") as pool:
-        started = {}
-        while sorter.is_active():
-            for key in sorter.get_ready():
-                started[pool.submit(start_task, named[key], runs, run_task, tell, stop)] = key
-            for done in wait(started, return_when=FIRST_COMPLETED).done:
-                sorter.done(started.pop(done))
-                done.result()
+        running: dict[Future[None], str] = {}
+        while order.is_active():
+            for key in order.get_ready():
+                running[pool.submit(runner.start, tasks_by_key[key], runs)] = key
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                order.done(running.pop(future))
+                future.result()
     return list(runs.values())
 
 
-def start_task(
-    task: dict,  # The task
-    runs: dict[str, TaskRun],  # All records; those it depends on are complete, its own is changed
-    run_task: Callable,  # Does one attempt
-    on_change: Callable,  # Told after each change
-    stop,  # Ends the job
-) -> None:
-    "Run a task, or leave it out."
-    run = runs[task["task_key"]]
-    skipped = reason_to_leave_out(
-        task.get("run_if", "ALL_SUCCESS"), [runs[need].result for need in task_dependencies_of(task)]
-    )
-    if skipped is None and stop.is_set():
-        skipped = Deadline(stop).reason()
-    if skipped is None:
-        return finish_task(task, run, run_task, on_change, stop)
-    run.state, run.result = "TERMINATED", skipped
-    on_change(run)
+@dataclass(frozen=True)
+class _TaskRunner:
+    "Runs single tasks of a job: whether one starts, its attempts, what its record says."
+
+    run_task: RunTask  # Does one attempt
+    on_change: OnChange  # Called after each change
+    stop: StopSignal  # Ends the job
+
+    def start(
+        self,
+        task: dict[str, Any],  # The task
+        runs: dict[str, TaskRun],  # All records; those it depends on have ended, its own is changed
+    ) -> None:
+        "Run a task, or leave it out."
+        run = runs[task["task_key"]]
+        result = result_without_run(
+            task.get("run_if", "ALL_SUCCESS"), [runs[key].result for key in upstream_keys(task)]
+        )
+        if result is None:
+            result = Deadline(self.stop).reason()
+        if result is None:
+            return self._make_attempts(task, run)
+        run.state, run.result = "TERMINATED", result
+        self.on_change(run)
+
+    def _make_attempts(
+        self,
+        task: dict[str, Any],  # The task
+        run: TaskRun,  # Its record; changed
+    ) -> None:
+        "Make attempts until one succeeds or none is left; raises an error that is no `PipelineError`."
+        retries = task.get("max_retries", 0)
+        run.started = time.time()
+        try:
+            for attempt in Retrying(
+                stop=stop_never if retries < 0 else stop_after_attempt(retries + 1),
+                wait=wait_fixed(task.get("min_retry_interval_millis", 0) / 1000),
+                retry=retry_if_exception(lambda error: self._may_retry(task, error)),
+                sleep=self._sleep,
+                before_sleep=lambda state: self._note_retry(run, state),
+                reraise=True,
+            ):
+                with attempt:
+                    self._make_attempt(task, run)
+            run.result, run.message = "SUCCESS", ""
+        except AttemptStoppedError as error:
+            run.result, run.message = error.reason, str(error)
+        except PipelineError as error:
+            run.result, run.message = "FAILED", str(error)
+        except BaseException as error:
+            run.result, run.message = "FAILED", f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            run.state, run.ended = "TERMINATED", time.time()
+            self.on_change(run)
+
+    def _make_attempt(
+        self,
+        task: dict[str, Any],  # The task
+        run: TaskRun,  # Its record; changed
+    ) -> None:
+        "Make one attempt; raises what `run_task` raises, and `AttemptStoppedError` where it was stopped."
+        self._refuse_stopped(task, Deadline(self.stop))  # while it waited to try again
+        deadline = Deadline(self.stop, task.get("timeout_seconds"))
+        run.state, run.attempt = "RUNNING", run.attempt + 1
+        self.on_change(run)
+        try:
+            output = self.run_task(task, run.attempt, deadline)
+        except PipelineError:
+            self._refuse_stopped(task, deadline)
+            raise
+        if output is None:
+            self._refuse_stopped(task, deadline)
+        run.output = output or ""
+
+    def _refuse_stopped(
+        self,
+        task: dict[str, Any],  # The task
+        deadline: Deadline,  # Of its attempt
+    ) -> None:
+        "Raise `AttemptStoppedError` once the deadline is over or the job is stopped."
+        reason = deadline.reason()
+        if reason is None:
+            return
+        timed_out = reason == "TIMEDOUT" and not self.stop.is_set()
+        message = f"{task.get('timeout_seconds')} s are over" if timed_out else "the job was stopped"
+        raise AttemptStoppedError(reason, f"task {task['task_key']}: {message}") from None
+
+    def _sleep(
+        self,
+        seconds: float,  # How long to wait at most
+    ) -> None:
+        "Wait for the next attempt, but not longer than the job goes on."
+        self.stop.wait(seconds)
+
+    def _may_retry(
+        self,
+        task: dict[str, Any],  # The task
+        error: BaseException,  # Why its attempt failed
+    ) -> bool:  # Wrong use stays wrong; a time limit counts where `retry_on_timeout` says so
+        "Whether a failed attempt is made again."
+        if self.stop.is_set() or isinstance(error, UsageError) or not isinstance(error, PipelineError):
+            return False
+        return bool(task.get("retry_on_timeout")) if isinstance(error, AttemptStoppedError) else True
+
+    def _note_retry(
+        self,
+        run: TaskRun,  # A task whose attempt failed; changed
+        state: RetryCallState,  # What tenacity knows of the attempt
+    ) -> None:
+        "Record that a task waits for its next attempt, and why."
+        error = state.outcome.exception() if state.outcome else None
+        run.state, run.message = "WAITING_FOR_RETRY", str(error)
+        self.on_change(run)
 
 
 def job_result(
-    tasks: list[dict],  # The tasks
+    tasks: list[dict[str, Any]],  # The tasks
     runs: list[TaskRun],  # What became of them
 ) -> str:  # SUCCESS, SUCCESS_WITH_FAILURES, FAILED, TIMEDOUT or CANCELED
     "The result of a job is that of its last tasks: those that no other depends on."
-    results = {run.task_key: run.result for run in runs}
-    waited_for = {need for task in tasks for need in task_dependencies_of(task)}
-    last = {result for key, result in results.items() if key not in waited_for}
-    everything = set(results.values())
-    if "CANCELED" in everything:
+    upstream = {key for task in tasks for key in upstream_keys(task)}
+    results = {run.result for run in runs}
+    last_results = {run.result for run in runs if run.task_key not in upstream}
+    if "CANCELED" in results:
         return "CANCELED"
-    if last & set(FAILURES):
-        return "TIMEDOUT" if "TIMEDOUT" in everything and "FAILED" not in everything else "FAILED"
-    return "SUCCESS_WITH_FAILURES" if everything & set(FAILURES) else "SUCCESS"
+    if last_results & set(_FAILED_RESULTS):
+        return "TIMEDOUT" if "TIMEDOUT" in results and "FAILED" not in results else "FAILED"
+    return "SUCCESS_WITH_FAILURES" if results & set(_FAILED_RESULTS) else "SUCCESS"

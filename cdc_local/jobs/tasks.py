@@ -1,104 +1,67 @@
-"""Whatever a task is, a notebook, a script, a wheel's entry point, a pipeline, it becomes one child process, which can be watched, timed and ended."""
+"""How a task becomes a process: what it depends on, its parameters, and a program for each kind of task.
+
+A notebook, a script and a wheel's entry point become a child process, which can be watched, timed and ended.
+What updates a pipeline is in `pipeline_task.py`.
+"""
 
 import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cdc_local.errors import UsageError
 from cdc_local.jobs.notebook_task import NotebookRun
+from cdc_local.jobs.paths import JobPaths, find_notebook
 from cdc_local.jobs.processes import PYTHON, Program
 from cdc_local.source.wheels import is_wheel, refuse_missing_libraries, unpack_wheel
-from cdc_local.storage import Storage, localize
 
 
-@dataclass(frozen=True)
-class Places:
-    "Where the paths of a job lie on this machine."
-
-    storage: Storage  # Volumes, tables, unpacked wheels
-    root: Path  # Where relative paths begin
-
-    def local(self, path: str) -> Path:  # The path on this machine
-        "Find a path of a job."
-        return self.root / localize(self.storage, path)
-
-
-def unpacked_wheels(
-    dependencies: list[str],  # Of an environment: wheels by path, libraries by name
-    places,  # `Places`
-) -> list[Path]:  # Folders that join `sys.path`
-    "Unpack the wheels of an environment; `UsageError` for a library that is not installed."
-    refuse_missing_libraries(each for each in dependencies if not is_wheel(each))
-    return [
-        unpack_wheel(places.local(each), places.storage.root / "wheels")
-        for each in dependencies
-        if is_wheel(each)
-    ]
-
-
-def task_dependencies(
-    task: dict,  # The task
-    environments: list[dict],  # Of the job: `environment_key`, `spec`
-) -> list[str]:
-    "The dependencies of a task's environment, and its own libraries; `UsageError` for an environment that is not there."
-    key, named = (
-        task.get("environment_key"),
-        {
-            each["environment_key"]: (each.get("spec") or {}).get("dependencies") or []
-            for each in environments
-        },
-    )
-    if key is not None and key not in named:
+def list_dependencies(
+    task: dict[str, Any],  # The task, in the shape of the Jobs API
+    environments: list[dict[str, Any]],  # Of the job: `environment_key`, `spec`
+) -> list[str]:  # Wheels by path, libraries by requirement
+    "List a task's dependencies: its environment's and its own; `UsageError` for an unknown environment."
+    key = task.get("environment_key")
+    shared = {
+        environment["environment_key"]: (environment.get("spec") or {}).get("dependencies") or []
+        for environment in environments
+    }
+    if key is not None and key not in shared:
         raise UsageError(
             f"task {task['task_key']}: environment {key!r} is none of the job",
-            hint=f"it has {', '.join(named) or 'none'}",
+            hint=f"it has {', '.join(shared) or 'none'}",
         )
     own = [
         library["whl"] if "whl" in library else library["pypi"]["package"]
         for library in task.get("libraries") or ()
-        if {"whl", "pypi"} & set(library)
+        if "whl" in library or "pypi" in library
     ]
-    return [*named.get(key, ()), *own]
+    return [*shared.get(key, ()), *own]
 
 
-def fill_references(
-    text: str,  # What a task says
-    known: Mapping[str, str],  # Reference -> value: `job.parameters.day`, `job.name`, `task.name`
-) -> str:
-    "Fill in `{{…}}`; `UsageError` for a reference that the local runner does not know."
-
-    def value(found):
-        name = found[1].strip()
-        if name in known:
-            return str(known[name])
-        raise UsageError(
-            f"{found[0]} is not known here",
-            hint=f"known are {', '.join('{{' + each + '}}' for each in known)}",
-        )
-
-    return re.sub(r"\{\{([^{}]*)\}\}", value, str(text))
+def unpack_wheels(
+    dependencies: list[str],  # Wheels by path, libraries by requirement
+    paths: JobPaths,  # Where the wheels lie
+) -> list[Path]:  # Folders that join `sys.path`
+    "Unpack the wheels among dependencies; `UsageError` for a library that is not installed."
+    refuse_missing_libraries(dependency for dependency in dependencies if not is_wheel(dependency))
+    return [
+        unpack_wheel(paths.local(dependency), paths.storage.root / "wheels")
+        for dependency in dependencies
+        if is_wheel(dependency)
+    ]
 
 
-def task_parameters(
-    task: dict,  # The task
-    parameters: Mapping[str, str],  # Of the job
-    known: Mapping[str, str],  # For `filled`
-) -> dict[str, str]:  # Of the notebook
-    "What a notebook's widgets answer."
-    own = (task.get("notebook_task") or {}).get("base_parameters") or {}
-    return {name: fill_references(value, known) for name, value in {**own, **parameters}.items()}
-
-
-def dynamic_values(
+def list_dynamic_values(
     job_name: str,  # The job
     task_key: str,  # The task
     parameters: Mapping[str, str],  # Of the job
-) -> dict[str, str]:  # For `filled`
-    "What `{{…}}` may name: https://docs.databricks.com/aws/en/jobs/dynamic-value-references."
+) -> dict[str, str]:  # Reference -> value: `job.parameters.day`, `job.name`, `task.name`
+    "List what `{{…}}` may name: https://docs.databricks.com/aws/en/jobs/dynamic-value-references."
     return {
         "job.name": job_name,
         "task.name": task_key,
@@ -106,57 +69,74 @@ def dynamic_values(
     }
 
 
+def fill_references(
+    text: str,  # A parameter of a task
+    dynamic_values: Mapping[str, str],  # See `list_dynamic_values`
+) -> str:
+    "Fill in `{{…}}`; `UsageError` for a reference that the local runner does not know."
+
+    def value(reference: re.Match[str]) -> str:
+        name = reference[1].strip()
+        if name in dynamic_values:
+            return str(dynamic_values[name])
+        raise UsageError(
+            f"{reference[0]} is not known here",
+            hint=f"known are {', '.join('{{' + known + '}}' for known in dynamic_values)}",
+        )
+
+    return re.sub(r"\{\{([^{}]*)\}\}", value, str(text))
+
+
+def notebook_parameters(
+    task: dict[str, Any],  # The task
+    parameters: Mapping[str, str],  # Of the job, which win over the notebook's own
+    dynamic_values: Mapping[str, str],  # See `list_dynamic_values`
+) -> dict[str, str]:  # Name -> value of a widget
+    "Put together what a notebook's widgets answer."
+    own = (task.get("notebook_task") or {}).get("base_parameters") or {}
+    return {name: fill_references(value, dynamic_values) for name, value in {**own, **parameters}.items()}
+
+
 @dataclass(frozen=True)
 class TaskPlan:
     "A task, and all that its program depends on."
 
-    task: dict  # In the shape of the Jobs API
-    wheels: list[Path]  # Unpacked
-    parameters: dict[str, str]  # Of the job
-    known: dict[str, str]  # For `filled`
-    places: object  # `Places`
-    copies: Path  # Where executed notebooks go
+    task: dict[str, Any]  # In the shape of the Jobs API
+    wheels: list[Path]  # Unpacked, in the order of `sys.path`
+    parameters: Mapping[str, str]  # Of the job
+    dynamic_values: Mapping[str, str]  # See `list_dynamic_values`
+    paths: JobPaths  # Where its paths lie
+    executed_notebooks: Path  # Folder for executed copies of notebooks
 
     def environ(self) -> dict[str, str]:
+        "Environment variables of its process."
         return {
-            "CDC_STORAGE": str(self.places.storage.root),
+            "CDC_STORAGE": str(self.paths.storage.root),
             "PYTHONPATH": os.pathsep.join(map(str, self.wheels)),
         }
 
-    def arguments(self, given) -> list[str]:
-        return [fill_references(each, self.known) for each in given or ()]
+    def arguments(
+        self,
+        parameters: list[str] | None,  # Of a script or an entry point
+    ) -> list[str]:
+        "Arguments of its process: the parameters, filled in."
+        return [fill_references(parameter, self.dynamic_values) for parameter in parameters or ()]
 
 
-def find_notebook(
-    path: Path,  # A notebook, as a job or a pipeline names it: often without its suffix
-) -> Path:  # The file, if there is one
-    "Find a notebook's file; its own name may have dots."
-    return next(
-        (
-            each
-            for each in (path, *[path.with_name(path.name + suffix) for suffix in (".ipynb", ".py", ".sql")])
-            if each.is_file()
-        ),
-        path,
-    )
-
-
-def notebook_program(
+def _notebook_program(
     plan: TaskPlan,  # With a `notebook_task`
-) -> Program:
-    "A kernel for a notebook."
-    path = find_notebook(plan.places.local(plan.task["notebook_task"]["notebook_path"]))
+) -> Program:  # Runs the notebook in a kernel; see `notebook_task.py`
+    "Build the program of a notebook; `UsageError` where there is none."
+    named = plan.task["notebook_task"]["notebook_path"]
+    path = find_notebook(plan.paths.local(named))
     if not path.is_file():
-        raise UsageError(
-            f"task {plan.task['task_key']}: there is no notebook {plan.task['notebook_task']['notebook_path']}"
-        )
-    copy = plan.copies / f"{plan.task['task_key']}.ipynb"
+        raise UsageError(f"task {plan.task['task_key']}: there is no notebook {named}")
     run = NotebookRun(
         str(path),
-        str(copy),
+        str(plan.executed_notebooks / f"{plan.task['task_key']}.ipynb"),
         str(path.parent),
-        str(plan.places.storage.root),
-        task_parameters(plan.task, plan.parameters, plan.known),
+        str(plan.paths.storage.root),
+        notebook_parameters(plan.task, plan.parameters, plan.dynamic_values),
         tuple(map(str, plan.wheels)),
     )
     return Program(
@@ -165,12 +145,12 @@ def notebook_program(
     )
 
 
-def python_program(
+def _script_program(
     plan: TaskPlan,  # With a `spark_python_task`
-) -> Program:
-    "Python for a file."
+) -> Program:  # Python with the script, in its folder
+    "Build the program of a script; `UsageError` where there is none."
     settings = plan.task["spark_python_task"]
-    path = plan.places.local(settings["python_file"])
+    path = plan.paths.local(settings["python_file"])
     if not path.is_file():
         raise UsageError(f"task {plan.task['task_key']}: there is no file {settings['python_file']}")
     return Program(
@@ -178,135 +158,48 @@ def python_program(
     )
 
 
-ENTRY_POINT = """
-import sys
-from importlib import import_module, metadata
-package, name, sys.argv = sys.argv[1], sys.argv[2], sys.argv[2:]
-try: points = metadata.distribution(package).entry_points
-except metadata.PackageNotFoundError: sys.exit(f'error: the package {package} is not there: name its wheel in the environment of the task')
-found = [point for point in points if point.name == name]
-if found: found[0].load()()
-elif hasattr(import_module(package), name): getattr(import_module(package), name)()
-else: sys.exit(f'error: {package} has no entry point {name}')
-"""
-
-
-def wheel_program(
+def _wheel_program(
     plan: TaskPlan,  # With a `python_wheel_task`
-) -> Program:
-    "Python for an entry point of a wheel."
+) -> Program:  # See `wheel_task.py`
+    "Build the program of an entry point of a wheel."
     settings = plan.task["python_wheel_task"]
     named = [
-        f"--{name}={fill_references(value, plan.known)}"
+        f"--{name}={fill_references(value, plan.dynamic_values)}"
         for name, value in (settings.get("named_parameters") or {}).items()
     ]
-    return Program(
-        (
-            *PYTHON,
-            "-c",
-            ENTRY_POINT,
-            settings["package_name"],
-            settings["entry_point"],
-            *plan.arguments(settings.get("parameters")),
-            *named,
-        ),
-        plan.environ(),
+    command = (
+        *PYTHON,
+        *("-m", "cdc_local.jobs.wheel_task"),
+        *(settings["package_name"], settings["entry_point"]),
+        *plan.arguments(settings.get("parameters")),
+        *named,
     )
+    return Program(command, plan.environ())
 
 
-KINDS = {
-    "notebook_task": notebook_program,
-    "spark_python_task": python_program,
-    "python_wheel_task": wheel_program,
+_PROGRAMS: dict[str, Callable[[TaskPlan], Program]] = {  # Kind of task -> what builds its program
+    "notebook_task": _notebook_program,
+    "spark_python_task": _script_program,
+    "python_wheel_task": _wheel_program,
 }
 
 
-def check_kind(
-    task: dict,  # A task, in the shape of the Jobs API
+def check_task_kind(
+    task: dict[str, Any],  # A task, in the shape of the Jobs API
 ) -> None:
-    "`UsageError` for a kind of task that the local runner does not have."
-    if any(kind in task for kind in (*KINDS, "pipeline_task")):
+    "Raise `UsageError` for a kind of task that the local runner does not have."
+    if "pipeline_task" in task or any(kind in task for kind in _PROGRAMS):
         return
     kind = next((name for name in task if name.endswith("_task")), "no kind of task")
     raise UsageError(
         f"task {task.get('task_key')}: {kind} is not supported by the local runner",
-        hint=f"it runs {', '.join(KINDS)} and pipeline_task",
+        hint=f"it runs {', '.join(_PROGRAMS)} and pipeline_task",
     )
 
 
 def task_program(
-    plan: TaskPlan,  # A task that is no pipeline's
+    plan: TaskPlan,  # A task of a kind other than `pipeline_task`
 ) -> Program:
-    "The program of a task; raises what `check_kind` raises."
-    check_kind(plan.task)
-    return next(program for kind, program in KINDS.items() if kind in plan.task)(plan)
-
-
-def pipeline_sources(
-    pipeline: dict,  # In the shape of the Pipelines API
-    places,  # `Places`
-) -> list[str]:  # Files and patterns, as `cdc run` takes them
-    "The source files of a pipeline; `UsageError` for a library of another kind."
-    sources = []
-    for library in pipeline.get("libraries") or ():
-        kind, found = next(iter(library.items()), ("nothing", None))
-        if kind not in ("glob", "file", "notebook"):
-            raise UsageError(
-                f"pipeline {pipeline.get('name')}: a library of kind {kind} is not supported by the local runner",
-                hint="it has glob, file and notebook",
-            )
-        path = places.local(found["include" if kind == "glob" else "path"])
-        sources.append(str(find_notebook(path) if kind == "notebook" else path))
-    if not sources:
-        raise UsageError(
-            f"pipeline {pipeline.get('name')} has no libraries",
-            hint="name its source files: libraries: [{glob: {include: transformations/**}}]",
-        )
-    return sources
-
-
-@dataclass(frozen=True)
-class UpdateOptions:
-    "What one update of a pipeline is asked to do."
-
-    update_id: str | None = None  # A new one by default
-    full_refresh: bool = False  # Empty and compute all tables
-    refresh_selection: tuple[str, ...] = ()  # Only these
-    full_refresh_selection: tuple[str, ...] = ()  # Empty and compute these
-
-
-def update_program(
-    pipeline: dict,  # In the shape of the Pipelines API: libraries, catalog, schema, configuration, root_path, environment
-    options: UpdateOptions,  # What to do
-    places,  # `Places`
-) -> Program:
-    "`cdc run` for one update; its output is one event a line, as JSON."
-    catalog, schema = (
-        pipeline.get("catalog") or "main",
-        pipeline.get("schema") or pipeline.get("target") or "default",
-    )
-    wheels = (pipeline.get("environment") or {}).get("dependencies") or []
-    refuse_missing_libraries(each for each in wheels if not is_wheel(each))
-    given = [
-        ("--storage", places.storage.root),
-        ("--catalog", catalog),
-        ("--schema", schema),
-        ("--name", pipeline.get("name") or "pipeline"),
-        ("--format", "json"),
-    ]
-    given += [("--conf", f"{key}={value}") for key, value in (pipeline.get("configuration") or {}).items()]
-    given += [("--wheel", places.local(each)) for each in wheels if is_wheel(each)]
-    given += [("--refresh", each) for each in options.refresh_selection] + [
-        ("--full-refresh", each) for each in options.full_refresh_selection
-    ]
-    if pipeline.get("root_path"):
-        given.append(("--root-path", places.local(pipeline["root_path"])))
-    if options.update_id:
-        given.append(("--update-id", options.update_id))
-    words = [
-        "run",
-        *pipeline_sources(pipeline, places),
-        *[str(word) for pair in given for word in pair],
-        *(["--full-refresh-all"] if options.full_refresh else []),
-    ]
-    return Program((*PYTHON, "-c", "from cdc_local.cli.main import main; main()", *words))
+    "Build the program of a task; `UsageError` for an unknown kind, and for a file that is not there."
+    check_task_kind(plan.task)
+    return next(build(plan) for kind, build in _PROGRAMS.items() if kind in plan.task)

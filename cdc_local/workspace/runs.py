@@ -12,16 +12,10 @@ from datetime import UTC, datetime, timezone
 from typing import Any
 
 from cdc_local.errors import PipelineError
+from cdc_local.jobs.pipeline_task import UpdateOptions, update_program
 from cdc_local.jobs.processes import run_program
 from cdc_local.jobs.scheduler import run_job
-from cdc_local.jobs.tasks import (
-    TaskPlan,
-    UpdateOptions,
-    task_dependencies,
-    task_program,
-    unpacked_wheels,
-    update_program,
-)
+from cdc_local.jobs.tasks import TaskPlan, list_dependencies, task_program, unpack_wheels
 from cdc_local.storage import Storage
 from cdc_local.update.event_log import EventLog, read_events
 from cdc_local.workspace.definitions import get_job, get_pipeline
@@ -48,7 +42,7 @@ def local_execution(
 
     def task(task, environments, stop, on_line):
         named = [{"environment_key": key, "spec": spec} for key, spec in environments.items()]
-        wheels = unpacked_wheels(task_dependencies(task, named), places)
+        wheels = unpack_wheels(list_dependencies(task, named), places)
         plan = TaskPlan(
             task, wheels, {}, {}, places, places.storage.root / "notebooks" / "workspace"
         )  # parameters are in the task already

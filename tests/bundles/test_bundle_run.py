@@ -18,7 +18,7 @@ from cdc_local.cli.exit_status import interruptible
 from cdc_local.cli.main import app
 from cdc_local.errors import UsageError
 from cdc_local.jobs.processes import PYTHON, Program
-from cdc_local.jobs.tasks import UpdateOptions
+from cdc_local.jobs.pipeline_task import UpdateOptions
 from cdc_local.storage import Storage
 
 JOB = """bundle: {name: naps}

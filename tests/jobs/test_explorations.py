@@ -1,4 +1,4 @@
-"""The job's notebooks, run cell by cell as a task would: with parameters, without the wheel, with bad deliveries."""
+"""The job's notebooks, run cell by cell: with parameters, without the wheel, with bad deliveries."""
 
 import json
 import sys

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cdc_local.jobs.notebook_task import Installed, register_magics
+from cdc_local.jobs.notebook_task import NotebookLibraries, register_magics
 from cdc_local.storage import Storage
 
 
@@ -20,10 +20,10 @@ def shell(monkeypatch, tmp_path):
         lambda: SimpleNamespace(sql=lambda text: SimpleNamespace(toPandas=lambda: text)),
     )
     shell = InteractiveShell()
-    installed = Installed(Storage(tmp_path), [])
-    register_magics(shell, installed)
+    libraries = NotebookLibraries(Storage(tmp_path), [])
+    register_magics(shell, libraries)
     yield shell
-    installed._held.close()  # where a kernel would end
+    libraries.close()  # where a kernel would end
 
 
 def test_sql_magics_answer_with_their_last_statement(shell):

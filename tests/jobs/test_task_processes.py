@@ -9,7 +9,7 @@ import pytest
 
 from cdc_local.errors import PipelineError
 from cdc_local.jobs import processes
-from cdc_local.jobs.processes import PYTHON, TAIL, Program, last_words, run_program
+from cdc_local.jobs.processes import KEPT_LINES, PYTHON, Program, describe_failed_process, run_program
 
 GOODBYE = """
 import signal, sys, time
@@ -22,7 +22,12 @@ print('ready', flush=True)
 time.sleep(60)
 """
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {GOODBYE!r}])"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('ready', flush=True)
+time.sleep(60)
+"""
 
 
 def stopped(source):
@@ -45,7 +50,7 @@ def test_a_program_that_is_stopped_may_say_goodbye(source):
 
 
 def test_a_program_that_does_not_end_is_killed(monkeypatch):
-    monkeypatch.setattr(processes, "GRACE", 0.5)
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
     lines, seconds = stopped(STUBBORN)
     assert lines == ["ready"] and seconds < 30
 
@@ -61,12 +66,12 @@ def test_a_program_ends_though_nobody_takes_what_it_prints():
 
 def test_only_the_newest_lines_are_kept():
     kept = run_program(
-        Program((*PYTHON, "-c", f"for number in range({TAIL + 5}): print(number)"))
+        Program((*PYTHON, "-c", f"for number in range({KEPT_LINES + 5}): print(number)"))
     ).splitlines()
-    assert (len(kept), kept[0], kept[-1]) == (TAIL, "5", str(TAIL + 4))
+    assert (len(kept), kept[0], kept[-1]) == (KEPT_LINES, "5", str(KEPT_LINES + 4))
 
 
 def test_why_a_program_failed():
-    assert last_words(1, deque(), deque(["error: a", "b", "error: c", "d"])) == "c\nd"
-    assert last_words(-signal.SIGKILL, deque(["out"]), deque()) == "ended by SIGKILL\nout"
-    assert last_words(3, deque(["out"]), deque()) == "exit status 3\nout"
+    assert describe_failed_process(1, deque(), deque(["error: a", "b", "error: c", "d"])) == "c\nd"
+    assert describe_failed_process(-signal.SIGKILL, deque(["out"]), deque()) == "ended by SIGKILL\nout"
+    assert describe_failed_process(3, deque(["out"]), deque()) == "exit status 3\nout"
