@@ -202,11 +202,25 @@ def red_tests(
     tests: list[str],  # node ids and notebooks
     tree: Path,  # the scratch tree
 ) -> set[str]:  # those that fail without any fault
-    "Run tests without a fault; all that pytest runs at once, and one by one only if some fail."
+    "Run tests without a fault: those of pytest in one call, as they share what is slow to start."
     notebooks = [test for test in tests if test.endswith(".ipynb")]
     others = [test for test in tests if test not in notebooks]
-    suspects = notebooks + (others if others and _judge(" ".join(others), tree)[0] != PASSED else [])
-    return {test for test in suspects if _judge(test, tree)[0] != PASSED}
+    red = {test for test in notebooks if _judge(test, tree)[0] != PASSED}
+    if not others:
+        return red
+    status, printed = _judge(" ".join(["--maxfail=0", "-rfE", *others]), tree)
+    if status not in (PASSED, FAILED):  # a file that can't be read keeps the rest from running
+        return red | {test for test in others if _judge(test, tree)[0] != PASSED}
+    failed = [line.split()[1] for line in printed.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    return red | {test for test in others if any(is_part_of(name, test) for name in failed)}
+
+
+def is_part_of(
+    name: str,  # a node id that pytest prints
+    test: str,  # the node id of a test or of a file
+) -> bool:
+    "Tell whether a test is another, a case of it, or one of its file."
+    return name == test or name.startswith((f"{test}[", f"{test}::"))
 
 
 def try_faults(

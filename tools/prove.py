@@ -90,26 +90,6 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tests", action="append", default=[], help="judge mutants by these tests instead of their module's"
     )
-<<<<<<< HEAD
-    what = what or ([] if patches else PROOFS)
-    if "laws" in what:
-        for path in (
-            "tests/auto_cdc/test_laws.py",
-            "tests/auto_cdc/test_small_batches.py",
-            "tests/delta/test_writes.py",
-        ):
-            good.append(tests(report, path, LAWS_EXAMPLES=asked.examples))
-    if "kills" in what:
-        good.append(tests(report, "tests/update/test_kill.py", KILLS=asked.kills))
-    if "pipelines" in what:
-        good.append(tests(report, "tests/operations/test_prove.py", PROVE="1"))
-    if "mutants" in what or patches:
-        many, caught = mutants(patches or sorted(MUTANTS.rglob("*.patch")), report)
-        report(f"{caught} of {many} mutants caught")
-        good.append(many == caught)
-    print("\n" + "\n".join(lines))
-    return 0 if all(good) else 1
-=======
     asked = parser.parse_args()
     asked.refuse = parser.error
     return asked
@@ -159,7 +139,6 @@ def main() -> int:  # 0 if all that was asked for is proved
         try_mutants(asked, of_mutants, outcome)
     print("\n" + "\n".join(outcome.lines))
     return 0 if outcome.good else 1
->>>>>>> 26ee9b3 (Mutants are made by Cosmic Ray; faults chosen by hand are named in a file a room, and 896 patches go)
 
 
 if __name__ == "__main__":
