@@ -44,7 +44,10 @@ cells: setup ## tell git, in this clone, to compare and merge notebooks cell by 
 	git config merge.jupyternotebook.name "nbdev-merge" && git config merge.jupyternotebook.driver "$(BIN)/nbdev-merge %O %A %B %P"; }
 
 lab: setup-spark cells ## open the notebooks in JupyterLab; saving a notebook cleans it
-	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(ARGS) nbs
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" JUPYTER_PATH="$(CURDIR)/.jupyter" \
+	JUPYTER_CONFIG_DIR="$(CURDIR)/.cache/jupyter/config" JUPYTER_DATA_DIR="$(CURDIR)/.cache/jupyter/data" \
+	IPYTHONDIR="$(CURDIR)/.cache/ipython" MPLCONFIGDIR="$(CURDIR)/.cache/matplotlib" \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(ARGS) nbs
 
 docs: setup ## build the documentation site in build/html, offline
 	@$(BIN)/python tools/check.py docs

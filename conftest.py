@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from nbdev.config import get_config
 from nbdev.test import nb_test_cells
-from nbformat import from_dict
 
 sys.path.append(str(Path(__file__).parent / "tools"))
 from check import starts_spark  # noqa: E402
@@ -24,30 +23,6 @@ os.environ["SPARK_CONF_DIR"] = str(
 os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
 
 JVM = pytest.StashKey()
-
-
-def without_text(outputs):
-    """Outputs that have HTML, without their plain text: that of a Spark frame is its rows or its type, as the
-    kernel happens to ask first"""
-
-    def shown(data):
-        return (
-            {kind: value for kind, value in data.items() if kind != "text/plain"}
-            if "text/html" in data
-            else data
-        )
-
-    return [
-        from_dict({**output, "data": shown(output["data"])}) if "data" in output else output
-        for output in outputs
-    ]
-
-
-def compare_html(compare):
-    def compared(test, ref, *args, **kwargs):
-        return compare(without_text(test), without_text(ref), *args, **kwargs)
-
-    return compared
 
 
 def pytest_addoption(parser):
@@ -66,10 +41,11 @@ def pytest_collection_modifyitems(config, items):
             running[item.path] = {cell.id for cell in nb_test_cells(item.path, skip_flags, run_flags)}
         if item.cell.id not in running[item.path]:
             item.options["skip"] = True
-        item.compare_outputs = compare_html(item.compare_outputs)
         # nbdev-clean blanks execution_count, which nbval reads as "never run" and would then not compare
         if item.cell.execution_count is None:
             item.cell.execution_count = 0
+    if running:  # kernels named python3 are that of `make lab`
+        os.environ["JUPYTER_PATH"] = str(config.rootpath / ".jupyter")
     if running and hasattr(
         config, "workerinput"
     ):  # a worker runs many notebooks; one alone would wait for more imports than it needs

@@ -12,6 +12,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 LONGEST = (
     "runs_like_databricks",
     "site",
+    "lab",
     "update",
     "small_batches",
     "repair",

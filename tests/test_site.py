@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from chromium import in_chromium, start_chromium
 from lxml import html
 from nbdev.config import nbpath2html
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from typer.main import get_command
@@ -397,12 +397,6 @@ def test_a_setting_that_nobody_describes_is_caught():
 
 # In a browser ---------------------------------------------------------------------------------------------------------------------------------
 
-MISSING = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
-in_chromium = pytest.mark.skipif(
-    bool(MISSING),
-    reason=f"not on the PATH: {', '.join(MISSING)} (Debian: apt-get install chromium chromium-driver)",
-)
-
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
@@ -422,20 +416,7 @@ def address(site):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for each in (
-        "--headless=new",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--hide-scrollbars",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-        *(["--no-sandbox"] if os.geteuid() == 0 else []),
-    ):
-        options.add_argument(each)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = start_chromium(tmp_path_factory.mktemp("chromium"))
     yield driver
     driver.quit()
 
