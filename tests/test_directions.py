@@ -37,7 +37,7 @@ MAY_IMPORT_LOCAL = {"checks"}  # only where there is no session, which on Databr
 
 # The rooms of cdc_local by floor, the lowest first: a room imports its own modules and those of lower floors.
 FLOORS = [
-    {"errors", "sql_names"},
+    {"errors", "mount_namespace", "sql_names"},
     {"storage"},
     {"volumes"},
     {"engines"},

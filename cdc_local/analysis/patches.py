@@ -14,9 +14,9 @@ from pyspark.sql.streaming.readwriter import DataStreamReader
 from cdc_local.analysis.evaluation import current_evaluation
 from cdc_local.analysis.queries import run_query
 from cdc_local.analysis.runtime import Runtime
-from cdc_local.analysis.volume_paths import file_patches
 from cdc_local.errors import PipelineError
 from cdc_local.storage import Storage, localize
+from cdc_local.volumes import mapped_functions
 
 ACTIONS = (
     "collect",
@@ -229,11 +229,11 @@ def install_patches(
 ):
     "Put the runtime between the pipeline's code and Spark; takes effect only while that code runs."
     with ExitStack() as stack:
+        stack.enter_context(mapped_functions(runtime.storage, lambda: current_evaluation.get() is not None))
         for owner, name, replacement in (
             *reader_patches(runtime),
             *writer_patches(runtime),
             *session_patches(runtime),
-            *file_patches(runtime.storage),
         ):
             new = replacement(getattr(owner, name))
             stack.enter_context(

@@ -1,5 +1,6 @@
 """The `cdc` command itself: its groups, its version."""
 
+from contextvars import ContextVar
 from typing import Annotated
 
 import typer
@@ -16,6 +17,10 @@ app = typer.Typer(
     help="Run change-data-capture pipelines written for Databricks on this machine, and look at their tables.",
     epilog="Start with [bold]cdc demo[/bold]. Exit status: 0 done, 1 the update failed, 2 wrong use, 130 interrupted.",
 )
+
+
+# Whether the process runs this one command, which may then decide what it sees; not in a test
+is_own_process: ContextVar[bool] = ContextVar("is_own_process", default=False)
 
 
 def print_version(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cdc_local.cli.app import app
+from cdc_local.cli.app import app, is_own_process
 from cdc_local.cli.exit_status import finish, guarded, interruptible
 from cdc_local.cli.options import (
     CATALOG,
@@ -25,6 +25,9 @@ from cdc_local.cli.options import (
     read_names,
 )
 from cdc_local.errors import UsageError
+from cdc_local.source.files import discover_sources
+from cdc_local.storage import Storage
+from cdc_local.volumes import mount
 
 
 def update_configuration(
@@ -131,6 +134,11 @@ def run(
 ):
     "Run one update of the pipeline that these Lakeflow source files declare, unmodified, with Spark and Delta Lake on this machine."
     configuration, picture = update_configuration(conf, catalog, schema), picture_path(picture)
+    if (
+        is_own_process.get()
+    ):  # before anything below starts a thread, and after what refuses to write anything
+        discover_sources(paths)
+        mount(Storage(storage).check(), makes_folders=not dry_run)
     from cdc_local.reports.update import Progress, make_console
     from cdc_local.update.request import UpdateRequest
     from cdc_local.update.run import run_update
@@ -235,6 +243,8 @@ def demo(
     debug: DebugOption = False,
 ):
     "Feed, exploration, pipeline, results: the whole way on this machine. Run again, it adds a day and processes only that."
+    if is_own_process.get():
+        mount(Storage(storage).check())
     from cdc_local.operations.demo import run_demo
     from cdc_local.reports.update import make_console
 

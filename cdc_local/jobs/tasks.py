@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from cdc_local.jobs.notebook_task import NotebookRun
 from cdc_local.jobs.paths import JobPaths, find_notebook
 from cdc_local.jobs.processes import PYTHON, Program
 from cdc_local.source.wheels import is_wheel, refuse_missing_libraries, unpack_wheel
+from cdc_local.volumes import command_line
 
 
 def list_dependencies(
@@ -202,4 +203,5 @@ def task_program(
 ) -> Program:
     "Build the program of a task; `UsageError` for an unknown kind, and for a file that is not there."
     check_task_kind(plan.task)
-    return next(build(plan) for kind, build in _PROGRAMS.items() if kind in plan.task)
+    program = next(build(plan) for kind, build in _PROGRAMS.items() if kind in plan.task)
+    return replace(program, command=command_line(plan.paths.storage, program.command))

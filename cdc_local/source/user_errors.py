@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cdc_utils
 from cdc_local.errors import Location, PipelineError
+from cdc_local.volumes import explain
 
 
 def display_path(
@@ -71,4 +72,5 @@ def user_error(
         for file, line in frames
         if file not in sources and not is_library(file)
     ]
-    return PipelineError(describe_exception(error) + (f" (in {deeper[-1]})" if deeper else ""), location)
+    text = describe_exception(error) + (f" (in {deeper[-1]})" if deeper else "")
+    return PipelineError(text, location, explain(error) or "")
