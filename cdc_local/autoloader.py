@@ -17,7 +17,29 @@ from cdc_local.errors import PipelineError
 from cdc_local.storage import read_json, write_json
 
 HANDLED_OPTIONS = frozenset(
-    ["format", "schemahints", "schemaevolutionmode", "infercolumntypes", "rescueddatacolumn", "readercasesensitive", "maxfilespertrigger", "maxbytespertrigger", "includeexistingfiles", "partitioncolumns", "modifiedafter", "modifiedbefore", "pathglobfilter", "filenamepattern", "recursivefilelookup", "columnnameofcorruptrecord", "mode", "multiline", "ignorecorruptfiles", "ignoremissingfiles", "skiprows"]
+    [
+        "format",
+        "schemahints",
+        "schemaevolutionmode",
+        "infercolumntypes",
+        "rescueddatacolumn",
+        "readercasesensitive",
+        "maxfilespertrigger",
+        "maxbytespertrigger",
+        "includeexistingfiles",
+        "partitioncolumns",
+        "modifiedafter",
+        "modifiedbefore",
+        "pathglobfilter",
+        "filenamepattern",
+        "recursivefilelookup",
+        "columnnameofcorruptrecord",
+        "mode",
+        "multiline",
+        "ignorecorruptfiles",
+        "ignoremissingfiles",
+        "skiprows",
+    ]
 )
 
 TEXT_OPTIONS = frozenset(["encoding", "charset", "linesep", "wholetext"])
@@ -25,25 +47,105 @@ TEXT_OPTIONS = frozenset(["encoding", "charset", "linesep", "wholetext"])
 VALUE_OPTIONS = frozenset(["dateformat", "timestampformat", "timestampntzformat", "timezone", "locale"])
 
 JSON_OPTIONS = VALUE_OPTIONS | frozenset(
-    ["allowcomments", "allowunquotedfieldnames", "allowsinglequotes", "allownumericleadingzeros", "allowbackslashescapinganycharacter", "allowunquotedcontrolchars", "allownonnumericnumbers"]
+    [
+        "allowcomments",
+        "allowunquotedfieldnames",
+        "allowsinglequotes",
+        "allownumericleadingzeros",
+        "allowbackslashescapinganycharacter",
+        "allowunquotedcontrolchars",
+        "allownonnumericnumbers",
+    ]
 )
 
 INFERENCE_OPTIONS = frozenset(
-    ["primitivesasstring", "prefersdecimal", "infertimestamp", "dropfieldifallnull", "samplingratio", "preferdate"]
+    [
+        "primitivesasstring",
+        "prefersdecimal",
+        "infertimestamp",
+        "dropfieldifallnull",
+        "samplingratio",
+        "preferdate",
+    ]
 )
 
 CSV_OPTIONS = frozenset(
-    ["header", "sep", "delimiter", "quote", "escape", "comment", "nullvalue", "emptyvalue", "nanvalue", "positiveinf", "negativeinf", "ignoreleadingwhitespace", "ignoretrailingwhitespace", "chartoescapequoteescaping", "unescapedquotehandling", "maxcolumns", "maxcharspercolumn", "enforceschema"]
+    [
+        "header",
+        "sep",
+        "delimiter",
+        "quote",
+        "escape",
+        "comment",
+        "nullvalue",
+        "emptyvalue",
+        "nanvalue",
+        "positiveinf",
+        "negativeinf",
+        "ignoreleadingwhitespace",
+        "ignoretrailingwhitespace",
+        "chartoescapequoteescaping",
+        "unescapedquotehandling",
+        "maxcolumns",
+        "maxcharspercolumn",
+        "enforceschema",
+    ]
 )
 
 NATIVE_OPTIONS = frozenset(
-    ["mergeschema", "datetimerebasemode", "int96rebasemode", "rowtag", "roottag", "attributeprefix", "valuetag", "excludeattribute", "ignorenamespace", "rowvalidationxsdpath", "ignoresurroundingspaces"]
+    [
+        "mergeschema",
+        "datetimerebasemode",
+        "int96rebasemode",
+        "rowtag",
+        "roottag",
+        "attributeprefix",
+        "valuetag",
+        "excludeattribute",
+        "ignorenamespace",
+        "rowvalidationxsdpath",
+        "ignoresurroundingspaces",
+    ]
 )
 
 PARSER_OPTIONS = TEXT_OPTIONS | JSON_OPTIONS | INFERENCE_OPTIONS | CSV_OPTIONS | NATIVE_OPTIONS
 
 CLOUD_ONLY = frozenset(
-    ["usenotifications", "usemanagedfileevents", "useincrementallisting", "backfillinterval", "listonstart", "fetchparallelism", "region", "queueurl", "queuename", "restrictnotificationsetuptosameawsaccountid", "awsaccesskey", "awssecretkey", "rolearn", "roleexternalid", "rolesessionname", "stsendpoint", "resourcegroup", "subscriptionid", "tenantid", "clientid", "clientsecret", "connectionstring", "client", "clientemail", "privatekey", "privatekeyid", "projectid", "subscription", "databricks.servicecredential", "servicecredential", "validateoptions", "maxfileage", "schemalocation"]
+    [
+        "usenotifications",
+        "usemanagedfileevents",
+        "useincrementallisting",
+        "backfillinterval",
+        "listonstart",
+        "fetchparallelism",
+        "region",
+        "queueurl",
+        "queuename",
+        "restrictnotificationsetuptosameawsaccountid",
+        "awsaccesskey",
+        "awssecretkey",
+        "rolearn",
+        "roleexternalid",
+        "rolesessionname",
+        "stsendpoint",
+        "resourcegroup",
+        "subscriptionid",
+        "tenantid",
+        "clientid",
+        "clientsecret",
+        "connectionstring",
+        "client",
+        "clientemail",
+        "privatekey",
+        "privatekeyid",
+        "projectid",
+        "subscription",
+        "databricks.servicecredential",
+        "servicecredential",
+        "validateoptions",
+        "maxfileage",
+        "schemalocation",
+    ]
 )
 
 # Not emulated, but this value asks for nothing
@@ -157,7 +259,7 @@ def open_with_spark(
     file_format: str,  # A format that Spark knows
     options: dict[str, str],  # Options for Spark's reader
     streaming: bool,  # A stream, else one read
-    schema: StructType = None,  # Columns, for the formats that need them
+    schema: StructType | None = None,  # Columns, for the formats that need them
 ) -> DataFrame:  # Spark's frame over the files
     "Open files with Spark; a path that does not exist raises `PipelineError`."
     reader = (spark.readStream if streaming else spark.read).format(file_format).options(**options)
@@ -709,7 +811,7 @@ class KnownSchemas:
             found["schema"] and StructType.fromJson(found["schema"]), tuple(found["files"]), found["started"]
         )
 
-    def write(self, folder: Path | None):
+    def write(self, folder: Path | None) -> None:
         "Write it to a folder in one step; without a folder do nothing."
         if not folder:
             return

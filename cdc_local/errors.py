@@ -10,7 +10,7 @@ class Location:
     file: str  # Path as the user named it
     line: int = 0  # Line, counted from 1; 0 where none is known
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
@@ -22,15 +22,15 @@ class PipelineError(Exception):
     def __init__(
         self,
         message: str,  # The thing and the value received
-        location: Location = None,  # Where in the user's source
+        location: Location | None = None,  # Where in the user's source
         hint: str = "",  # What to do
-    ):
+    ) -> None:
         super().__init__(message)
         self.message, self.location, self.hint = message, location, hint
 
-    def __str__(self):
-        place = f"{self.location}: " if self.location else ""
-        return place + self.message + (f"; {self.hint}" if self.hint else "")
+    def __str__(self) -> str:
+        where = f"{self.location}: " if self.location else ""
+        return where + self.message + (f"; {self.hint}" if self.hint else "")
 
 
 class UsageError(PipelineError):
@@ -42,8 +42,8 @@ class UsageError(PipelineError):
 def locate(
     sql: str,  # SQL text
     position: int,  # A position in it
-    location: Location = None,  # Where the text's first line stands
+    location: Location | None = None,  # Where the text's first line stands
 ) -> Location:  # The file and line of that position
-    "Where a position of the text is in its file."
+    "Find the file and line of a position in a text."
     line = sql.count("\n", 0, position)
     return Location(location.file, (location.line or 1) + line) if location else Location("SQL", line + 1)

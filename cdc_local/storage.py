@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,7 @@ class TableName:
     schema: str  # Schema
     table: str  # Table
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.catalog}.{self.schema}.{self.table}"
 
     @classmethod
@@ -38,7 +39,7 @@ class TableName:
         if len(parts) == 2 and parts[0].upper() == "LIVE":
             parts = parts[1:]
         safe = all(
-            each.strip() and not re.search(r"[/\\\0]", each) and each not in (".", "..") for each in parts
+            name.strip() and not re.search(r"[/\\\0]", name) and name not in (".", "..") for name in parts
         )
         if not re.fullmatch(rf"(?:{part})(?:\.(?:{part}))*", text.strip()) or len(parts) > 3 or not safe:
             raise UsageError(
@@ -51,7 +52,7 @@ def write_json(
     path: Path,  # The note; its folder is made where it is missing
     content: Any,  # Anything that JSON can say; other values as their text
 ) -> None:
-    "Write a note so that a reader finds the old one or the new one, whole."
+    "Write a note; a reader finds the old one or the new one, never a part."
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_name(f".{path.name}.tmp")
     written.write_text(json.dumps(content, default=str) + "\n")
@@ -113,7 +114,7 @@ class Storage:
 
     root: Path  # The folder; made on first use
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "root", addressable(Path(self.root).absolute()))
 
     @property
@@ -197,7 +198,7 @@ def localize(
 @contextmanager
 def lock_storage(
     storage: Storage,  # The folder to keep to ourselves
-):
+) -> Iterator[Storage]:
     "Hold the storage for one update; `UsageError` if another update holds it."
     from filelock import FileLock, Timeout
 

@@ -58,7 +58,7 @@ def warn_of_no_effect(
     graph: Graph,  # Takes the warning
     function: str,  # Name of the `dp` function
     **given: Any,  # Parameters that a laptop has no use for
-):
+) -> None:
     "Say which given parameters do nothing locally."
     for name, value in given.items():
         if value:
@@ -82,9 +82,9 @@ def declare_dataset(
     graph: Graph,  # Takes the declaration
     kind: str,  # Kind of the dataset
     query: Callable,  # The decorated function
-    name: str = None,  # Its name; the function's by default
+    name: str | None = None,  # Its name; the function's by default
     once: bool = False,  # Whether its flow runs once
-    spark_conf: dict = None,  # Spark settings of its flow
+    spark_conf: dict | None = None,  # Spark settings of its flow
     **options: Any,  # Further fields of `Dataset`
 ) -> Dataset:
     "Record a dataset function, its flow and the rules decorated below it."
@@ -232,7 +232,7 @@ def streaming_table_functions(
         expect_all_or_fail=None,
         row_filter=None,
         private=False,
-    ):
+    ) -> None:
         warn_of_no_effect(
             graph,
             "create_streaming_table",
@@ -311,7 +311,7 @@ def flow_functions(
         columns_to_update=None,
         system_sequence_by=None,
         spark_conf=None,
-    ):
+    ) -> None:
         fields = dict(locals())
         refused = [key for key in ("where", "system_sequence_by") if fields.pop(key) is not None]
         if refused:
@@ -358,7 +358,7 @@ def snapshot_functions(
         track_history_except_column_list=None,
         name=None,
         once=False,
-    ):
+    ) -> None:
         function = source if callable(source) else None
         shown = source if function is None else f"{getattr(source, '__name__', 'source')}()"
         try:
@@ -438,10 +438,10 @@ def sink_functions(
 ) -> dict[str, Callable]:
     "`create_sink` and `foreach_batch_sink`."
 
-    def sink(name, **what):
+    def sink(name, **what) -> None:
         graph.add_dataset(Dataset(graph.name(name), "sink", sink=what, location=graph.locate()))
 
-    def create_sink(name, format, options=None):
+    def create_sink(name, format, options=None) -> None:
         sink(name, format=format, options=dict(options or {}))
 
     def foreach_batch_sink(handler=None, *, name=None):
@@ -457,8 +457,8 @@ class LakeflowModule(ModuleType):
         self,
         name: str,  # Name it is imported by
         graph: Graph,  # Takes the declarations
-        reads: dict[str, Callable] = None,  # `read` and `read_stream`
-    ):
+        reads: dict[str, Callable] | None = None,  # `read` and `read_stream`
+    ) -> None:
         super().__init__(name)
         self.__path__ = []
         groups = (
@@ -480,7 +480,7 @@ class LakeflowModule(ModuleType):
         self._graph.warn("on_event_hook: event hooks are not called by the local runner")
         return args[0] if args and callable(args[0]) else lambda hook: hook
 
-    def __getattr__(self, name):
+    def __getattr__(self, name) -> None:
         if name.startswith("__"):
             raise AttributeError(name)
         known = sorted(key for key in self.__dict__ if not key.startswith("_"))

@@ -26,8 +26,8 @@ class Dataset:
 
     name: TableName  # Full name
     kind: str  # 'streaming_table', 'materialized_view', 'view', 'sink'; 'table' until its query is known
-    query: Callable = None  # Returns the rows of a view
-    comment: str = None  # What it holds
+    query: Callable | None = None  # Returns the rows of a view
+    comment: str | None = None  # What it holds
     schema: Any = None  # Declared schema: DDL string or StructType
     partition_cols: tuple = ()  # Columns that split the files
     cluster_by: tuple = ()  # Columns to cluster by
@@ -35,8 +35,8 @@ class Dataset:
     private: bool = False  # Left out of the catalog
     expectations: tuple = ()  # `Expectation`s
     sink: dict = field(default_factory=dict)  # A sink's `format`, `options` or `handler`
-    scope: tuple = None  # Catalog and schema of one-part names in its query
-    location: Location = None  # Where it was declared
+    scope: tuple | None = None  # Catalog and schema of one-part names in its query
+    location: Location | None = None  # Where it was declared
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class Flow:
     name: str  # Unique within the pipeline
     target: TableName  # The dataset it fills
     kind: str  # 'append', 'complete', 'auto_cdc', 'snapshot'; 'table' until its query is known
-    query: Callable = None  # Returns the rows; absent where `spec` names a source
-    spec: CdcSpec = None  # Of an AUTO CDC flow, from snapshots or not
+    query: Callable | None = None  # Returns the rows; absent where `spec` names a source
+    spec: CdcSpec | None = None  # Of an AUTO CDC flow, from snapshots or not
     snapshots: Callable = (
         None  # Returns the next snapshot and its version; absent where `spec` names a table of snapshots
     )
     once: bool = False  # Runs once, and again on full refresh
     spark_conf: dict = field(default_factory=dict)  # Spark settings of this flow
-    scope: tuple = None  # Catalog and schema of one-part names in its query
-    location: Location = None  # Where it was declared
+    scope: tuple | None = None  # Catalog and schema of one-part names in its query
+    location: Location | None = None  # Where it was declared
 
 
 def add_named(
@@ -84,7 +84,7 @@ class Graph:
         catalog: str,  # Catalog of names that give none
         schema: str,  # Schema of names that give none
         locate: Callable[[], Location] = lambda: None,  # Tells which source line is declaring
-    ):
+    ) -> None:
         self.catalog, self.schema, self.locate = catalog, schema, locate
         self.datasets: dict[TableName, Dataset] = {}
         self.flows: dict[str, Flow] = {}
@@ -94,7 +94,7 @@ class Graph:
     def name(self, text: str) -> TableName:
         return TableName.parse(text, self.catalog, self.schema)
 
-    def warn(self, text: str):
+    def warn(self, text: str) -> None:
         "Say something once."
         if text not in self.warnings:
             self.warnings.append(text)

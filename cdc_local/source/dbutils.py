@@ -38,7 +38,7 @@ def _local(
 class FileSystem:
     "`dbutils.fs` over the storage's volumes."
 
-    def __init__(self, storage: Storage):
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def ls(self, path: str) -> list[FileInfo]:
@@ -85,7 +85,7 @@ class FileSystem:
 class Widgets:
     "`dbutils.widgets`: parameters, taken from the configuration."
 
-    def __init__(self, values: dict[str, str]):
+    def __init__(self, values: dict[str, str]) -> None:
         self._values = dict(values)
 
     def get(self, name: str) -> str:
@@ -96,10 +96,10 @@ class Widgets:
             f"dbutils.widgets.get({name!r}): no such parameter", hint=f"give it a value: --conf {name}=…"
         )
 
-    def text(self, name: str, default: str = "", label: str = None):
+    def text(self, name: str, default: str = "", label: str = None) -> None:
         self._values.setdefault(name, default)
 
-    def dropdown(self, name: str, default: str, choices: list, label: str = None):
+    def dropdown(self, name: str, default: str, choices: list, label: str = None) -> None:
         self._values.setdefault(name, default)
 
     combobox = dropdown
@@ -115,7 +115,7 @@ class Dbutils:
         self,
         storage: Storage,  # Where volumes lie
         values: dict[str, str] = {},  # Parameters
-    ):
+    ) -> None:
         self.fs, self.widgets = FileSystem(storage), Widgets(values)
 
     def __getattr__(self, name: str) -> Any:

@@ -124,7 +124,7 @@ REFUSED = {"scala": "pipelines are written in Python and SQL", "r": "pipelines a
 def _refuse(
     magic: str,  # The line as written
     location: Location,  # Where it stands
-):
+) -> None:
     "Refuse a magic by name."
     name = re.match(r"%*(!|[\w-]*)", magic)[1]
     what = f"%{name}" if name != "!" else "!" + magic.strip().lstrip("!").split(" ")[0]
@@ -155,13 +155,13 @@ def _other_notebook(
 class _Reader:
     "Collects the cells of a file and of those it runs."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.cells, self.skipped, self.open = [], [], []
 
-    def skip(self, file, line, what):
+    def skip(self, file, line, what) -> None:
         self.skipped.append(f"{Location(display_path(file), line)}: {what.strip()}")
 
-    def run(self, path, argument, file, line):
+    def run(self, path, argument, file, line) -> None:
         "Read the notebook of a `%run` in place."
         location = Location(display_path(file), line)
         other = _other_notebook(path, argument, location)
@@ -173,7 +173,7 @@ class _Reader:
             self.skip(file, line, f"arguments of %run {argument}")
         self.read(other)
 
-    def read(self, path):
+    def read(self, path) -> None:
         "Read one file."
         self.open.append(path.resolve())
         try:
@@ -250,7 +250,7 @@ def _read_text(
     reader: _Reader,  # Takes the cells
     path: Path,  # A .py or .sql file
     text: str,  # Its text
-):
+) -> None:
     "Read a .py or .sql file, in notebook format or plain."
     mark, language, file = (
         MARKERS[path.suffix],
@@ -278,7 +278,7 @@ def _read_command(
     line: int,  # Number of the first
     mark: str,  # `#` or `--`
     language: str,  # The file's language
-):
+) -> None:
     "Read one cell of the notebook format; `MAGIC` lines make it another language's."
 
     def is_magic(text):
@@ -303,7 +303,7 @@ def _read_ipynb(
     reader: _Reader,  # Takes the cells
     path: Path,  # The notebook
     text: str,  # Its JSON
-):
+) -> None:
     "Read a Jupyter notebook; its default language is Python unless it says SQL."
     try:
         notebook = json.loads(text)
@@ -340,7 +340,7 @@ def execute_source(
     source: Source,  # What `read_source` read
     namespace: dict,  # Globals of its Python cells; filled by them
     run_sql: Callable,  # Takes the text and `Location` of each SQL cell
-):
+) -> None:
     "Run a source's cells in order; every failure is a `PipelineError` at the user's line."
     namespace["__file__"] = str(source.path.absolute())
     for cell in source.cells:

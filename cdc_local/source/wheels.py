@@ -121,7 +121,7 @@ class WheelFinder(importlib.abc.MetaPathFinder):
     def __init__(
         self,
         folder: Path,  # The unpacked wheel
-    ):
+    ) -> None:
         self.folder = folder
 
     def find_spec(self, fullname, path=None, target=None):
@@ -151,7 +151,7 @@ def package_from_wheel(
         if hasattr(cdc_utils, name)
     }
 
-    def forget():
+    def forget() -> None:
         for name in [name for name in sys.modules if is_deployed_module(name)]:
             vars(cdc_utils).pop(name.split(".")[1], None)
             del sys.modules[name]

@@ -1,12 +1,13 @@
 """The clauses of `AUTO CDC INTO`."""
 
 import re
+from typing import Any
 
 from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.errors import PipelineError, locate
-from cdc_local.sql.lexer import closing_bracket, tokenize
-from cdc_local.sql.parser import Statement, read_columns, read_expression, read_name_parts, split_at_commas
-from cdc_local.sql.relations import find_relations
+from cdc_local.sql.lexer import closing_bracket, split_at_commas, tokenize
+from cdc_local.sql.parser import Statement, read_columns, read_expression, read_name_parts
+from cdc_local.sql.relations import Relation, find_relations
 from cdc_local.sql.scope import Reading, qualify_names
 from cdc_local.storage import TableName
 from cdc_utils.spec import CdcSpec
@@ -34,7 +35,7 @@ CDC_CLAUSES = (
 def read_column_choice(
     statement: Statement,  # A list of columns, or `* EXCEPT (…)`, comes next
     prefix: str,  # '', 'track_history_' or 'ignore_null_updates_'
-) -> dict[str, tuple]:  # The field of `CdcSpec` it sets; empty for a mere `*`
+) -> dict[str, Any]:  # The field of `CdcSpec` it sets; empty for a mere `*`
     "Read `(a, b)`, `a, b`, `* EXCEPT (a, b)` or `*`."
     if statement.takes("*"):
         return {f"{prefix}except_column_list": read_columns(statement)} if statement.takes("EXCEPT") else {}
@@ -47,30 +48,30 @@ def read_column_choice(
 
 def read_cdc_clause(
     statement: Statement,  # Stands at a clause
-) -> dict:  # Fields of `CdcSpec`
+) -> dict[str, Any]:  # Fields of `CdcSpec`
     "Read one clause of AUTO CDC."
     if statement.takes("KEYS"):
-        return dict(keys=read_columns(statement))
+        return {"keys": read_columns(statement)}
     if statement.takes("IGNORE NULL UPDATES"):
         if not statement.takes("ON"):
-            return dict(ignore_null_updates=True)
-        return read_column_choice(statement, "ignore_null_updates_") or dict(ignore_null_updates=True)
+            return {"ignore_null_updates": True}
+        return read_column_choice(statement, "ignore_null_updates_") or {"ignore_null_updates": True}
     if statement.takes("APPLY AS DELETE WHEN"):
-        return dict(apply_as_deletes=read_expression(statement, *CDC_CLAUSES))
+        return {"apply_as_deletes": read_expression(statement, *CDC_CLAUSES)}
     if statement.takes("APPLY AS TRUNCATE WHEN"):
-        return dict(apply_as_truncates=read_expression(statement, *CDC_CLAUSES))
+        return {"apply_as_truncates": read_expression(statement, *CDC_CLAUSES)}
     if statement.takes("SEQUENCE BY"):
-        return dict(sequence_by=read_sequence_by(read_expression(statement, *CDC_CLAUSES)))
+        return {"sequence_by": read_sequence_by(read_expression(statement, *CDC_CLAUSES))}
     if statement.takes("COLUMNS TO UPDATE"):
-        return dict(columns_to_update=read_name_parts(statement).strip("`"))
+        return {"columns_to_update": read_name_parts(statement).strip("`")}
     if statement.takes("COLUMNS"):
         return read_column_choice(statement, "")
     if statement.takes("TRACK HISTORY ON"):
         return read_column_choice(statement, "track_history_")
     if statement.takes("STORED AS SCD TYPE"):
-        return dict(stored_as_scd_type=statement.next().text)
+        return {"stored_as_scd_type": statement.next().text}
     if statement.takes("STORED AS"):
-        return dict(stored_as_scd_type=statement.next().text.lower())
+        return {"stored_as_scd_type": statement.next().text.lower()}
     if statement.sees("SYSTEM SEQUENCE BY", "WHERE"):
         statement.fail(
             f"AUTO CDC: {statement.here.text.upper()} is not supported", "filter in a view and stream from it"
@@ -83,13 +84,21 @@ def read_sequence_by(
 ) -> str:  # The same as one expression
     "Several columns, with or without a bracket, are a struct."
     words = tokenize(text)
-    if (
-        words[0].says("(")
-        and closing_bracket(words, 0) == len(words) - 1
-        and len(split_at_commas(words[1:-1])) > 1
-    ):
+    bracketed = words[0].says("(") and closing_bracket(words, 0) == len(words) - 1
+    if bracketed and len(split_at_commas(words[1:-1])) > 1:
         text = text.strip()[1:-1]
     return f"struct({text})" if len(split_at_commas(tokenize(text))) > 1 else text
+
+
+SELECT = "SELECT * FROM "
+
+
+def is_plain(
+    relation: Relation,  # What a source of AUTO CDC reads
+    sql: str,  # `SELECT`, and the source as written
+) -> bool:
+    "Whether a source is a name and nothing else."
+    return not relation.options and relation.start == len(SELECT) and not sql[relation.stop :].strip()
 
 
 def read_source_clause(
@@ -105,21 +114,15 @@ def read_source_clause(
             f"flow {flow}: FROM SNAPSHOT is not supported", "turn the snapshots into changes first"
         )
     start = statement.at
-    sql = "SELECT * FROM " + read_expression(statement, *CDC_CLAUSES)
+    sql = SELECT + read_expression(statement, *CDC_CLAUSES)
     origin = locate(statement.sql, statement.words[start].start, statement.origin)
     found = find_relations(reading.spark, sql, origin)
     if not once and not any(relation.streaming for relation in found):
         raise PipelineError(
-            f"flow {flow} reads {sql[14:].strip()} as a batch", origin, "write FROM STREAM(…)"
+            f"flow {flow} reads {sql.removeprefix(SELECT).strip()} as a batch", origin, "write FROM STREAM(…)"
         )
-    if (
-        len(found) == 1
-        and found[0].name
-        and not found[0].options
-        and sql[found[0].stop :].strip() == ""
-        and found[0].start == 14
-    ):
-        return reading.shown(found[0].name, reading.name(statement, found[0].name))
+    if len(found) == 1 and found[0].name and is_plain(found[0], sql):
+        return reading.display_name(found[0].name, reading.name(statement, found[0].name))
     view = TableName(full.catalog, full.schema, "__" + re.sub(r"\W", "_", flow) + "_source")
     sql = qualify_names(reading, statement, sql, found)
     reading.graph.add_dataset(
@@ -135,15 +138,16 @@ def read_auto_cdc(
     full: TableName,  # The target
     flow: str | None,  # The flow's name; the target's by default
     once: bool,  # Whether it runs once
-):
+) -> None:
     "Read the clauses of AUTO CDC into a flow."
     statement.needs("FROM")
-    fields = dict(
-        target=reading.shown(text, full),
-        source=read_source_clause(reading, statement, full, flow or str(full), once),
-        keys=(),
-        sequence_by=None,
-    )
+    source = read_source_clause(reading, statement, full, flow or str(full), once)
+    fields: dict[str, Any] = {
+        "target": reading.display_name(text, full),
+        "source": source,
+        "keys": (),
+        "sequence_by": None,
+    }
     while statement.here.text:
         clause, line = read_cdc_clause(statement), statement.location
         twice = [name for name, value in clause.items() if fields.get(name)]
@@ -151,7 +155,7 @@ def read_auto_cdc(
             raise PipelineError(f"flow {flow or full}: {twice[0]} is given twice", line)
         fields |= clause
     try:
-        spec = CdcSpec(**fields, name=flow, once=once)
+        spec = CdcSpec(**(fields | {"name": flow, "once": once}))
     except ValueError as wrong:
         raise PipelineError(str(wrong), statement.location) from None
     reading.graph.add_flow(

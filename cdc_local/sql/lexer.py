@@ -1,7 +1,7 @@
 """SQL text as words: strings, names, comments, brackets. The one place that knows where each begins and ends.
 
-The rules are those of Spark's own lexer (`SqlBaseLexer.g4`): comments in `/* */` nest, two quotes inside a string
-are one, a backslash escapes a character of a string but not of a name in backticks."""
+The rules are those of Spark's own lexer (`SqlBaseLexer.g4`): comments in `/* */` nest, two quotes inside a
+string are one, a backslash escapes a character of a string but not of a name in backticks."""
 
 import re
 from collections.abc import Iterator
@@ -90,3 +90,18 @@ def closing_bracket(
         if depth == 0:
             return index
     return len(words) - 1
+
+
+def split_at_commas(
+    words: list[Token],  # Consecutive words
+) -> list[list[Token]]:  # The same, split at commas outside of brackets
+    "Split at commas."
+    parts: list[list[Token]] = [[]]
+    depth = 0
+    for word in words:
+        if depth == 0 and word.says(","):
+            parts.append([])
+            continue
+        depth += word.says("(") - word.says(")")
+        parts[-1].append(word)
+    return parts

@@ -2,20 +2,21 @@
 
 import difflib
 import re
+from typing import NoReturn
 
 from cdc_local.errors import Location, PipelineError, locate
-from cdc_local.sql.lexer import Token, closing_bracket, lex, tokenize
+from cdc_local.sql.lexer import Token, closing_bracket, lex, split_at_commas, tokenize
 
 
 def fill_parameters(
     sql: str,  # Text with `${parameter}`
     configuration: dict[str, str],  # The pipeline's configuration
-    location: Location = None,  # Where the text's first line stands
+    location: Location | None = None,  # Where the text's first line stands
 ) -> str:  # The text with their values
     "Put the configuration's values in; `PipelineError` names a parameter that has none."
     comments = [token for token in lex(sql) if token.kind == "comment"]
 
-    def value(match):
+    def value(match: re.Match[str]) -> str:
         key = match[1].strip()
         if any(comment.start <= match.start() < comment.stop for comment in comments):
             return match[0]
@@ -36,7 +37,7 @@ def fill_parameters(
 class Statement:
     "A statement being read, word by word."
 
-    def __init__(self, sql: str, words: list[Token], location: Location = None):
+    def __init__(self, sql: str, words: list[Token], location: Location | None = None) -> None:
         self.sql, self.words, self.origin, self.at = sql, words, location, 0
 
     @property
@@ -56,11 +57,10 @@ class Statement:
     def sees(self, *phrases: str) -> bool:
         "Whether one of the phrases comes next."
 
-        def matches(phrase):
-            return all(
-                self.at + n < len(self.words) and self.words[self.at + n].says(word)
-                for n, word in enumerate(phrase.split())
-            )
+        def matches(phrase: str) -> bool:
+            expected = phrase.split()
+            words = self.words[self.at : self.at + len(expected)]
+            return len(words) == len(expected) and all(map(Token.says, words, expected))
 
         return any(matches(phrase) for phrase in phrases)
 
@@ -71,16 +71,17 @@ class Statement:
             self.at += len(phrase.split())
         return found
 
-    def needs(self, phrase: str):
+    def needs(self, phrase: str) -> None:
         "Step over a phrase that must come next."
-        return self.takes(phrase) or self.fail(f"expected {phrase}")
+        if not self.takes(phrase):
+            self.fail(f"expected {phrase}")
 
     def next(self) -> Token:
         "Step over one word."
         self.at += 1
         return self.words[self.at - 1] if self.at <= len(self.words) else self.fail("it ends too early")
 
-    def fail(self, message: str, hint: str = ""):
+    def fail(self, message: str, hint: str = "") -> NoReturn:
         "Refuse the statement at the next word."
         near = f" at {self.here.text[:40]!r}" if self.here.text and message.startswith("expected") else ""
         where = min(self.here.start, self.words[-1].start)
@@ -89,7 +90,7 @@ class Statement:
 
 def split_statements(
     sql: str,  # Text of a file or cell
-    location: Location = None,  # Where its first line stands
+    location: Location | None = None,  # Where its first line stands
 ) -> list[Statement]:  # Its statements; empty ones left out
     "Split a text at the semicolons that are not in strings or comments."
     found, words = [], []
@@ -156,8 +157,8 @@ def skip_bracket(
 
 def read_columns(
     statement: Statement,  # A list of columns comes next
-    words: list[Token] = None,  # Its words, where they are known
-) -> tuple:  # Their names
+    words: list[Token] | None = None,  # Its words, where they are known
+) -> tuple[str, ...]:  # Their names
     "Read column names, in brackets or bare."
     names = []
     for part in split_at_commas(skip_bracket(statement) if words is None else words):
@@ -172,20 +173,6 @@ def read_columns(
             )
         names.append("".join(word.text.strip("`") for word in part))
     return tuple(names)
-
-
-def split_at_commas(
-    words: list[Token],  # Consecutive words
-) -> list[list]:  # The same, split at commas outside of brackets
-    "Split at commas."
-    parts, depth = [[]], 0
-    for word in words:
-        if depth == 0 and word.says(","):
-            parts.append([])
-            continue
-        depth += word.says("(") - word.says(")")
-        parts[-1].append(word)
-    return parts
 
 
 def spanned_text(

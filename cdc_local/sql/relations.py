@@ -2,7 +2,10 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pyspark.sql import SparkSession
 
 from cdc_local.engines.spark.catalyst import (
     BARE_OPTION,
@@ -14,26 +17,26 @@ from cdc_local.engines.spark.catalyst import (
     scala_list,
 )
 from cdc_local.errors import Location, PipelineError, locate
-from cdc_local.sql.lexer import Token, closing_bracket, tokenize
+from cdc_local.sql.lexer import Token, closing_bracket, split_at_commas, tokenize
 
 
 @dataclass(frozen=True)
 class Relation:
     "Something a query reads."
 
-    name: str = None  # Table or view; backticks only around a part that needs them; `None` for a function
-    function: str = (
-        None  # 'read_files', 'cloud_files' …, in lower case; a format for json.`/path`; `None` for a name
+    name: str | None = (
+        None  # Table or view; backticks only around a part that needs them; `None` for a function
     )
-    arguments: dict = field(
-        default_factory=dict, hash=False
-    )  # The function's, values as text; the first is 'path'
+    # 'read_files', 'cloud_files' …, in lower case; a format for json.`/path`; `None` for a name
+    function: str | None = None
+    # The function's, values as text; the first is 'path'
+    arguments: dict[str, str] = field(default_factory=dict, hash=False)
     streaming: bool = False  # Written with STREAM, or `cloud_files`
     start: int = 0  # Where it stands in the text …
     stop: int = 0  # … and the position after it, without its alias
-    alias: str = None  # Its alias, if it has one
-    parts: tuple = ()  # The parts of `name`
-    options: dict = field(default_factory=dict, hash=False)  # Of `WITH (…)`, as skipChangeCommits
+    alias: str | None = None  # Its alias, if it has one
+    parts: tuple[str, ...] = ()  # The parts of `name`
+    options: dict[str, str] = field(default_factory=dict, hash=False)  # Of `WITH (…)`, as skipChangeCommits
 
 
 def relation_extent(
@@ -43,7 +46,7 @@ def relation_extent(
 ) -> tuple[int, int]:  # Index after the relation, and after its TABLESAMPLE or WATERMARK too
     "How far a relation reaches, without its alias."
 
-    def at(index, *says):
+    def at(index: int, *says: str) -> bool:
         return index < len(words) and words[index].says(*says)
 
     index = first
@@ -72,10 +75,10 @@ def relation_extent(
 
 
 def constant_value(
-    spark,  # Classic `SparkSession`
+    spark: SparkSession,  # A classic one
     text: str,  # A constant expression
-    location: Location = None,  # Where it stands
-) -> str:  # Its value as text, a map as JSON; `None` for NULL
+    location: Location | None = None,  # Where it stands
+) -> str | None:  # Its value as text, a map as JSON; `None` for NULL
     "Compute a constant argument."
     literal = re.fullmatch(r"'([^'\\]*)'|\"([^\"\\]*)\"|(\w[\w.]*)", text.strip())
     if literal and literal[3] and re.fullmatch(r"\d+|true|false", literal[3], re.I):
@@ -85,30 +88,26 @@ def constant_value(
     shown = f"to_json({text})" if re.match(r"\s*map\s*\(", text, re.I) else f"CAST(({text}) AS STRING)"
     with quiet_parser():
         try:
-            return spark._jsparkSession.sql(f"SELECT {shown}").head().get(0)
+            value: str | None = spark._jsparkSession.sql(f"SELECT {shown}").head().get(0)
         except Exception as error:
             raise PipelineError(
                 f"{text.strip()!r} is no constant: {str(error).strip().splitlines()[0][:120]}", location
             ) from None
+    return value
 
 
 def call_arguments(
-    spark,  # Classic `SparkSession`
+    spark: SparkSession,  # A classic one
     function: str,  # Function name in lower case
     sql: str,  # The text
     words: list[Token],  # Tokens between the call's brackets
-    location: Location = None,  # Where the call stands
+    location: Location | None = None,  # Where the call stands
 ) -> dict[str, str]:  # Argument name to value
-    "Arguments of a call: named ones by name, the first 'path', `cloud_files`' second 'format', a map's by key."
-    groups, depth = [[]], 0
-    for word in words:
-        if depth == 0 and word.says(","):
-            groups.append([])
-            continue
-        depth += word.says("(") - word.says(")")
-        groups[-1].append(word)
-    values, places = {}, iter(("path", "format", "options") if function == "cloud_files" else ("path",))
-    for group in filter(None, groups):
+    """Read arguments: named ones by name, the first as 'path', `cloud_files`' second as 'format', a map's by
+    key."""
+    values: dict[str, Any] = {}
+    places = iter(("path", "format", "options") if function == "cloud_files" else ("path",))
+    for group in filter(None, split_at_commas(words)):
         named = len(group) > 3 and group[1].says("=") and group[2].says(">")
         key = group[0].text.strip("`") if named else next(places, f"argument {len(values) + 1}")
         value = constant_value(spark, sql[group[3 if named else 0].start : group[-1].stop], location)
@@ -120,46 +119,42 @@ FILE_FORMATS = ("json", "csv", "parquet", "orc", "avro", "text", "delta", "binar
 
 
 def build_relation(
-    spark,  # Classic `SparkSession`
+    spark: SparkSession,  # A classic one
     sql: str,  # The text
     words: list[Token],  # Its tokens
-    found: tuple,  # Plan node, streaming, alias
-    location: Location = None,  # Where the text's first line stands
-) -> Relation:  # `None` for a function of Spark's own
+    found: tuple[Any, bool, str | None],  # Plan node, streaming, alias
+    location: Location | None = None,  # Where the text's first line stands
+) -> Relation | None:  # `None` for a function of Spark's own
     "Make a `Relation` of what the walk found."
     node, streaming, alias = found
     start = node.origin().startIndex().get()
     first = next(n for n, word in enumerate(words) if word.start >= start)
     last = relation_extent(words, first, streaming)[0] - 1
-    common = dict(streaming=streaming, start=words[first].start, stop=words[last].stop, alias=alias)
+    base = Relation(streaming=streaming, start=words[first].start, stop=words[last].stop, alias=alias)
     if node_kind(node) == "UnresolvedRelation":
         parts = tuple(scala_list(node.multipartIdentifier()))
         options = {key: node.options().get(key) for key in list(node.options().keySet())}
-        if BARE_OPTION.search(sql, common["start"], common["stop"]):
+        if BARE_OPTION.search(sql, base.start, base.stop):
             options["skipchangecommits"] = "true"
         if len(parts) == 2 and parts[0].lower() in FILE_FORMATS and re.search("[/:]", parts[1]):
-            return Relation(function=parts[0].lower(), arguments={"path": parts[1]}, **common)
+            return replace(base, function=parts[0].lower(), arguments={"path": parts[1]})
         name = ".".join(part if re.fullmatch(r"\w+", part) else f"`{part}`" for part in parts)
-        return Relation(name, parts=parts, options=options, **common)
+        return replace(base, name=name, parts=parts, options=options)
     function = ".".join(scala_list(node.name())).lower()
     if not streaming and is_spark_table_function(spark, function):
         return None
-    opening = next(
-        n for n in range(first, last + 1) if words[n].says("(") and not words[n - 1].says("STREAM")
-    )
+    brackets = (n for n in range(first, last + 1) if words[n].says("(") and not words[n - 1].says("STREAM"))
+    opening = next(brackets)
     inside = words[opening + 1 : closing_bracket(words, opening)]
-    common["streaming"] = streaming or function == "cloud_files"
-    return Relation(
-        function=function,
-        arguments=call_arguments(spark, function, sql, inside, locate(sql, start, location)),
-        **common,
-    )
+    arguments = call_arguments(spark, function, sql, inside, locate(sql, start, location))
+    streaming = streaming or function == "cloud_files"
+    return replace(base, function=function, arguments=arguments, streaming=streaming)
 
 
 def find_relations(
-    spark,  # Classic `SparkSession`
+    spark: SparkSession,  # A classic one
     sql: str,  # One statement
-    location: Location = None,  # Where its first line stands, for messages
+    location: Location | None = None,  # Where its first line stands, for messages
 ) -> list[Relation]:  # What it reads, in the order of the text
     "Find what a statement reads; `PipelineError` if Spark cannot parse it."
     walk = RelationWalk(spark)
@@ -175,8 +170,8 @@ def find_relations(
 def qualified_references(
     words: list[Token],  # The text's tokens
     relation: Relation,  # A relation of several parts without alias
-    taken: list,  # (start, stop) of the relations
-) -> list[tuple]:  # (start, stop) of `schema.` in `schema.customers.id`
+    taken: list[tuple[int, int]],  # (start, stop) of the relations
+) -> list[tuple[int, int]]:  # (start, stop) of `schema.` in `schema.customers.id`
     "Find columns that are written with the relation's whole name."
     size, edits = 2 * len(relation.parts), []
     wanted = [part.lower() for part in relation.parts]
@@ -206,7 +201,7 @@ def substitute_relations(
         if relation.alias or (before and before[-1].says("TABLE")):
             continue  # `TABLE t` takes no alias
         end = words[relation_extent(words, first, relation.streaming)[1] - 1].stop
-        name = relation.parts[-1] if relation.parts else relation.function
+        name = relation.parts[-1] if relation.parts else relation.function or ""
         edits.append((end, end, f" AS `{name.replace('`', '``')}`"))
         if len(relation.parts) > 1:
             edits += [(start, stop, "") for start, stop in qualified_references(words, relation, taken)]

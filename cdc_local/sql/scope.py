@@ -1,25 +1,27 @@
 """What names mean in a source file: `USE`, `SET` and the queries after them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame, SparkSession
 
 from cdc_local.dataflow.graph import Graph
 from cdc_local.errors import Location, PipelineError, UsageError, locate
 from cdc_local.sql.parser import Statement, spanned_text
-from cdc_local.sql.relations import find_relations, substitute_relations
+from cdc_local.sql.relations import Relation, find_relations, substitute_relations
 from cdc_local.storage import TableName
 
 
 @dataclass
 class Scope:
-    "What `USE` and `SET` have said so far in a source file."
+    "What `USE` and `SET` have set so far in a source file."
 
-    catalog: str = None  # After USE CATALOG
-    schema: str = None  # After USE SCHEMA
-    settings: dict = field(default_factory=dict)  # After SET: parameters and Spark settings
+    catalog: str | None = None  # After USE CATALOG
+    schema: str | None = None  # After USE SCHEMA
+    settings: dict[str, str] = field(default_factory=dict)  # After SET: parameters and Spark settings
 
-    def name(self, graph: Graph, text: str, location: Location = None) -> TableName:
+    def name(self, graph: Graph, text: str, location: Location | None = None) -> TableName:
         "The full name of a table as written."
         try:
             return TableName.parse(text, self.catalog or graph.catalog, self.schema or graph.schema)
@@ -37,13 +39,14 @@ class Reading:
     "Where declarations go, and what is known while they are read."
 
     graph: Graph  # Takes the declarations
-    spark: object  # Parses and runs queries
+    spark: SparkSession  # Classic: parses and runs queries
     scope: Scope  # `USE` and `SET`
 
-    def name(self, statement, text):
+    def name(self, statement: Statement, text: str) -> TableName:
+        "The full name of a table as written in a statement."
         return self.scope.name(self.graph, text, statement.location)
 
-    def shown(self, text, full):
+    def display_name(self, text: str, full: TableName) -> str:
         "A name for messages and specs: as written, unless USE changed what that means."
         return str(full) if self.scope.moved else re.sub(r"(?i)^live\.", "", text)
 
@@ -51,14 +54,12 @@ class Reading:
 def read_query(
     reading: Reading,  # Knows the scope
     statement: Statement,  # Stands before the query
-    names: list = (),  # Names for its columns, where the CREATE gives them
-) -> tuple[Callable, list]:  # Returns the rows; what it reads
+    names: Sequence[str] = (),  # Names for its columns, where the CREATE gives them
+) -> tuple[Callable[[], DataFrame], list[Relation]]:  # Returns the rows; what it reads
     "Take the rest of a statement as a query; `PipelineError` if Spark cannot parse it."
     start = statement.here.start
-    sql, origin = (
-        spanned_text(statement, statement.words[statement.at :]),
-        locate(statement.sql, start, statement.origin),
-    )
+    sql = spanned_text(statement, statement.words[statement.at :])
+    origin = locate(statement.sql, start, statement.origin)
     statement.at = len(statement.words)
     found = find_relations(reading.spark, sql, origin)
     sql = qualify_names(reading, statement, sql, found)
@@ -71,16 +72,18 @@ def qualify_names(
     reading: Reading,  # Knows the scope
     statement: Statement,  # For the location
     sql: str,  # A query
-    found: list,  # What it reads
+    found: list[Relation],  # What it reads
 ) -> str:  # The same with full names, after USE
     "Write a query's names out in full where USE changed what they mean."
     if not reading.scope.moved:
         return sql
 
-    def full(relation):
-        name = reading.name(statement, relation.name)
+    def write_in_full(relation: Relation, written: str) -> str:
+        name = reading.name(statement, written)
         text = ".".join(f"`{part}`" for part in (name.catalog, name.schema, name.table))
         options = ", ".join(f"'{key}' = '{value}'" for key, value in relation.options.items())
         return ("STREAM " if relation.streaming else "") + text + (f" WITH ({options})" if options else "")
 
-    return substitute_relations(sql, {relation: full(relation) for relation in found if relation.name})
+    return substitute_relations(
+        sql, {found_one: write_in_full(found_one, found_one.name) for found_one in found if found_one.name}
+    )

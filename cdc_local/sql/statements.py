@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pyspark.sql import DataFrame, SparkSession
+
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph
 from cdc_local.errors import Location, PipelineError
 from cdc_local.sql.auto_cdc_clauses import read_auto_cdc, read_once
@@ -27,13 +29,14 @@ from cdc_local.storage import TableName
 class Clauses:
     "What a CREATE says beside its name and query."
 
-    columns: list = field(default_factory=list)  # (name, DDL) of each column; DDL is '' for a bare name
-    expectations: list = field(default_factory=list)  # `Expectation`s
-    comment: str = None
-    partition_cols: tuple = ()
-    cluster_by: tuple = ()
-    table_properties: dict = field(default_factory=dict)
-    ignored: list = field(default_factory=list)  # Clauses without effect here
+    # (name, DDL) of each column; DDL is '' for a bare name
+    columns: list[tuple[str, str]] = field(default_factory=list)
+    expectations: list[Expectation] = field(default_factory=list)
+    comment: str | None = None
+    partition_cols: tuple[str, ...] = ()
+    cluster_by: tuple[str, ...] = ()
+    table_properties: dict[str, str] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)  # Clauses without effect here
 
 
 _ACTIONS = {"DROP ROW": "drop", "FAIL UPDATE": "fail"}
@@ -42,11 +45,12 @@ _ACTIONS = {"DROP ROW": "drop", "FAIL UPDATE": "fail"}
 def read_constraint(
     statement: Statement,  # Stands after CONSTRAINT
     clauses: Clauses,  # Takes the expectation
-):
+) -> None:
     "Read `name EXPECT (rule) [ON VIOLATION …]`, or step over a key."
     name = read_name_parts(statement).strip("`")
     if statement.sees("PRIMARY KEY", "FOREIGN KEY", "REFERENCES"):
-        return skip_key(statement)
+        skip_key(statement)
+        return
     if not statement.takes("EXPECT"):
         statement.fail(
             f"constraint {name} is not supported", "a pipeline has EXPECT (…), PRIMARY KEY and FOREIGN KEY"
@@ -66,10 +70,13 @@ def read_constraint(
 
 def skip_key(
     statement: Statement,  # Stands at PRIMARY KEY, FOREIGN KEY or REFERENCES
-):
+) -> None:
     "Step over an informational key."
     while statement.here.text and not statement.sees(",", ")", "COMMENT", "NOT NULL", "MASK", "CONSTRAINT"):
-        skip_bracket(statement) if statement.sees("(") else statement.next()
+        if statement.sees("("):
+            skip_bracket(statement)
+        else:
+            statement.next()
 
 
 _COLUMN_ENDS = (
@@ -91,7 +98,7 @@ _COLUMN_ENDS = (
 def read_column(
     statement: Statement,  # A column comes next
     clauses: Clauses,  # Takes it
-):
+) -> None:
     "Read `name [type] [NOT NULL] [COMMENT '…'] [key]`."
     name, start, depth = read_name_parts(statement), statement.at, 0
     while statement.here.text and (depth or not statement.sees(*_COLUMN_ENDS)):
@@ -122,7 +129,7 @@ def read_column(
 def read_specification(
     statement: Statement,  # The bracket after a name comes next
     clauses: Clauses,  # Takes what it holds
-):
+) -> None:
     "Read columns and constraints."
     statement.needs("(")
     while True:
@@ -189,14 +196,14 @@ _ADJECTIVES = ("PRIVATE", "TEMPORARY", "TEMP", "STREAMING", "INCREMENTAL", "LIVE
 
 def read_kind(
     statement: Statement,  # Stands at TABLE or VIEW
-    said: set[str],  # The adjectives before it
+    adjectives: set[str],  # Those before it, as STREAMING
 ) -> str:  # Kind of `Dataset`
     "What a CREATE creates; `PipelineError` for a table that is no pipeline's."
-    streaming = bool(said & {"STREAMING", "INCREMENTAL"})
+    streaming = bool(adjectives & {"STREAMING", "INCREMENTAL"})
     if statement.takes("TABLE"):
         if streaming:
             return "streaming_table"
-        if "LIVE" in said:
+        if "LIVE" in adjectives:
             return "materialized_view"
         statement.at -= 1
         statement.fail(
@@ -204,7 +211,7 @@ def read_kind(
             "use CREATE OR REFRESH STREAMING TABLE or MATERIALIZED VIEW",
         )
     if statement.takes("VIEW"):
-        return "materialized_view" if "MATERIALIZED" in said else "view"
+        return "materialized_view" if "MATERIALIZED" in adjectives else "view"
     statement.fail(
         f"CREATE {statement.here.text.upper()} is not supported in a pipeline",
         "a pipeline declares tables, views and flows",
@@ -214,15 +221,17 @@ def read_kind(
 def read_create(
     reading: Reading,  # Takes the declaration
     statement: Statement,  # Stands after CREATE
-):
+) -> None:
     "Read CREATE TABLE, VIEW or FLOW in any of its spellings."
-    statement.takes("OR REFRESH") or statement.takes("OR REPLACE")
-    said = set()
+    if not statement.takes("OR REFRESH"):
+        statement.takes("OR REPLACE")
+    adjectives: set[str] = set()
     while statement.here.says(*_ADJECTIVES):
-        said.add(statement.next().text.upper())
-    if not said and statement.takes("FLOW"):
-        return read_create_flow(reading, statement)
-    kind = read_kind(statement, said)
+        adjectives.add(statement.next().text.upper())
+    if not adjectives and statement.takes("FLOW"):
+        read_create_flow(reading, statement)
+        return
+    kind = read_kind(statement, adjectives)
     statement.takes("IF NOT EXISTS")
     text, clauses = read_name_parts(statement), Clauses()
     full = reading.name(statement, text)
@@ -230,9 +239,10 @@ def read_create(
         pass
     for clause in clauses.ignored:
         reading.graph.warn(f"{full}: {clause} has no effect on the local runner")
-    private = kind != "view" and bool(said & {"PRIVATE", "TEMPORARY", "TEMP"})
+    private = kind != "view" and bool(adjectives & {"PRIVATE", "TEMPORARY", "TEMP"})
     if kind == "streaming_table" and statement.takes("FLOW"):
-        return declare_with_flow(reading, statement, clauses, text, full, private)
+        declare_with_flow(reading, statement, clauses, text, full, private)
+        return
     declare_with_query(reading, statement, clauses, kind, full, private)
 
 
@@ -242,7 +252,7 @@ def build_dataset(
     kind: str,  # Its kind
     full: TableName,  # Its name
     private: bool,  # Whether it stays out of the catalog
-    query: Callable = None,  # Its query
+    query: Callable[[], DataFrame] | None = None,  # Its query
 ) -> Dataset:
     "Make a `Dataset` of what was read."
     typed = [f"{name} {ddl}" for name, ddl in clauses.columns if ddl]
@@ -272,7 +282,7 @@ def declare_with_query(
     kind: str,  # Its kind
     full: TableName,  # Its name
     private: bool,  # Whether it stays out of the catalog
-):
+) -> None:
     "Declare a table or view and, for a table, the flow of its query."
     query = None
     names = [name for name, ddl in clauses.columns if not ddl]
@@ -299,7 +309,7 @@ def declare_with_query(
 def read_create_flow(
     reading: Reading,  # Takes the flow
     statement: Statement,  # Stands after CREATE FLOW
-):
+) -> None:
     "Read `name [COMMENT '…'] AS AUTO CDC INTO … | INSERT INTO …`."
     flow = read_name_parts(statement).strip("`")
     if statement.takes("COMMENT"):
@@ -309,7 +319,8 @@ def read_create_flow(
         once = read_once(statement)
         statement.needs("INTO")
         text = read_name_parts(statement)
-        return read_auto_cdc(reading, statement, text, reading.name(statement, text), flow, once)
+        read_auto_cdc(reading, statement, text, reading.name(statement, text), flow, once)
+        return
     statement.needs("INSERT")
     once = read_once(statement)
     statement.needs("INTO")
@@ -324,7 +335,7 @@ def declare_append(
     full: TableName,  # Its target
     flow: str,  # Its name
     once: bool,  # Whether it runs once
-):
+) -> None:
     "Declare a flow that appends a query."
     statement.takes("BY NAME")
     if statement.sees("REPLACE"):
@@ -354,13 +365,15 @@ def declare_with_flow(
     text: str,  # The table's name as written
     full: TableName,  # The table's name
     private: bool,  # Whether it stays out of the catalog
-):
+) -> None:
     "Declare a streaming table together with its flow."
     reading.graph.add_dataset(build_dataset(statement, clauses, "streaming_table", full, private))
     if statement.takes("AUTO CDC"):
-        return read_auto_cdc(reading, statement, text, full, None, read_once(statement))
+        read_auto_cdc(reading, statement, text, full, None, read_once(statement))
+        return
     if statement.takes("INSERT"):
-        return declare_append(reading, statement, full, str(full), read_once(statement))
+        declare_append(reading, statement, full, str(full), read_once(statement))
+        return
     statement.fail(
         f"{full}: FLOW {statement.here.text.upper()} is not supported",
         "write FLOW AUTO CDC or FLOW INSERT BY NAME",
@@ -370,11 +383,11 @@ def declare_with_flow(
 def read_use(
     reading: Reading,  # Its scope changes
     statement: Statement,  # Stands after USE
-):
+) -> None:
     "Read `USE CATALOG c`, `USE SCHEMA s`, `USE c.s` or `USE s`."
     catalog = statement.takes("CATALOG")
-    if not catalog:
-        statement.takes("SCHEMA") or statement.takes("DATABASE")
+    if not catalog and not statement.takes("SCHEMA"):
+        statement.takes("DATABASE")
     parts = [
         part.strip("`")
         for part in re.findall(
@@ -396,12 +409,13 @@ def read_use(
 def read_set(
     reading: Reading,  # Its scope changes
     statement: Statement,  # Stands after SET
-):
+) -> None:
     "Read `SET key = value`."
     rest = spanned_text(statement, statement.words[statement.at :])
     key, equals, value = rest.partition("=")
     if not equals and re.fullmatch(r"[\w.:-]*", key.strip()):
-        return reading.graph.warn(f"SET {rest} shows nothing in an update")
+        reading.graph.warn(f"SET {rest} shows nothing in an update")
+        return
     if not re.fullmatch(r"`[^`]+`|[\w.:-]+", key.strip()):
         statement.fail(f"SET {rest} is not supported", "write SET key = value")
     value = value.strip()
@@ -412,17 +426,21 @@ def read_set(
 def declare_statement(
     reading: Reading,  # Takes the declaration
     statement: Statement,  # A whole statement
-):
+) -> None:
     "Read one statement; `PipelineError` for one that no pipeline has."
     if statement.takes("CREATE"):
-        return read_create(reading, statement)
+        read_create(reading, statement)
+        return
     if statement.takes("APPLY CHANGES INTO"):
         text = read_name_parts(statement)
-        return read_auto_cdc(reading, statement, text, reading.name(statement, text), None, False)
+        read_auto_cdc(reading, statement, text, reading.name(statement, text), None, False)
+        return
     if statement.takes("USE"):
-        return read_use(reading, statement)
+        read_use(reading, statement)
+        return
     if statement.takes("SET"):
-        return read_set(reading, statement)
+        read_set(reading, statement)
+        return
     verb = (
         " ".join(word.text.upper() for word in statement.words[:2] if word.kind == "word")
         or statement.here.text
@@ -438,10 +456,10 @@ def declare_statement(
 def declare_sql(
     sql_text: str,  # Text of a .sql file or a SQL cell
     graph: Graph,  # Takes the declarations
-    spark,  # Classic `SparkSession`: parses queries now, runs them later through `spark.sql`
-    configuration: dict[str, str] = None,  # The pipeline's configuration, for `${parameter}`
-    location: Location = None,  # Where the text's first line stands
-    scope: Scope = None,  # `USE` and `SET` of the file's earlier cells
+    spark: SparkSession,  # Classic: parses queries now, runs them later through `spark.sql`
+    configuration: dict[str, str] | None = None,  # The pipeline's configuration, for `${parameter}`
+    location: Location | None = None,  # Where the text's first line stands
+    scope: Scope | None = None,  # `USE` and `SET` of the file's earlier cells
 ) -> Scope:  # The scope for its later cells
     "Read Lakeflow SQL into the graph; `PipelineError` with the line for everything it cannot take."
     reading = Reading(graph, spark, scope or Scope())

@@ -1,4 +1,5 @@
-"Lakeflow SQL: every spelling becomes the declaration it means, and whatever is not understood is refused at its line."
+"""Lakeflow SQL: every spelling becomes the declaration it means, and whatever is not understood is refused at
+its line."""
 
 import itertools
 import logging
@@ -71,7 +72,8 @@ def names(spark, sql):
         ("WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT * FROM r JOIN a", ["a"]),
         ("SELECT * FROM (WITH t AS (SELECT 1) SELECT * FROM t) JOIN t", ["t"]),
         (
-            "SELECT CASE WHEN EXISTS (SELECT 1 FROM b) THEN 1 END FROM a GROUP BY 1 HAVING count(*) > (SELECT n FROM c)",
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM b) THEN 1 END FROM a "
+            "GROUP BY 1 HAVING count(*) > (SELECT n FROM c)",
             ["b", "a", "c"],
         ),
         ("SELECT * FROM a LATERAL VIEW OUTER explode(xs) t AS x", ["a"]),
@@ -114,7 +116,8 @@ def test_spans_cover_the_relation_and_nothing_else(spark):
 def test_a_literal_with_brackets_or_commas_is_one_argument(spark):
     (found,) = find_relations(
         spark,
-        "SELECT * FROM STREAM read_files('/a,(b)', format=>'csv', sep => ',', maxFilesPerTrigger => 10, header => TRUE, x => 1 + 1, nothing => NULL)",
+        "SELECT * FROM STREAM read_files('/a,(b)', format=>'csv', sep => ',', maxFilesPerTrigger => 10, "
+        "header => TRUE, x => 1 + 1, nothing => NULL)",
     )
     assert found.arguments == {
         "path": "/a,(b)",
@@ -167,7 +170,7 @@ def test_names_in_full_go_on_meaning_their_relation(spark):
     sql = "SELECT main.crm.a.x, crm.a.y, LIVE.b.z FROM main.crm.a JOIN LIVE.b ON main.crm.a.id = LIVE.b.id"
     found = find_relations(spark, sql)
     assert (
-        substitute_relations(sql, dict(zip(found, ("v1", "v2"))))
+        substitute_relations(sql, dict(zip(found, ("v1", "v2"), strict=True)))
         == "SELECT a.x, crm.a.y, b.z FROM v1 AS `a` JOIN v2 AS `b` ON a.id = b.id"
     )
 
@@ -188,7 +191,7 @@ def test_a_longer_name_that_begins_like_another_is_left_whole(spark):
     )
     sql = "SELECT a.b.x FROM a.b, STREAM(a.b.c)"
     assert (
-        substitute_relations(sql, dict(zip(find_relations(spark, sql), "vw")))
+        substitute_relations(sql, dict(zip(find_relations(spark, sql), "vw", strict=True)))
         == "SELECT b.x FROM v AS `b`, w AS `c`"
     )
 
@@ -274,11 +277,15 @@ def test_everything_at_once(declared):
         CREATE OR REFRESH PRIVATE STREAMING TABLE IF NOT EXISTS `bron ze`.orders
         (
           id BIGINT NOT NULL PRIMARY KEY RELY COMMENT 'key', -- the key
-          line STRUCT<sku: STRING COMMENT 'a, b', n: INT>, at TIMESTAMP CONSTRAINT recent EXPECT (at > '2020-01-01'),
-          CONSTRAINT a EXPECT (n < 3) ON VIOLATION FAIL UPDATE CONSTRAINT b EXPECT (f(x, ')') = 1) ON VIOLATION DROP ROW,
-          CONSTRAINT p PRIMARY KEY (id, at TIMESERIES) NOT ENFORCED, CONSTRAINT f FOREIGN KEY (id) REFERENCES t (id), PRIMARY KEY (id)
+          line STRUCT<sku: STRING COMMENT 'a, b', n: INT>,
+          at TIMESTAMP CONSTRAINT recent EXPECT (at > '2020-01-01'),
+          CONSTRAINT a EXPECT (n < 3) ON VIOLATION FAIL UPDATE
+          CONSTRAINT b EXPECT (f(x, ')') = 1) ON VIOLATION DROP ROW,
+          CONSTRAINT p PRIMARY KEY (id, at TIMESERIES) NOT ENFORCED,
+          CONSTRAINT f FOREIGN KEY (id) REFERENCES t (id), PRIMARY KEY (id)
         )
-        USING DELTA PARTITIONED BY (day) CLUSTER BY (a, b.c) COMMENT "it's" ' all' TBLPROPERTIES ('x' 'y', z = 1)
+        USING DELTA PARTITIONED BY (day) CLUSTER BY (a, b.c)
+        COMMENT "it's" ' all' TBLPROPERTIES ('x' 'y', z = 1)
         AS SELECT * FROM STREAM(raw)""")
     dataset = only(graph.datasets)
     assert (str(dataset.name), dataset.kind, dataset.private) == (
@@ -340,7 +347,8 @@ def test_a_view_has_a_query_and_no_flow(declared):
 
 def test_queries_do_not_share_their_text(declared):
     graph = declared(
-        "SET n = 1; CREATE MATERIALIZED VIEW a AS SELECT ${n} x; SET n = 2; CREATE MATERIALIZED VIEW b AS SELECT ${n} x"
+        "SET n = 1; CREATE MATERIALIZED VIEW a AS SELECT ${n} x; "
+        "SET n = 2; CREATE MATERIALIZED VIEW b AS SELECT ${n} x"
     )
     assert [dataset.query().first().x for dataset in graph.datasets.values()] == [1, 2]
     assert [flow.spark_conf for flow in graph.flows.values()] == [{"n": "1"}, {"n": "2"}]
@@ -349,7 +357,8 @@ def test_queries_do_not_share_their_text(declared):
 def test_named_columns(declared):
     query = only(
         declared(
-            "CREATE MATERIALIZED VIEW v (a, `b c` COMMENT 'x', CONSTRAINT k EXPECT (a = 1)) AS SELECT 1, 2 -- end"
+            "CREATE MATERIALIZED VIEW v (a, `b c` COMMENT 'x', CONSTRAINT k EXPECT (a = 1)) "
+            "AS SELECT 1, 2 -- end"
         ).datasets
     ).query
     assert query().columns == ["a", "b c"]
@@ -379,7 +388,8 @@ def test_use_reaches_queries_of_every_shape(spark):
     graph = Graph("main", "crm")
     declare_sql(
         """USE main2.s2;
-        CREATE MATERIALIZED VIEW v AS WITH c AS (SELECT * FROM a) SELECT a.x FROM c JOIN s3.a JOIN m.s.t u JOIN LIVE.b;
+        CREATE MATERIALIZED VIEW v AS WITH c AS (SELECT * FROM a)
+        SELECT a.x FROM c JOIN s3.a JOIN m.s.t u JOIN LIVE.b;
         CREATE STREAMING TABLE w AS SELECT * FROM STREAM(a) WITH (SKIPCHANGECOMMITS);
         CREATE FLOW f AS AUTO CDC INTO w FROM STREAM(a) KEYS (id) SEQUENCE BY n""",
         graph,

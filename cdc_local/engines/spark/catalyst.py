@@ -1,6 +1,7 @@
 """What Spark's own parser and optimizer say about a query."""
 
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +17,10 @@ BARE_OPTION = re.compile(r"WITH\s*\(\s*SKIPCHANGECOMMITS\s*\)", re.I)
 
 
 @contextmanager
-def quiet_parser():
+def quiet_parser() -> Iterator[None]:
     "Keep pyspark from logging a parse error's JVM stack: the error itself says it."
-    logger = PySparkLogger.getLogger(
-        "SQLQueryContextLogger"
-    )  # made by pyspark: a plain logger of that name breaks it
+    # made by pyspark: a plain logger of that name breaks it
+    logger = PySparkLogger.getLogger("SQLQueryContextLogger")
     before, logger.disabled = logger.disabled, True
     try:
         yield
@@ -29,10 +29,10 @@ def quiet_parser():
 
 
 def parse_plan(
-    spark,  # Classic `SparkSession`
+    spark: SparkSession,  # A classic one
     sql: str,  # One statement
-    location: Location = None,  # Where its first line stands
-):  # Spark's unresolved plan, a JVM object
+    location: Location | None = None,  # Where its first line stands
+) -> Any:  # Spark's unresolved plan, a JVM object
     "Parse one statement; `PipelineError` with Spark's sentence and the line, without a JVM stack."
     text = BARE_OPTION.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), sql)
     with quiet_parser():
@@ -41,7 +41,8 @@ def parse_plan(
         except ParseException as error:
             message = str(error).strip()
     line = re.search(r"line (\d+), pos", message)
-    start = sum(len(each) + 1 for each in sql.split("\n")[: int(line[1]) - 1]) if line else 0
+    lines_before = sql.split("\n")[: int(line[1]) - 1] if line else []
+    start = sum(len(text) + 1 for text in lines_before)
     first = re.split(r"\n+== SQL", message)[0].strip()
     raise PipelineError(
         re.sub(r"^\[\w[\w.]*\] | SQLSTATE: \w+| \(line \d+, pos \d+\)", "", first),
@@ -49,29 +50,41 @@ def parse_plan(
     ) from None
 
 
-def scala_list(sequence):
-    "A Scala sequence as a list."
+def scala_list(
+    sequence: Any,  # A Scala sequence
+) -> list[Any]:
+    "Read a Scala sequence into a list."
     return [sequence.apply(n) for n in range(sequence.size())]
 
 
-def node_kind(node):
-    "A plan node's class."
-    return node.getClass().getSimpleName().rstrip("$")
+def node_kind(
+    node: Any,  # A node of a plan
+) -> str:  # Its class, as `UnresolvedRelation`
+    "Name the class of a plan's node."
+    return str(node.getClass().getSimpleName()).rstrip("$")
 
 
-def is_node_of(spark, node, name):
+def is_node_of(
+    spark: SparkSession,  # A classic one
+    node: Any,  # A node of a plan
+    name: str,  # A class below `org.apache.spark.sql.catalyst`
+) -> bool:
     "Whether a node is of a class of Catalyst."
-    return is_instance_of(spark.sparkContext._gateway, node, "org.apache.spark.sql.catalyst." + name)
+    gateway = spark.sparkContext._gateway
+    return bool(is_instance_of(gateway, node, f"org.apache.spark.sql.catalyst.{name}"))
 
 
 class RelationWalk:
     "Collects the relations of a plan, knowing which names are common table expressions."
 
-    def __init__(self, spark):
-        self.spark, self.found = spark, []  # found: (node, streaming, alias)
-        self.subquery = spark._jvm.org.apache.spark.sql.catalyst.trees.TreePattern.PLAN_EXPRESSION()
+    def __init__(self, spark: SparkSession) -> None:
+        self.spark = spark
+        self.found: list[tuple[Any, bool, str | None]] = []  # (node, streaming, alias)
+        jvm: Any = spark._jvm
+        self.subquery = jvm.org.apache.spark.sql.catalyst.trees.TreePattern.PLAN_EXPRESSION()
 
-    def expressions(self, expression, scope):
+    def expressions(self, expression: Any, scope: frozenset[str]) -> None:
+        "Walk the subqueries of an expression."
         if not expression.containsPattern(self.subquery):
             return
         if is_node_of(self.spark, expression, "expressions.PlanExpression"):
@@ -79,7 +92,10 @@ class RelationWalk:
         for child in scala_list(expression.children()):
             self.expressions(child, scope)
 
-    def plan(self, node, scope, streaming=False, alias=None):
+    def plan(
+        self, node: Any, scope: frozenset[str], streaming: bool = False, alias: str | None = None
+    ) -> None:
+        "Walk a plan; `scope` has the names of the common table expressions around it."
         kind = node_kind(node)
         if kind == "UnresolvedWith":
             return self.common_tables(node, scope)
@@ -107,16 +123,15 @@ class RelationWalk:
                 alias if inside else None,
             )
 
-    def common_tables(self, node, scope):
+    def common_tables(self, node: Any, scope: frozenset[str]) -> None:
         "Walk a WITH: each definition in the scope of those before it."
         for definition in scala_list(node.cteRelations()):
             name = definition._1().lower()
-            recursive = {name} if node.allowRecursion() else set()
-            self.plan(definition._2(), scope | recursive)
+            self.plan(definition._2(), scope | {name} if node.allowRecursion() else scope)
             scope = scope | {name}
         self.plan(node.child(), scope)
 
-    def relation(self, node, scope, streaming, alias):
+    def relation(self, node: Any, scope: frozenset[str], streaming: bool, alias: str | None) -> None:
         "Note a relation, unless its name is a common table expression's."
         if node.multipartIdentifier().size() == 1 and node.multipartIdentifier().apply(0).lower() in scope:
             return
@@ -124,22 +139,21 @@ class RelationWalk:
 
 
 def is_spark_table_function(
-    spark,  # Classic `SparkSession`
+    spark: SparkSession,  # A classic one
     function: str,  # Name in lower case
 ) -> bool:  # True for a table function of Spark or one registered with it
     "Whether Spark itself has this table function."
-    return (
-        spark._jsparkSession.sessionState().catalog().lookupBuiltinOrTempTableFunction(function).isDefined()
-    )
+    catalog = spark._jsparkSession.sessionState().catalog()
+    return bool(catalog.lookupBuiltinOrTempTableFunction(function).isDefined())
 
 
 CHANGING_NODES = ("Command", "ParsedStatement", "CompoundPlanStatement")
 
 
 def is_query(
-    spark,  # Classic `SparkSession`
+    spark: SparkSession,  # A classic one
     sql: str,  # One statement
-    location: Location = None,  # Where its first line stands
+    location: Location | None = None,  # Where its first line stands
 ) -> bool:  # False for a command, DDL, DML or a script
     "Whether a statement only reads; `PipelineError` if Spark cannot parse it."
     plan = parse_plan(spark, sql, location)
@@ -153,7 +167,7 @@ def leaf_nodes(
 ) -> list[Any]:  # Spark's own plans of what it reads
     "What a query reads, in the order of the plan."
     found = frame._jdf.queryExecution().analyzed().collectLeaves()
-    return [found.apply(place) for place in range(found.size())]
+    return scala_list(found)
 
 
 def query_text(
@@ -166,6 +180,7 @@ def query_text(
     return re.sub(r"(?m)(CollectMetrics .*), \d+$", r"\1", text)
 
 
+# What Spark calls a clock or user, functions of users, session variables, subqueries
 OPEN_PATTERNS = (
     "CURRENT_LIKE",
     "PYTHON_UDF",
@@ -174,7 +189,7 @@ OPEN_PATTERNS = (
     "SCALA_UDF",
     "VARIABLE_REFERENCE",
     "PLAN_EXPRESSION",
-)  # what Spark calls a clock or user, functions of users, session variables, subqueries
+)
 
 
 def can_upcast(
@@ -182,22 +197,23 @@ def can_upcast(
     stored: DataType,  # Type of a stored column
     now: DataType,  # Type of its new values
 ) -> bool:
-    "Tell that a stored column can hold new values unchanged."
+    "Whether a stored column can hold new values unchanged, by Spark's own rule."
+    jvm: Any = spark.sparkContext._jvm
+    sql = jvm.org.apache.spark.sql
 
-    def known(kind):
-        return spark.sparkContext._jvm.org.apache.spark.sql.types.DataType.fromJson(kind.json())
+    def as_java(kind: DataType) -> Any:
+        return sql.types.DataType.fromJson(kind.json())
 
-    return stored == now or spark.sparkContext._jvm.org.apache.spark.sql.catalyst.expressions.Cast.canUpCast(
-        known(now), known(stored)
-    )
+    return stored == now or bool(sql.catalyst.expressions.Cast.canUpCast(as_java(now), as_java(stored)))
 
 
 def exception_messages(
     error: BaseException,  # Raised by Spark or by Python
 ) -> list[str]:  # Its message and those of its causes, the JVM's too, outermost first
-    "Unwrap an exception."
+    "List the messages of an exception and of its causes."
     found, java = [str(error)], getattr(error, "_origin", None) or getattr(error, "java_exception", None)
     while java is not None and len(found) < 20:
         found.append(str(java.getMessage()))
         java = java.getCause()
-    return found + (exception_messages(error.__cause__) if error.__cause__ not in (None, error) else [])
+    cause = error.__cause__
+    return found + (exception_messages(cause) if cause is not None and cause is not error else [])

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from cdc_local.errors import UsageError
@@ -22,7 +23,7 @@ DELTA_JARS = (
 
 
 def jar_folder(
-    environ: dict[str, str] = None,  # Environment variables; those of this process by default
+    environ: Mapping[str, str] | None = None,  # Environment variables; those of this process by default
 ) -> Path:  # Folder that keeps the jars between runs
     "`CDC_JARS`, else `.cache/jars` beside this environment, else the user's cache."
     environ = os.environ if environ is None else environ
@@ -60,17 +61,20 @@ def fetch_with_maven(
     )
     if done.returncode:
         raise UsageError(
-            f"mvn could not fetch the Delta jars {DELTA_VERSION}: {(done.stdout or done.stderr).strip()[-300:]}",
+            f"mvn could not fetch the Delta jars {DELTA_VERSION}: "
+            f"{(done.stdout or done.stderr).strip()[-300:]}",
             hint="check the network, or the mirror in ~/.m2/settings.xml",
         )
 
 
 RESOLVE = """import sys; from pyspark.sql import SparkSession
 packages, excludes, folder = sys.argv[1:]
-SparkSession.builder.master('local[1]').config('spark.ui.enabled', 'false').config('spark.jars.packages', packages) \\
-    .config('spark.jars.excludes', excludes).config('spark.jars.ivy', folder).getOrCreate().stop()"""
+builder = SparkSession.builder.master('local[1]').config('spark.ui.enabled', 'false')
+builder = builder.config('spark.jars.packages', packages).config('spark.jars.excludes', excludes)
+builder.config('spark.jars.ivy', folder).getOrCreate().stop()"""
 
-NOT_DELTA = "org.*:*,com.*:*,io.unitycatalog:*,io.airlift:*,javax.*:*,commons-*:*"  # what the jars depend on, and Spark has
+# What the jars depend on, and Spark has
+NOT_DELTA = "org.*:*,com.*:*,io.unitycatalog:*,io.airlift:*,javax.*:*,commons-*:*"
 
 
 def failure_line(
@@ -121,7 +125,7 @@ def fetch_jars(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as work:
         (fetch_with_maven if shutil.which("mvn") else fetch_with_spark)(Path(work))
         for jar in jar_paths(folder):
-            os.replace(Path(work) / jar.name, jar)
+            Path(work, jar.name).replace(jar)
 
 
 def delta_options(

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from threading import Thread
@@ -25,7 +27,7 @@ def java_version(
 
 
 def find_java(
-    environ: dict[str, str] = None,  # Environment variables; those of this process by default
+    environ: Mapping[str, str] | None = None,  # Environment variables; those of this process by default
 ) -> str:  # Path of a `java` that Spark can run on
     "Find Java by JAVA_HOME, then by PATH; `UsageError` says what to install."
     environ = os.environ if environ is None else environ
@@ -49,7 +51,8 @@ def class_archive_path(
     folder: Path,  # Folder of the jars
     java: str,  # The `java` that runs Spark
 ) -> Path:  # A file, there or not
-    "Where the archive of Spark's classes is kept: one for each Java, Spark and place of Spark, since it fits no other."
+    """Where the archive of Spark's classes is kept: one for each Java, Spark and place of Spark, since it
+    fits no other."""
     import pyspark
 
     identity = (
@@ -61,7 +64,8 @@ def class_archive_path(
 def class_archive_options(
     archive: Path,  # Perhaps there
 ) -> str:  # Options for Java, beginning with a space, or nothing
-    "Options that let a session use the archive; quiet, since Java would tell of one that does not fit on standard output."
+    """Options that let a session use the archive; quiet, since Java would tell of one that does not fit on
+    standard output."""
     return (
         f" -Xlog:disable -Xshare:auto -XX:SharedArchiveFile={archive}"
         if archive.exists() and " " not in str(archive)
@@ -73,31 +77,27 @@ JAVA_GRACE = 15  # Seconds that the JVM gets to tidy up
 
 
 def end_java(
-    java: subprocess.Popen,  # The JVM
+    java: subprocess.Popen[bytes],  # The JVM, which listens on its standard input
 ) -> None:
     "Stop what runs in the JVM, tell it that nobody needs it any more, and see it end."
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
 
     context = SparkContext._active_spark_context
-    try:
+    with suppress(Py4JError):  # Ctrl-C broke the connection; the JVM stops Spark as it ends
         if context and java.poll() is None:
             context.stop()  # its Python side first: that would complain of a JVM that went away
-    except Py4JError:
-        pass  # Ctrl-C broke the connection; the JVM stops Spark as it ends
-    java.stdin.close()
-    try:
+    if java.stdin:
+        java.stdin.close()
+    with suppress(subprocess.TimeoutExpired):  # it ends by itself, later
         java.wait(JAVA_GRACE)
-    except subprocess.TimeoutExpired:
-        pass  # it ends by itself, later
 
 
 def await_java_end(
-    java: subprocess.Popen,  # The JVM; None where another process started it
+    java: subprocess.Popen[bytes] | None,  # The JVM; None where another process started it
 ) -> None:
     "Take note of the JVM's end as soon as it comes; it comes with this process's own at the latest."
-    name = f"sees java {java.pid} end" if java else ""
-    if not java or name in {thread.name for thread in threads()}:
+    if java is None or (name := f"java {java.pid} ends") in {thread.name for thread in threads()}:
         return
     Thread(target=java.wait, name=name, daemon=True).start()
     atexit.register(end_java, java)

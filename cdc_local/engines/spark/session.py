@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
+from typing import TYPE_CHECKING, Any
 
 from cdc_local.engines.spark.jars import delta_options, failure_line, jar_folder
 from cdc_local.engines.spark.java import await_java_end, class_archive_options, class_archive_path, find_java
 from cdc_local.errors import PipelineError, UsageError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
@@ -26,18 +31,18 @@ SESSION_OPTIONS = {
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.sql.streaming.numRecentProgressUpdates": "10000",
     "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # as nanoseconds, the year 9999 overflows in every other reader
+    # as nanoseconds, the year 9999 overflows in every other reader
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.repl.eagerEval.enabled": "true",
     "spark.driver.memory": "2g",
-    JAVA_OPTIONS: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",  # half the CPU of a short session
+    # half the CPU of a short session
+    JAVA_OPTIONS: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
 }
 
-LOOPBACK = {
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
-}  # Of a local master: nothing listens beyond this machine
+# Options of a local master: nothing listens beyond this machine
+LOOPBACK_OPTIONS = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 
 
 def session_java_options(
@@ -47,16 +52,19 @@ def session_java_options(
     return SESSION_OPTIONS[JAVA_OPTIONS] + class_archive_options(class_archive_path(folder, find_java()))
 
 
-WARM_UP = """import sys, tempfile; from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, local_spark
+# A session that uses what updates use; the archive is written as its JVM ends
+WARM_UP = """import sys, tempfile
+from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, local_spark
 java = SESSION_OPTIONS[JAVA_OPTIONS] + f' -Xlog:disable -XX:ArchiveClassesAtExit={sys.argv[1]}'
 spark = local_spark(options={JAVA_OPTIONS: java})
 with tempfile.TemporaryDirectory() as folder:
     spark.range(9).selectExpr('id', 'string(id) AS text').write.format('delta').save(folder + '/from')
-    stream = spark.readStream.format('delta').load(folder + '/from').writeStream.format('delta').trigger(availableNow=True)
+    stream = spark.readStream.format('delta').load(folder + '/from').writeStream.format('delta')
+    stream = stream.trigger(availableNow=True)
     stream.option('checkpointLocation', folder + '/checkpoint').start(folder + '/to').awaitTermination()
     spark.read.format('delta').load(folder + '/to').groupBy('text').count().collect()
 java = spark.sparkContext._gateway.proc
-spark.stop(); java.stdin.close(); java.wait()"""  # A session that uses what updates use; the archive is written as its JVM ends
+spark.stop(); java.stdin.close(); java.wait()"""
 
 
 def make_class_archive(
@@ -76,7 +84,7 @@ def make_class_archive(
             raise UsageError(
                 f"Java wrote no archive of Spark's classes: {failure_line(done.stderr or done.stdout)}"
             )
-        os.replace(made, archive)
+        made.replace(archive)
 
 
 def make_warehouse() -> Path:  # A new folder, deleted when this process ends
@@ -89,7 +97,7 @@ def make_warehouse() -> Path:  # A new folder, deleted when this process ends
 @contextmanager
 def start_jvm(
     log: Path,  # File that takes what the JVM writes on standard error, from its start to its end
-):
+) -> Iterator[None]:
     "Start a JVM whose standard error is a file; `PipelineError` shows its end if it does not start."
     log.parent.mkdir(parents=True, exist_ok=True)
     ours, file = os.dup(2), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -104,11 +112,13 @@ def start_jvm(
         ) from failed
     finally:
         os.dup2(ours, 2)
-        os.close(ours), os.close(file)
+        os.close(ours)
+        os.close(file)
 
 
 def silence_loggers() -> None:
-    "Keep pyspark and py4j from logging what an exception says: the JVM's stack of a mistake in a query, the connections that Ctrl-C broke."
+    """Keep pyspark and py4j from logging what an exception says: the JVM's stack of a mistake in a query,
+    the connections that Ctrl-C broke."""
     from pyspark.logger import PySparkLogger
 
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -120,12 +130,12 @@ def silence_loggers() -> None:
 def is_not_interrupt(
     record: logging.LogRecord,  # Of any library
 ) -> bool:  # Whether it is logged
-    "Tell py4j's record of Ctrl-C, which it makes in nobody's name, from others."
+    "Leave out the record of Ctrl-C that py4j makes under the root logger's name."
     return record.msg != "KeyboardInterrupt while sending command."
 
 
 @contextmanager
-def restore_interrupts():
+def restore_interrupts() -> Iterator[None]:
     "Put back what Ctrl-C does, after pyspark has changed it."
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -136,11 +146,11 @@ def restore_interrupts():
 
 
 def local_spark(
-    master: str = None,  # Spark master; `local[*]`, all cores of this machine, by default
-    options: dict[str, str] = None,  # Spark options that add to or replace `SESSION_OPTIONS`
-    warehouse: Path = None,  # Folder for Spark's own files; a temporary one by default
-    log: Path = None,  # File for Spark's own words; a temporary one by default
-):  # A running `SparkSession` that reads and writes Delta
+    master: str | None = None,  # Spark master; `local[*]`, all cores of this machine, by default
+    options: dict[str, str] | None = None,  # Spark options that add to or replace `SESSION_OPTIONS`
+    warehouse: Path | None = None,  # Folder for Spark's own files; a temporary one by default
+    log: Path | None = None,  # File for Spark's own words; a temporary one by default
+) -> "SparkSession":  # A running one, which reads and writes Delta
     "Start, or find, the Spark session of this process."
     try:
         from pyspark.sql import SparkSession
@@ -152,7 +162,7 @@ def local_spark(
         os.environ.setdefault(
             "PYSPARK_PYTHON", sys.executable
         )  # else the first `python3` of the PATH, which may lack packages
-        local = LOOPBACK | {JAVA_OPTIONS: session_java_options(jar_folder())}
+        local = LOOPBACK_OPTIONS | {JAVA_OPTIONS: session_java_options(jar_folder())}
     chosen = (
         SESSION_OPTIONS
         | (local if master.startswith("local") else {})
@@ -171,5 +181,6 @@ def local_spark(
     with start_jvm(log), restore_interrupts():
         spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    await_java_end(spark.sparkContext._gateway.proc)
+    gateway: Any = spark.sparkContext._gateway
+    await_java_end(gateway.proc)
     return spark

@@ -1,0 +1,75 @@
+"The Delta jars: where they lie, and who fetches them."
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from programs import names, write_program
+
+from cdc_local.engines.spark import jars
+from cdc_local.engines.spark.jars import delta_options, fetch_jars, jar_folder, jar_paths
+from cdc_local.errors import UsageError
+
+
+def test_jars_lie_beside_the_environment_else_in_the_users_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    elsewhere = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert jar_folder(elsewhere) == tmp_path / "cache/cdc_utils/jars"
+    (tmp_path / ".cache/jars").mkdir(parents=True)
+    assert jar_folder(elsewhere) == tmp_path / ".cache/jars"
+    assert jar_folder(elsewhere | {"CDC_JARS": "/opt/jars"}) == Path("/opt/jars")
+
+
+def test_names_of_the_jars(tmp_path):
+    assert jar_paths(tmp_path)[:2] == [
+        tmp_path / "delta-spark_4.2_2.13-4.4.0.jar",
+        tmp_path / "delta-storage-4.4.0.jar",
+    ]
+    assert len(jar_paths(tmp_path)) == 5
+
+
+def test_maven_copies_the_jars_into_a_folder_named_from_here(tmp_path, monkeypatch):
+    write_program(
+        tmp_path / "bin/mvn",
+        """for argument in "$@"; do case $argument in -DoutputDirectory=*)
+        found='<groupId>io.delta</groupId><artifactId>[^<]*</artifactId><version>[^<]*'
+        for artifact in $(grep -o "$found" pom.xml | sed 's/.*<artifactId>//; s/<.*>/-/')
+        do echo jar > "${argument#*=}/$artifact.jar" || exit 1; done;; esac; done\n""",
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
+    fetch_jars(Path("new/jars"))
+    assert names(tmp_path / "new/jars") == sorted(jar.name for jar in jar_paths(tmp_path))
+
+
+def test_what_maven_says_is_told_and_no_jar_is_left(tmp_path, monkeypatch):
+    write_program(tmp_path / "bin/mvn", 'echo "[ERROR] no mirror"; touch delta-storage-4.4.0.jar; exit 1\n')
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    with pytest.raises(UsageError, match=r"mvn could not fetch the Delta jars 4.4.0: \[ERROR\] no mirror"):
+        fetch_jars(tmp_path / "jars")
+    assert names(tmp_path / "jars") == []
+
+
+def test_spark_fetches_where_there_is_no_maven(tmp_path, monkeypatch):
+    def resolve(argv, **options):
+        (Path(argv[-1]) / "jars").mkdir()
+        for package in argv[3].split(","):
+            (Path(argv[-1]) / "jars" / ("{}_{}-{}.jar".format(*package.split(":")))).touch()
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(jars.shutil, "which", lambda name: None)
+    monkeypatch.setattr(jars.subprocess, "run", resolve)
+    fetch_jars(tmp_path / "jars")
+    assert names(tmp_path / "jars") == sorted(jar.name for jar in jar_paths(tmp_path))
+
+
+def test_one_missing_jar_is_fetched(tmp_path, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(jars, "fetch_jars", fetched.append)
+    for jar in jar_paths(tmp_path)[1:]:
+        jar.touch()
+    delta_options(tmp_path)
+    jar_paths(tmp_path)[0].touch()
+    delta_options(tmp_path)
+    assert fetched == [tmp_path]

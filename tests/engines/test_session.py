@@ -1,0 +1,118 @@
+"What a session leaves: an archive of classes for the next, no process and no temporary file."
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("pyspark")
+
+from programs import names, write_program
+
+from cdc_local.engines.spark import session
+from cdc_local.engines.spark.java import class_archive_path
+from cdc_local.engines.spark.session import make_class_archive
+from cdc_local.errors import UsageError
+
+
+def test_an_archive_is_there_when_it_is_whole(tmp_path, monkeypatch):
+    archive, seen = class_archive_path(tmp_path, "java"), []
+    monkeypatch.setattr(session, "find_java", lambda: "java")
+
+    def run(argv, **options):
+        Path(argv[-1]).write_text("half")
+        seen.append(archive.exists())
+        Path(argv[-1]).write_text("whole")
+
+    monkeypatch.setattr(session.subprocess, "run", run)
+    make_class_archive(tmp_path)
+    assert (seen, archive.read_text(), names(tmp_path)) == ([False], "whole", [archive.name])
+    monkeypatch.setattr(
+        session.subprocess, "run", lambda argv, **options: SimpleNamespace(stderr="", stdout="Java is tired")
+    )
+    with pytest.raises(UsageError, match="Java is tired"):
+        make_class_archive(tmp_path)
+
+
+def test_a_warehouse_is_of_one_process_and_goes_with_it():
+    code = (
+        "from cdc_local.engines.spark.session import make_warehouse as made; "
+        "print(made(), made()); assert made().is_dir()"
+    )
+    one, other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert one != other and not Path(one).exists() and not Path(other).exists()
+
+
+STARTS = """
+from pyspark.sql.functions import udf
+from cdc_local.engines.spark.session import local_spark
+spark = local_spark()
+# Python runs in the JVM's processes, and hears from them
+spark.range(1).select(udf(lambda number: str(number))('id')).collect()
+print(spark.sparkContext._gateway.proc.pid)
+"""
+
+
+def test_the_jvm_has_ended_when_its_process_ends(tmp_path):
+    another = write_program(tmp_path / "python3", 'echo "not this Python" >&2; exit 1\n')
+    environ = {name: value for name, value in os.environ.items() if name != "PYSPARK_PYTHON"} | {
+        "PATH": f"{another.parent}:{os.environ['PATH']}"
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS], env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
+
+
+def test_a_kernel_that_shuts_down_leaves_no_temporary_files(tmp_path):
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    client = NotebookClient(new_notebook(cells=[new_code_cell(STARTS)]), kernel_name="python3")
+    client.execute(env=os.environ | {"TMPDIR": str(tmp_path), "SPARK_LOCAL_DIRS": str(tmp_path)})
+    assert [name for name in names(tmp_path) if not name.startswith("cdc-utils-spark-")] == [], (
+        "its log is for reading"
+    )
+
+
+WAITS = """
+from cdc_local.engines.spark.session import local_spark
+spark = local_spark()
+print('ready', flush=True)
+try: spark._jvm.java.lang.Thread.sleep(120_000)
+except KeyboardInterrupt: print('interrupted')
+"""
+
+
+def test_ctrl_c_while_java_works_is_an_exception_and_no_more():
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(2)  # until it waits for Java
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=100) == ("interrupted\n", "")
+
+
+DIVIDES = """
+from pyspark.errors import ArithmeticException
+from pyspark.sql import functions as F
+from cdc_local.engines.spark.session import local_spark
+spark = local_spark(options={'spark.python.sql.dataFrameDebugging.enabled': 'true'})
+try: spark.range(1).select(F.lit(1) / F.lit(0)).collect()
+except ArithmeticException as error: print(error.getQueryContext()[0].callSite())
+"""
+
+
+def test_a_mistake_in_a_query_names_its_line_and_prints_no_stack_of_java():
+    done = subprocess.run([sys.executable, "-c", DIVIDES], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("<string>:6\n", "")
