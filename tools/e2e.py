@@ -214,7 +214,7 @@ class Sdk:
 
     def app(self, bundle, target):
         run("make", "wheel", cwd=self.project)
-        said = bundle.said.values["workspace"]
+        said = bundle.settings.values["workspace"]
         wheel = (
             self.project
             / "dist"
@@ -249,8 +249,8 @@ class Sdk:
         self.made[target] = pipeline_id, job_id, said["root_path"]
 
     def upload(self, bundle, folder):
-        for place in range(len(bundle.said.values["sync"]["paths"])):
-            for path in sorted(bundle.path_at("sync", "paths", place).rglob("*")):
+        for place in range(len(bundle.settings.values["sync"]["paths"])):
+            for path in sorted(bundle.local_path("sync", "paths", place).rglob("*")):
                 if not path.is_file() or "__pycache__" in path.parts or path.name.startswith("."):
                     continue
                 target = f"{folder}/{path.resolve().relative_to(self.project.resolve()).as_posix()}"
@@ -319,7 +319,7 @@ def look_at(storage, settings, what):
 def redeploy(deployment, client, project, storage, target, settings):
     "A changed notebook reaches the next run, and the older wheel stays"
     folder = (
-        load_bundle(project / "bundles/app", target, user=USER).said.values["workspace"]["artifact_path"]
+        load_bundle(project / "bundles/app", target, user=USER).settings.values["workspace"]["artifact_path"]
         + "/.internal"
     )
     before = {each.name for each in remote.wheels_in(client, folder)}

@@ -1,18 +1,30 @@
-"""Every mistake in a bundle that can be seen without a workspace, for every target, at its line."""
+"""Finds every mistake in a bundle that can be seen without a workspace, in every target, at its line."""
 
+import dataclasses
+import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 from zoneinfo import available_timezones
 
-from cdc_local.bundles.bundle import Bundle, BundleError, User, load_bundle, read_files
+from cdc_local.bundles.bundle import Bundle, User, load_bundle, read_bundle_files
+from cdc_local.bundles.located_values import BundleError, ValuePath
 from cdc_local.errors import UsageError
+from cdc_local.jobs.paths import find_notebook
 from cdc_local.jobs.scheduler import check_tasks, upstream_keys
 from cdc_local.source.wheels import is_wheel
+
+Mistake = tuple[ValuePath, str]  # Path of the value in the bundle, and what is wrong with it
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+_DEPLOYER = User("deployer@example.org")
 
 
 @dataclass(frozen=True, order=True)
@@ -23,12 +35,79 @@ class Problem:
     target: str  # The target in which it shows
     message: str  # What is wrong, and what to do
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.location}: {self.message} (target {self.target})"
+
+    @property
+    def line(self) -> int:
+        "The line of its location, 0 where there is none."
+        line = self.location.rsplit(":", 1)[-1]
+        return int(line) if line.isdigit() else 0
+
+
+def bundle_problems(
+    folder: Path,  # The folder of `databricks.yml`
+    targets: Iterable[str] = (),  # Names of targets; all by default
+    variables: Mapping[str, str] = _NOTHING,  # Values from the command line
+    user: User = _DEPLOYER,  # Who deploys
+    environ: Mapping[str, str] | None = None,  # Environment variables; those of this process by default
+) -> list[Problem]:  # In the order of files and lines; the same mistake once
+    "Check a bundle for each target; raises `UsageError` for a target or variable that is not there."
+    try:
+        known = list(read_bundle_files(Path(folder)).values.get("targets") or {})
+    except BundleError as error:
+        return [_problem_of_error(error, "any")]
+    targets = list(targets)
+    for name in targets:
+        if name not in known:
+            raise UsageError(f"no target {name!r} in this bundle", hint=f"it has {', '.join(known)}")
+    problems: dict[tuple[str, str], Problem] = {}
+    for target in targets or known or [None]:
+        try:
+            found = list(_target_problems(load_bundle(folder, target, variables, user, environ), user))
+        except BundleError as error:
+            found = [_problem_of_error(error, str(target))]
+        for problem in found:
+            problems.setdefault((problem.location, problem.message), problem)
+    return sorted(problems.values(), key=_reading_order)
+
+
+def _reading_order(
+    problem: Problem,  # A problem
+) -> tuple[str, int, str]:  # File, line, message
+    "Where a problem comes in the list."
+    return problem.location.rsplit(":", 1)[0], problem.line, problem.message
+
+
+def _problem_of_error(
+    error: BundleError,  # What stopped the reading of a bundle
+    target: str,  # The target in which it shows
+) -> Problem:
+    "Make a problem of a mistake that hides all others."
+    return Problem(str(error.location), target, str(error).removeprefix(f"{error.location}: "))
+
+
+def _target_problems(
+    bundle: Bundle,  # For one target
+    user: User,  # Who deploys
+) -> Iterator[Problem]:
+    "Find everything that is wrong for one target."
+    mistakes: list[Mistake] = []
+    for kind, expected in resource_types().items():
+        for key, value in bundle.resources(kind).items():
+            mistakes += type_errors(expected, value, ("resources", kind, key))
+    for check in _CHECKS:
+        mistakes += check(bundle)
+    mistakes += _permission_errors(bundle, user.name)
+    for path, message in mistakes:
+        yield Problem(str(bundle.settings.location(*path)), bundle.target, message)
+
+
+# What a resource may say: Databricks' own types
 
 
 def resource_types() -> dict[str, type]:  # Kind of resource -> its type
-    "Databricks' own types; `UsageError` where the library is missing."
+    "Import Databricks' types of resources; `UsageError` where the library is missing."
     try:
         from databricks.bundles.jobs import Job
         from databricks.bundles.pipelines import Pipeline
@@ -41,242 +120,286 @@ def resource_types() -> dict[str, type]:  # Kind of resource -> its type
     return {"jobs": Job, "pipelines": Pipeline, "schemas": Schema, "volumes": Volume}
 
 
-def plain_type(
-    hint,  # A type annotation of databricks-bundles
-):  # Without the variable and without None
-    "What a field holds: `VariableOrOptional[int]` is an int."
-    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
-        return hint
+def type_errors(
+    expected: Any,  # A type annotation of databricks-bundles
+    value: Any,  # What the YAML says, filled in
+    path: ValuePath,  # Its path in the bundle
+) -> Iterator[Mistake]:
+    "Find everything about a value that its type does not allow."
+    expected = _plain_type(expected)
+    if value is None or isinstance(value, str) and value.startswith("${"):
+        return  # only a deployment knows it
+    if expected in _SCALARS:
+        if not _is_scalar(value, expected):
+            yield path, f"{value!r} is not {_SCALARS[expected]}"
+    elif typing.get_origin(expected) in (list, dict):
+        yield from _container_errors(expected, value, path)
+    elif isinstance(expected, type) and issubclass(expected, Enum):
+        allowed = [member.value for member in expected]
+        if value not in allowed:
+            yield path, f"{value!r} is none of {', '.join(map(str, allowed))}"
+    elif dataclasses.is_dataclass(expected):
+        yield from _field_errors(expected, value, path)
+
+
+def _plain_type(
+    annotation: Any,  # A type annotation of databricks-bundles
+) -> Any:  # The type of the value itself: `VariableOrOptional[int]` is an int
+    "Take variables and None out of a type annotation."
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return annotation
     from databricks.bundles.core import Variable
 
-    kinds = [
-        each
-        for each in typing.get_args(hint)
-        if each is not type(None) and typing.get_origin(each) is not Variable
+    choices = [
+        choice
+        for choice in typing.get_args(annotation)
+        if choice is not type(None) and typing.get_origin(choice) is not Variable
     ]
-    return plain_type(kinds[0]) if len(kinds) == 1 else typing.Union[tuple(kinds)]
+    return _plain_type(choices[0]) if len(choices) == 1 else typing.Union[tuple(choices)]  # noqa: UP007  # a tuple of types
 
 
-SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
-def scalar_error(
-    kind: type,  # int, float, bool or str
-    value,  # What the YAML says
-) -> str | None:  # What is wrong
-    "Hold a value against what it should be."
-    good = (
-        isinstance(value, kind)
-        and (kind is bool or not isinstance(value, bool))
-        or kind is float
-        and isinstance(value, int)
-        or kind is str
-        and isinstance(value, (int, float))
-        and not isinstance(value, bool)
-    )
-    return None if good else f"{value!r} is not {SCALARS[kind]}"
+def _is_scalar(
+    value: Any,  # What the YAML says
+    expected: type,  # int, float, bool or str
+) -> bool:
+    "Whether a value can stand for a scalar; YAML reads a name of digits as a number."
+    if isinstance(value, bool):
+        return expected is bool
+    if expected in (float, str) and isinstance(value, (int, float)):
+        return True
+    return isinstance(value, expected)
 
 
-def type_errors(
-    kind,  # A type annotation
-    value,  # What the YAML says, filled in
-    at: tuple,  # Where it stands
-) -> Iterator[tuple[tuple, str]]:  # Where, and what is wrong
-    "Everything about a value that its type does not allow."
-    kind = plain_type(kind)
-    if isinstance(value, str) and value.startswith("${") or value is None:
-        return  # only a deployment knows it
-    if kind in SCALARS:
-        wrong = scalar_error(kind, value)
-        if wrong:
-            yield at, wrong
-    elif typing.get_origin(kind) is list:
-        if not isinstance(value, list):
-            yield at, f"{value!r} is not a list"
-        else:
-            for place, each in enumerate(value):
-                yield from type_errors(typing.get_args(kind)[0], each, (*at, place))
-    elif typing.get_origin(kind) is dict:
-        if not isinstance(value, dict):
-            yield at, f"{value!r} is not a mapping"
-        else:
-            for key, each in value.items():
-                yield from type_errors(typing.get_args(kind)[1], each, (*at, key))
-    elif isinstance(kind, type) and issubclass(kind, Enum):
-        allowed = [each.value for each in kind]
-        if value not in allowed:
-            yield at, f"{value!r} is none of {', '.join(map(str, allowed))}"
-    elif is_dataclass(kind):
-        yield from field_errors(kind, value, at)
-
-
-def field_errors(
-    kind: type,  # A dataclass of databricks-bundles
-    value,  # What the YAML says
-    at: tuple,  # Where it stands
-) -> Iterator[tuple[tuple, str]]:
-    "Unknown and missing fields, and what is wrong in the others."
-    import dataclasses
-    import difflib
-
-    if not isinstance(value, dict):
-        yield at, f"{value!r} is not a mapping"
+def _container_errors(
+    expected: Any,  # `list[…]` or `dict[…]`
+    value: Any,  # What the YAML says
+    path: ValuePath,  # Its path in the bundle
+) -> Iterator[Mistake]:
+    "Find what is wrong with a list or a mapping, and in its entries."
+    container = typing.get_origin(expected)
+    if not isinstance(value, container):
+        yield path, f"{value!r} is not a {'list' if container is list else 'mapping'}"
         return
-    hints, known = typing.get_type_hints(kind), {each.name: each for each in fields(kind)}
+    entry_type = typing.get_args(expected)[-1]
+    for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from type_errors(entry_type, entry, (*path, key))
+
+
+def _field_errors(
+    expected: Any,  # A dataclass of databricks-bundles
+    value: Any,  # What the YAML says
+    path: ValuePath,  # Its path in the bundle
+) -> Iterator[Mistake]:
+    "Find unknown and missing fields, and what is wrong in the others."
+    if not isinstance(value, dict):
+        yield path, f"{value!r} is not a mapping"
+        return
+    annotations = typing.get_type_hints(expected)
+    fields = {known.name: known for known in dataclasses.fields(expected)}
     for name in value:
-        near = difflib.get_close_matches(str(name), known, 1)
-        if name not in known:
-            yield (
-                (*at, name),
-                f"{kind.__name__} has no field {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
-            )
-        else:
-            yield from type_errors(hints[name], value[name], (*at, name))
-    for name, each in known.items():
-        if (
-            name not in value
-            and each.default is dataclasses.MISSING
-            and each.default_factory is dataclasses.MISSING
-        ):
-            yield at, f"{kind.__name__} needs {name}"
+        if name in fields:
+            yield from type_errors(annotations[name], value[name], (*path, name))
+            continue
+        near = difflib.get_close_matches(str(name), fields, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        yield (*path, name), f"{expected.__name__} has no field {name!r}{hint}"
+    for name, known in fields.items():
+        if name not in value and _is_required(known):
+            yield path, f"{expected.__name__} needs {name}"
+
+
+def _is_required(
+    known: "dataclasses.Field[Any]",  # A field of a dataclass
+) -> bool:
+    "Whether a field has no default."
+    return known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING
+
+
+# When a job runs
 
 
 def cron_error(
     expression: str,  # A Quartz cron expression
-) -> str | None:  # What is wrong
-    "Hold a schedule against Quartz's rules."
+) -> str | None:  # What is wrong; None where nothing is
+    "Check a schedule by Quartz's rules: six fields or seven, seconds first, one `?` for day or weekday."
     from croniter import croniter
 
     parts = str(expression).split()
     if len(parts) not in (6, 7):
-        return f"{expression!r} has {len(parts)} fields; Quartz wants second minute hour day month weekday, and may have a year"
+        return (
+            f"{expression!r} has {len(parts)} fields;"
+            " Quartz wants second minute hour day month weekday, and may have a year"
+        )
     if [parts[3], parts[5]].count("?") != 1:
         return f"{expression!r}: one of day and weekday must be ?, and only one"
-    if len(parts) == 7 and not all(
-        each == "*" or each.isdigit() and len(each) == 4
-        for field in parts[6].split(",")
-        for each in field.split("/")[0].split("-")
-    ):
+    if len(parts) == 7 and not _is_year(parts[6]):
         return f"{expression!r}: {parts[6]!r} is no year"
-    day = re.sub(
-        r"^(?:(\d+)W|LW|L-\d+)$", lambda found: found[1] or "L", parts[3]
-    )  # near the 15th, the last weekday, three days before the last: croniter has no words for them
-    weekday = re.sub(
-        r"(?<![\w#/])0", "8", re.sub(r"(?<=\w)L$", "", {"L": "7"}.get(parts[5], parts[5]))
-    )  # the last Friday; 0 is no day
-    plain = ["*" if part == "?" else part for part in (*parts[:3], day, parts[4], weekday)]
-    return (
-        None
-        if croniter.is_valid(" ".join(plain), second_at_beginning=True)
-        else f"{expression!r} is no time at which anything could run"
-    )
+    fields = [*parts[:3], _croniter_day(parts[3]), parts[4], _croniter_weekday(parts[5])]
+    plain = " ".join("*" if part == "?" else part for part in fields)
+    if croniter.is_valid(plain, second_at_beginning=True):
+        return None
+    return f"{expression!r} is no time at which anything could run"
 
 
-def schedule_errors(
+def _is_year(
+    text: str,  # Seventh field of a cron expression: `*`, years, ranges and steps of them
+) -> bool:
+    "Whether the years of a schedule are years."
+    years = [year for entry in text.split(",") for year in entry.split("/")[0].split("-")]
+    return all(year == "*" or year.isdigit() and len(year) == 4 for year in years)
+
+
+def _croniter_day(
+    text: str,  # Fourth field of a cron expression
+) -> str:
+    "Write a day as croniter can check it: without the nearest weekday (15W), and days before the last (L-3)."
+    return re.sub(r"^(?:(\d+)W|LW|L-\d+)$", lambda found: found[1] or "L", text)
+
+
+def _croniter_weekday(
+    text: str,  # Sixth field of a cron expression
+) -> str:
+    "Write a weekday as croniter can check it: without the last one (6L); 0, which is no day of Quartz, as 8."
+    return re.sub(r"(?<![\w#/])0", "8", re.sub(r"(?<=\w)L$", "", {"L": "7"}.get(text, text)))
+
+
+def _schedule_errors(
     bundle: Bundle,  # For one target
-) -> Iterator[tuple[tuple, str]]:
-    "Schedules that cannot be, and those that would run in dev."
+) -> Iterator[Mistake]:
+    "Find schedules that cannot be, and those that would run in development."
     for key, job in bundle.resources("jobs").items():
-        schedule, at = job.get("schedule") or {}, ("resources", "jobs", key, "schedule")
-        wrong = (
-            cron_error(schedule["quartz_cron_expression"]) if schedule.get("quartz_cron_expression") else None
-        )
+        schedule, path = job.get("schedule") or {}, ("resources", "jobs", key, "schedule")
+        expression, zone = schedule.get("quartz_cron_expression"), schedule.get("timezone_id")
+        wrong = cron_error(expression) if expression else None
         if wrong:
-            yield (*at, "quartz_cron_expression"), wrong
-        zone = schedule.get("timezone_id")
+            yield (*path, "quartz_cron_expression"), wrong
         if zone and zone not in available_timezones():
-            yield (*at, "timezone_id"), f"{zone!r} is no time zone"
-        for name in ("schedule", "trigger", "continuous"):
-            if (
-                bundle.mode == "development"
-                and isinstance(job.get(name), dict)
-                and job[name].get("pause_status") == "UNPAUSED"
-            ):
+            yield (*path, "timezone_id"), f"{zone!r} is no time zone"
+    if bundle.mode == "development":
+        yield from _development_errors(bundle)
+
+
+def _development_errors(
+    bundle: Bundle,  # For a target of mode development
+) -> Iterator[Mistake]:
+    "Find what would run again and again for every developer."
+    for key, job in bundle.resources("jobs").items():
+        for trigger in ("schedule", "trigger", "continuous"):
+            if isinstance(job.get(trigger), dict) and job[trigger].get("pause_status") == "UNPAUSED":
                 yield (
-                    ("resources", "jobs", key, name),
-                    f"the {name} of {key} runs in mode development; leave pause_status out, the target decides",
+                    ("resources", "jobs", key, trigger),
+                    f"the {trigger} of {key} runs in mode development;"
+                    " leave pause_status out, the target decides",
                 )
     for key, pipeline in bundle.resources("pipelines").items():
-        if bundle.mode == "development" and pipeline.get("continuous"):
+        if pipeline.get("continuous"):
             yield (
                 ("resources", "pipelines", key, "continuous"),
                 f"pipeline {key} never ends in mode development",
             )
 
 
-def job_errors(
+# What the tasks of a job depend on
+
+
+def _job_errors(
     bundle: Bundle,  # For one target
-) -> Iterator[tuple[tuple, str]]:
-    "Jobs without tasks, tasks that wait for nothing or for each other, environments and clusters that are not there."
+) -> Iterator[Mistake]:
+    "Find jobs without tasks, dependencies that cannot be, environments and clusters that are not there."
     for key, job in bundle.resources("jobs").items():
-        at, tasks = ("resources", "jobs", key), job.get("tasks") or []
-        names = [task.get("task_key") for task in tasks]
-        if not all(isinstance(name, str) for name in names):
-            continue  # told as a missing field
-        try:
-            check_tasks(tasks)
-        except UsageError as wrong:
-            place = next(
-                (
-                    place
-                    for place, task in enumerate(tasks)
-                    if any(need not in names for need in upstream_keys(task))
-                ),
-                None,
-            )
-            yield (at if place is None else (*at, "tasks", place, "depends_on")), str(wrong)
-        for shared, name in (("environments", "environment_key"), ("job_clusters", "job_cluster_key")):
-            known = {each.get(name) for each in job.get(shared) or ()}
-            for place, task in enumerate(tasks):
-                if task.get(name) and task[name] not in known:
-                    yield (*at, "tasks", place, name), f"the job has no {name} {task[name]!r}"
+        tasks = job.get("tasks") or []
+        if all(isinstance(task.get("task_key"), str) for task in tasks):  # else it is a missing field
+            yield from _task_errors(job, tasks, ("resources", "jobs", key))
 
 
-FILES = {
+def _task_errors(
+    job: dict[str, Any],  # A job
+    tasks: list[dict[str, Any]],  # Its tasks
+    path: ValuePath,  # Path of the job in the bundle
+) -> Iterator[Mistake]:
+    "Find what is wrong with the tasks of one job."
+    try:
+        check_tasks(tasks)
+    except UsageError as error:
+        keys = [task["task_key"] for task in tasks]
+        dangling = (
+            position
+            for position, task in enumerate(tasks)
+            if any(key not in keys for key in upstream_keys(task))
+        )
+        position = next(dangling, None)
+        yield (path if position is None else (*path, "tasks", position, "depends_on")), str(error)
+    for shared, name in (("environments", "environment_key"), ("job_clusters", "job_cluster_key")):
+        known = {entry.get(name) for entry in job.get(shared) or ()}
+        for position, task in enumerate(tasks):
+            if task.get(name) and task[name] not in known:
+                yield (*path, "tasks", position, name), f"the job has no {name} {task[name]!r}"
+
+
+# Paths
+
+_FILE_KINDS: dict[ValuePath, str] = {  # Last keys of a path -> what it names
     ("notebook_task", "notebook_path"): "notebook",
     ("spark_python_task", "python_file"): "file",
     ("file", "path"): "file",
     ("notebook", "path"): "notebook",
-}  # Last keys of a path -> what it names
+}
 
 
 def walk_values(
-    value,  # A part of the bundle
-    at: tuple,  # Where it stands
-) -> Iterator[tuple[tuple, object]]:  # Every scalar, and where it stands
-    "All values of a part."
-    children = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
-    if not isinstance(value, (dict, list)):
-        yield at, value
-    for key, each in children:
-        yield from walk_values(each, (*at, key))
+    value: Any,  # A part of the bundle
+    path: ValuePath,  # Its path in the bundle
+) -> Iterator[tuple[ValuePath, Any]]:  # Path and value of each scalar
+    "List all values of a part."
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from walk_values(item, (*path, key))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from walk_values(item, (*path, position))
+    else:
+        yield path, value
 
 
-def path_errors(
+def _relative_paths(
     bundle: Bundle,  # For one target
-) -> Iterator[tuple[tuple, str]]:
-    "Files, folders and patterns that name nothing."
-    elsewhere = {
-        ("resources", "jobs", key) for key, job in bundle.resources("jobs").items() if job.get("git_source")
-    }  # their files are in a repository
-    for at, value in walk_values(bundle.said.values.get("resources") or {}, ("resources",)):
-        if not isinstance(value, str) or value.startswith(("/", "${", "dbfs:")) or at[:3] in elsewhere:
-            continue
-        what = FILES.get(at[-2:])
-        if what and not any(
-            bundle.path_at(*at).with_name(bundle.path_at(*at).name + suffix).is_file()
-            for suffix in ("", ".ipynb", ".py", ".sql")
-        ):
-            yield at, f"there is no {what} {value}"
-        if at[-2:] == ("glob", "include") and not pattern_matches(bundle.path_at(*at)):
-            yield at, f"{value} matches no source file; a pipeline without any makes no tables"
-        if at[-1] == "root_path" and not bundle.path_at(*at).is_dir():
-            yield at, f"there is no folder {value}"
-    for place, value in enumerate((bundle.said.values.get("sync") or {}).get("paths") or ()):
-        if not bundle.path_at("sync", "paths", place).exists():
-            yield ("sync", "paths", place), f"there is no folder {value} to sync"
+) -> Iterator[tuple[ValuePath, str]]:  # Texts that may be relative paths, and where they are
+    "List the texts of all resources that name no absolute path and nothing that only a deployment knows."
+    for path, value in walk_values(bundle.settings.values.get("resources") or {}, ("resources",)):
+        if isinstance(value, str) and not value.startswith(("/", "${", "dbfs:")):
+            yield path, value
+
+
+def _path_errors(
+    bundle: Bundle,  # For one target
+) -> Iterator[Mistake]:
+    "Find files, folders and patterns that name nothing."
+    jobs = bundle.resources("jobs").items()
+    in_repository = {("resources", "jobs", key) for key, job in jobs if job.get("git_source")}
+    for path, value in _relative_paths(bundle):
+        if path[:3] not in in_repository:
+            yield from _missing_file(bundle, path, value)
+    for position, value in enumerate((bundle.settings.values.get("sync") or {}).get("paths") or ()):
+        if not bundle.local_path("sync", "paths", position).exists():
+            yield ("sync", "paths", position), f"there is no folder {value} to sync"
+
+
+def _missing_file(
+    bundle: Bundle,  # For one target
+    path: ValuePath,  # Where the value is in the bundle
+    value: str,  # What may be a path
+) -> Iterator[Mistake]:  # One, or none
+    "Find out whether a value names a file, folder or pattern that is not there."
+    kind = _FILE_KINDS.get(path[-2:])
+    if kind and not find_notebook(bundle.local_path(*path)).is_file():
+        yield path, f"there is no {kind} {value}"
+    if path[-2:] == ("glob", "include") and not pattern_matches(bundle.local_path(*path)):
+        yield path, f"{value} matches no source file; a pipeline without any makes no tables"
+    if path[-1] == "root_path" and not bundle.local_path(*path).is_dir():
+        yield path, f"there is no folder {value}"
 
 
 def pattern_matches(
@@ -284,128 +407,69 @@ def pattern_matches(
 ) -> bool:
     "Whether a pattern of source files matches any."
     parts = pattern.parts
-    fixed = next((place for place, part in enumerate(parts) if "*" in part), len(parts))
+    fixed = next((position for position, part in enumerate(parts) if "*" in part), len(parts))
     root, rest = Path(*parts[:fixed]), "/".join(parts[fixed:])
-    if rest.endswith("**"):
-        rest += "/*"
     if not rest:
         return root.exists()
+    if rest.endswith("**"):
+        rest += "/*"
     return root.is_dir() and any(
         path.is_file() and path.suffix in (".py", ".sql", ".ipynb") for path in root.glob(rest)
     )
 
 
-def wheel_errors(
+def _wheel_errors(
     bundle: Bundle,  # For one target
-) -> Iterator[tuple[tuple, str]]:
-    "Wheels by a relative path that no artifact of the bundle builds."
+) -> Iterator[Mistake]:
+    "Find wheels by a relative path that no artifact of the bundle builds."
     built = [
-        bundle.path_at("artifacts", key, "path") if artifact.get("path") else bundle.folder.absolute()
-        for key, artifact in (bundle.said.values.get("artifacts") or {}).items()
+        bundle.local_path("artifacts", key, "path") if artifact.get("path") else bundle.folder.absolute()
+        for key, artifact in (bundle.settings.values.get("artifacts") or {}).items()
     ]
-    for at, value in walk_values(bundle.said.values.get("resources") or {}, ("resources",)):
-        if (
-            not isinstance(value, str)
-            or not is_wheel(value)
-            or value.startswith(("/", "${", "dbfs:"))
-            or not ("dependencies" in at or at[-1] == "whl")
-        ):
+    for path, value in _relative_paths(bundle):
+        if not is_wheel(value) or not ("dependencies" in path or path[-1] == "whl"):
             continue
-        path = bundle.path_at(*at)
-        if not path.exists() and not any(path.is_relative_to(folder) for folder in built):
-            yield at, f"there is no wheel {value}, and no artifact builds it"
+        wheel = bundle.local_path(*path)
+        if not wheel.exists() and not any(wheel.is_relative_to(folder) for folder in built):
+            yield path, f"there is no wheel {value}, and no artifact builds it"
 
 
-def permission_errors(
+# Who may manage what is deployed
+
+
+def _permission_errors(
     bundle: Bundle,  # For one target
     deployer: str,  # Who deploys, as Databricks knows them
-) -> Iterator[tuple[tuple, str]]:
-    "Production in which whoever runs things may not manage them: the next deployment would lock itself out."
+) -> Iterator[Mistake]:
+    "Find production without a principal, and production that would lock its deployer out."
     if bundle.mode != "production":
         return
-    granted = bundle.said.values.get("permissions") or []
-    run_as = bundle.said.values.get("run_as") or {}
+    settings = bundle.settings.values
+    permissions, run_as = settings.get("permissions") or [], settings.get("run_as") or {}
     if not run_as:
         yield (
             ("targets", bundle.target),
             f"target {bundle.target} is production and has no run_as; name a service principal",
         )
-    names = {deployer, run_as.get("service_principal_name"), run_as.get("user_name")} - {None}
+    principals = ("service_principal_name", "user_name")
+    names = {deployer} | {run_as[name] for name in principals if run_as.get(name)}
     managers = {
-        each.get(key)
-        for each in granted
-        for key in ("user_name", "service_principal_name")
-        if each.get("level") == "CAN_MANAGE"
+        permission.get(name)
+        for permission in permissions
+        for name in principals
+        if permission.get("level") == "CAN_MANAGE"
     }
-    if granted and not names & managers:
+    if permissions and not names & managers:
         yield (
             ("permissions",),
-            f"nobody of {', '.join(sorted(names))} is CAN_MANAGE; the deployer would lose the right to deploy",
+            f"nobody of {', '.join(sorted(names))} is CAN_MANAGE;"
+            " the deployer would lose the right to deploy",
         )
 
 
-CHECKS = (schedule_errors, job_errors, path_errors, wheel_errors)
-
-
-def target_problems(
-    bundle: Bundle,  # For one target
-    user: User,  # Who deploys
-) -> Iterator[Problem]:
-    "Everything that is wrong for one target."
-
-    def problem(at, wrong):
-        return Problem(str(bundle.said.where(*at)), bundle.target, wrong)
-
-    for kind, expected in resource_types().items():
-        for key, value in bundle.resources(kind).items():
-            for at, wrong in type_errors(expected, value, ("resources", kind, key)):
-                yield problem(at, wrong)
-    for check in CHECKS:
-        for at, wrong in check(bundle):
-            yield problem(at, wrong)
-    for at, wrong in permission_errors(bundle, user.name):
-        yield problem(at, wrong)
-
-
-def problem_of(
-    wrong: BundleError,  # What stopped the reading of a bundle
-    target: str,  # The target in which it shows
-) -> Problem:
-    "A mistake that hides all others."
-    return Problem(str(wrong.location), target, str(wrong).removeprefix(f"{wrong.location}: "))
-
-
-def bundle_problems(
-    folder: Path,  # The folder of `databricks.yml`
-    targets: Iterable[str] = (),  # Names of targets; all by default
-    variables: dict = {},  # Values from the command line
-    user: User = User("deployer@example.org"),  # Who deploys
-    environ: dict = None,  # Environment variables; those of this process by default
-) -> list[Problem]:  # In the order of files and lines; the same mistake once
-    "Check a bundle for each target; raises `UsageError` for a target or variable that is not there."
-    try:
-        known, problems = list(read_files(Path(folder)).values.get("targets") or {}), {}
-    except BundleError as wrong:
-        return [problem_of(wrong, "any")]
-    for name in targets:
-        if name not in known:
-            raise UsageError(f"no target {name!r} in this bundle", hint=f"it has {', '.join(known)}")
-    for target in targets or known or [None]:
-        try:
-            found = list(target_problems(load_bundle(folder, target, variables, user, environ), user))
-        except BundleError as wrong:
-            found = [problem_of(wrong, str(target))]
-        for problem in found:
-            problems.setdefault((problem.location, problem.message), problem)
-    return sorted(
-        problems.values(),
-        key=lambda problem: (problem.location.rsplit(":", 1)[0], line_of(problem.location), problem.message),
-    )
-
-
-def line_of(
-    location: str,  # file:line
-) -> int:
-    "The line of a location, 0 where it has none."
-    line = location.rsplit(":", 1)[-1]
-    return int(line) if line.isdigit() else 0
+_CHECKS: tuple[Callable[[Bundle], Iterator[Mistake]], ...] = (
+    _schedule_errors,
+    _job_errors,
+    _path_errors,
+    _wheel_errors,
+)

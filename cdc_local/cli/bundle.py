@@ -47,7 +47,7 @@ def choose_bundle(
     start: Path,  # Where to look otherwise
 ) -> Path:  # The bundle that declares it
     "Choose the bundle; `UsageError` where several could be meant."
-    from cdc_local.bundles.bundle import read_files
+    from cdc_local.bundles.bundle import read_bundle_files
 
     folders = [folder] if folder else find_bundles(start)
     if len(folders) == 1:
@@ -56,7 +56,7 @@ def choose_bundle(
         each: [
             name
             for kind in ("jobs", "pipelines")
-            for name in (read_files(each).values.get("resources") or {}).get(kind) or ()
+            for name in (read_bundle_files(each).values.get("resources") or {}).get(kind) or ()
         ]
         for each in folders
     }
@@ -165,7 +165,7 @@ def bundle_run(
 ):
     "Run a job or a pipeline of a bundle on this machine, as its YAML says: variables, target, parameters, order, retries, timeouts, the wheel that it builds."
     from cdc_local.bundles.bundle import load_bundle
-    from cdc_local.bundles.run import RunRequest, find_resource
+    from cdc_local.bundles.run import RunRequest, find_resource_kind
     from cdc_local.jobs.pipeline_task import UpdateOptions
     from cdc_local.storage import Storage
 
@@ -174,7 +174,7 @@ def bundle_run(
         UpdateOptions(None, full_refresh_all, read_names(refresh), read_names(full_refresh)),
         read_pairs("--param", parameters),
     )
-    kind = find_resource(bundle, key)
+    kind = find_resource_kind(bundle, key)
     if kind == "pipelines" and given:
         raise UsageError(
             f"{key} is a pipeline and takes no --param", hint="its configuration is in the bundle"
@@ -229,7 +229,7 @@ def run_pipeline_and_print(
     "Run one update of a pipeline, and print what it did."
     from dataclasses import replace
 
-    from cdc_local.bundles.run import UpdateFailed, build_artifacts, run_pipeline
+    from cdc_local.bundles.run import UpdateFailedError, build_artifacts, run_pipeline
     from cdc_local.reports.job import JobProgress
     from cdc_local.reports.update import make_console
 
@@ -243,7 +243,7 @@ def run_pipeline_and_print(
                 request.options,
                 stop,
             )
-        except UpdateFailed as failed:
+        except UpdateFailedError as failed:
             if not failed.result.flows and not stop.is_set():
                 raise
             result = replace(

@@ -16,7 +16,7 @@ from typing import IO
 from cdc_local.errors import PipelineError
 from cdc_local.jobs.deadline import StopSignal
 
-OnLine = Callable[[str], None]  # Called with a line, without its end
+OnLine = Callable[[str], object]  # Called with a line, without its end
 
 PYTHON = (sys.executable, "-P")  # -P: what lies in the working directory does not shadow what is installed
 

@@ -1,4 +1,4 @@
-"What a chapter cannot show of bundles that run here: a stopped command, an update that prints, a user without a name."
+"Jobs of a bundle, run here: stopped, out of time, refused; and what their updates tell."
 
 import getpass
 import json
@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from cdc_local.bundles import run as bundle_runs
 from cdc_local.bundles.bundle import load_bundle, local_user
-from cdc_local.bundles.run import RunRequest, UpdateFailed, run_bundle_job, run_pipeline
+from cdc_local.bundles.run import RunRequest, UpdateFailedError, run_bundle_job, run_pipeline
 from cdc_local.cli.exit_status import interruptible
 from cdc_local.cli.main import app
 from cdc_local.errors import UsageError
-from cdc_local.jobs.processes import PYTHON, Program
 from cdc_local.jobs.pipeline_task import UpdateOptions
+from cdc_local.jobs.processes import PYTHON, Program
 from cdc_local.storage import Storage
 
 JOB = """bundle: {name: naps}
@@ -39,7 +39,8 @@ resources:
 def bundle(tmp_path):
     (tmp_path / "databricks.yml").write_text(JOB)
     (tmp_path / "sleep.py").write_text(
-        "import os, pathlib, time\npathlib.Path('pid.new').write_text(str(os.getpid()))\nos.rename('pid.new', 'pid')\ntime.sleep(30)"
+        "import os, pathlib, time\npathlib.Path('pid.new').write_text(str(os.getpid()))\n"
+        "os.rename('pid.new', 'pid')\ntime.sleep(30)"
     )
     (tmp_path / "after.py").write_text("open('after', 'w')")
     return tmp_path
@@ -127,7 +128,7 @@ def test_an_update_that_fails_says_why_and_how_far_it_came(monkeypatch, bundle):
         f"import sys\nprint({event('update_progress', state='FAILED')!r})\nsys.exit('error: no column idd')"
     )
     lines, _, run = pipeline_that_says(monkeypatch, bundle, source)
-    with pytest.raises(UpdateFailed, match="no column idd") as failed:
+    with pytest.raises(UpdateFailedError, match="no column idd") as failed:
         run()
     assert (failed.value.result.update_id, failed.value.result.state, lines) == ("u7", "FAILED", [])
 

@@ -1,5 +1,6 @@
-"The project's bundles, as far as they can be judged without a workspace; and that each mistake put into them is seen at its line"
+"The project's bundles, as far as they can be judged without a workspace, and mistakes put into them."
 
+import ast
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ from databricks.bundles.pipelines import Pipeline
 from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
 
-from cdc_local.bundles.bundle import User, load_bundle, read_files
+from cdc_local.bundles.bundle import User, load_bundle, read_bundle_files
 from cdc_local.bundles.check import bundle_problems
 from cdc_utils.settings import read
 
@@ -52,7 +53,7 @@ def strings(value):
 
 @each_bundle
 def test_nothing_is_wrong_in_any_target(name):
-    assert tuple(read_files(BUNDLES[name]).values["targets"]) == TARGETS
+    assert tuple(read_bundle_files(BUNDLES[name]).values["targets"]) == TARGETS
     assert bundle_problems(BUNDLES[name], environ={}) == []
 
 
@@ -72,8 +73,8 @@ def test_every_variable_is_described_and_used(name):
         path.read_text() for path in [*BUNDLES[name].rglob("*.yml"), ROOT / "bundles/shared/variables.yml"]
     )
     top, shared = (
-        read_files(BUNDLES[name]).values["variables"],
-        read_files(BUNDLES["foundation"]).values["variables"],
+        read_bundle_files(BUNDLES[name]).values["variables"],
+        read_bundle_files(BUNDLES["foundation"]).values["variables"],
     )
     assert all(declared.get("description") for declared in top.values())
     everywhere = "\n".join(path.read_text() for path in (ROOT / "bundles").rglob("*.yml"))
@@ -87,7 +88,7 @@ def test_both_bundles_mean_the_same_place(target):
     assert (schema["catalog_name"], schema["name"]) == (made["catalog"], made["schema"])
     assert (
         load("app", target)
-        .said.values["workspace"]["artifact_path"]
+        .settings.values["workspace"]["artifact_path"]
         .startswith(f"/Volumes/{made['catalog']}/{made['schema']}/dlt_wheel_volume/")
     )
 
@@ -123,9 +124,9 @@ def test_no_place_is_written_into_a_resource(target):
             **{
                 key: value
                 for key, value in other.items()
-                if key in read_files(BUNDLES[name]).values["variables"]
+                if key in read_bundle_files(BUNDLES[name]).values["variables"]
             },
-        ).said.values
+        ).settings.values
 
     found = [
         text
@@ -143,17 +144,17 @@ def test_mock_data_and_triggers(target):
     assert parameters["mock"] == ("true" if target == "dev" else "false"), (
         "invented customers belong in dev alone"
     )
-    presets = load("app", target).said.values["presets"]
+    presets = load("app", target).settings.values["presets"]
     assert (
         presets["trigger_pause_status"] == ("UNPAUSED" if target == "prod" else "PAUSED")
         and "pause_status"
-        not in read_files(BUNDLES["app"]).values["resources"]["jobs"]["dlt_wheel_job"]["schedule"]
+        not in read_bundle_files(BUNDLES["app"]).values["resources"]["jobs"]["dlt_wheel_job"]["schedule"]
     )
 
 
 @each_target
 def test_production_belongs_to_a_service_principal(target):
-    said = load("app", target).said.values
+    said = load("app", target).settings.values
     if target == "dev":
         assert said["mode"] == "development" and "run_as" not in said
     else:
@@ -180,17 +181,18 @@ def test_the_pipeline_gets_what_its_settings_read(target):
     )
 
 
+def parameters_read_by(notebook):
+    "Names that a notebook gives to `job.parameters({…})`."
+    cells = json.loads((ROOT / f"nbs/explorations/{notebook}.ipynb").read_text())["cells"]
+    source = next(text for text in ("".join(cell["source"]) for cell in cells) if "job.parameters(" in text)
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    call = next(call for call in calls if ast.unparse(call.func) == "job.parameters")
+    return {key.value for key in call.args[0].keys}
+
+
 @each_target
 def test_every_parameter_of_the_job_is_read_by_a_notebook(target):
-    asked = set()
-    for name in ("data_creation", "exploration"):
-        notebook = json.loads((ROOT / f"nbs/explorations/{name}.ipynb").read_text())
-        cell = next(
-            text
-            for text in ("".join(cell["source"]) for cell in notebook["cells"])
-            if "job.parameters({" in text
-        )
-        asked |= set(re.findall(r"'(\w+)':", cell))
+    asked = parameters_read_by("data_creation") | parameters_read_by("exploration")
     given = {each["name"]: each["default"] for each in job(target)["parameters"]}
     assert set(given) - {"wheel"} <= asked
     assert [given[name] for name in ("catalog", "schema", "raw_volume")] == list(
@@ -204,7 +206,7 @@ def test_somebody_hears_of_a_job_that_fails_or_takes_long(target):
     assert [rule["metric"] for rule in made["health"]["rules"]] == ["RUN_DURATION_SECONDS"] and made[
         "health"
     ]["rules"][0]["value"] < made["timeout_seconds"]
-    mail = load("app", target).said.values["resources"]["jobs"]["dlt_wheel_job"]["email_notifications"]
+    mail = load("app", target).settings.values["resources"]["jobs"]["dlt_wheel_job"]["email_notifications"]
     assert (
         mail["on_failure"] == mail["on_duration_warning_threshold_exceeded"] and "@" in mail["on_failure"][0]
     )
@@ -225,7 +227,8 @@ def test_the_tasks_run_in_order():
 def test_nothing_that_is_synced_shadows_the_wheel():
     bundle = load("app", "dev")
     synced = [
-        bundle.path_at("sync", "paths", place) for place in range(len(bundle.said.values["sync"]["paths"]))
+        bundle.local_path("sync", "paths", place)
+        for place in range(len(bundle.settings.values["sync"]["paths"]))
     ]
     package = ROOT / "cdc_utils"
     assert synced and not any(
@@ -248,8 +251,10 @@ FAULTS = {  # what is put in -> (file, old text, new text, the problem)
     ),
     "an unknown depends_on": (
         "app/resources/dlt_wheel.job.yml",
-        "- task_key: dlt_data_creation\n          environment_key: default\n          notebook_task:\n            notebook_path: ../../../nbs/explorations/exploration",
-        "- task_key: dlt_data_kreation\n          environment_key: default\n          notebook_task:\n            notebook_path: ../../../nbs/explorations/exploration",
+        "- task_key: dlt_data_creation\n          environment_key: default\n          notebook_task:\n"
+        "            notebook_path: ../../../nbs/explorations/exploration",
+        "- task_key: dlt_data_kreation\n          environment_key: default\n          notebook_task:\n"
+        "            notebook_path: ../../../nbs/explorations/exploration",
         "depends on dlt_data_kreation, which is no task",
     ),
     "an empty glob": (
