@@ -386,10 +386,10 @@ def test_use_reaches_queries_of_every_shape(spark):
             return text
 
     graph = Graph("main", "crm")
+    query = "WITH c AS (SELECT * FROM a) SELECT a.x FROM c JOIN s3.a JOIN m.s.t u JOIN LIVE.b"
     declare_sql(
-        """USE main2.s2;
-        CREATE MATERIALIZED VIEW v AS WITH c AS (SELECT * FROM a)
-        SELECT a.x FROM c JOIN s3.a JOIN m.s.t u JOIN LIVE.b;
+        f"""USE main2.s2;
+        CREATE MATERIALIZED VIEW v AS {query};
         CREATE STREAMING TABLE w AS SELECT * FROM STREAM(a) WITH (SKIPCHANGECOMMITS);
         CREATE FLOW f AS AUTO CDC INTO w FROM STREAM(a) KEYS (id) SEQUENCE BY n""",
         graph,
