@@ -194,7 +194,8 @@ def run_job_and_print(
 
     from cdc_local.bundles.run import run_bundle_job
     from cdc_local.reports.job import JobProgress, tasks_table
-    from cdc_local.reports.update import make_console, result_table
+    from cdc_local.reports.tables import make_console
+    from cdc_local.reports.update import result_table
 
     console = make_console()
     with (
@@ -204,7 +205,13 @@ def run_job_and_print(
         ) as progress,
     ):
         done = run_bundle_job(
-            replace(request, on_line=progress.line, on_event=progress.event, on_change=progress.change), stop
+            replace(
+                request,
+                on_line=progress.show_line,
+                on_event=progress.show_event,
+                on_change=progress.show_task,
+            ),
+            stop,
         )
     if style == "auto":
         for result in done.updates.values():
@@ -224,21 +231,21 @@ def run_job_and_print(
 
 def run_pipeline_and_print(
     request,  # `RunRequest`
-    style: str,  # Style of `Progress`
+    style: str,  # Style of `UpdateProgress`
 ) -> None:
     "Run one update of a pipeline, and print what it did."
     from dataclasses import replace
 
     from cdc_local.bundles.run import UpdateFailedError, build_artifacts, run_pipeline
     from cdc_local.reports.job import JobProgress
-    from cdc_local.reports.update import make_console
+    from cdc_local.reports.tables import make_console
 
     console = make_console()
     with interruptible() as stop, JobProgress(console, style) as progress:
-        build_artifacts(request.bundle, lambda line: progress.line("", line))
+        build_artifacts(request.bundle, lambda line: progress.show_line("", line))
         try:
             result = run_pipeline(
-                replace(request, on_line=progress.line, on_event=progress.event),
+                replace(request, on_line=progress.show_line, on_event=progress.show_event),
                 request.key,
                 request.options,
                 stop,

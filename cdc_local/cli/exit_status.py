@@ -113,7 +113,7 @@ def guarded(
 def finish(
     result,  # `UpdateResult`
     console,  # Where to print
-    style: str,  # Style of `Progress`
+    style: str,  # Style of `UpdateProgress`
 ) -> None:
     "Print the result of an update; raises `typer.Exit` with 1 for one that failed, with 130 for one that was stopped."
     from cdc_local.reports.update import expectations_table, result_table

@@ -34,7 +34,7 @@ def print_findings(
     "Print the laws, then a counterexample for each broken one."
     from cdc_local.delta.reader import json_text
     from cdc_local.operations.prove import LAWS
-    from cdc_local.reports.update import plain_table
+    from cdc_local.reports.tables import plain_table
 
     if layout is Lines.json:
         for finding in findings:
@@ -116,7 +116,7 @@ def prove(
     "Try whether the tables of AUTO CDC depend on the events alone: not on their order, their batches, their copies."
     configuration = update_configuration(conf, catalog, schema)
     from cdc_local.operations.prove import prove_laws as try_laws
-    from cdc_local.reports.update import make_console
+    from cdc_local.reports.tables import make_console
     from cdc_local.update.request import UpdateRequest
 
     request = UpdateRequest(
@@ -205,7 +205,7 @@ def print_replayed(
 ) -> None:
     "Tell what landed, and what to do next."
     from cdc_local.delta.reader import json_text
-    from cdc_local.reports.update import format_number, make_console, plain_table
+    from cdc_local.reports.tables import format_number, make_console, plain_table
 
     def state(each):
         return (
@@ -337,7 +337,7 @@ def print_repaired(
 ) -> None:
     "Tell what a repair changed."
     from cdc_local.delta.reader import json_text
-    from cdc_local.reports.update import format_number, make_console, plain_table, rows_table
+    from cdc_local.reports.tables import format_number, make_console, plain_table, rows_table
 
     counts = {name: getattr(done, name) for name in ("keys", "rows_before", "rows_after", "removed", "added")}
     status = "unchanged" if not done.changed else "would change" if dry_run else "repaired"
@@ -402,7 +402,7 @@ def print_erased(
 ) -> None:
     "Tell what went, and which files still hold it."
     from cdc_local.delta.reader import json_text
-    from cdc_local.reports.update import format_number, make_console, plain_table
+    from cdc_local.reports.tables import format_number, make_console, plain_table
 
     def state(each):
         return (

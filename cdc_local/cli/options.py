@@ -87,7 +87,7 @@ class Level(str, Enum):
 def progress_style(
     layout: Lines,  # table or json
     quiet: bool,  # Errors only
-) -> str:  # Style of `Progress`
+) -> str:  # Style of `UpdateProgress`
     "How an update is shown while it runs."
     return "json" if layout is Lines.json else "quiet" if quiet else "auto"
 

@@ -68,21 +68,24 @@ def remote_update(
     debug: DebugOption = False,
 ):
     "Start an update of a deployed pipeline, follow it, and print what it did. Exit status 1 where it fails."
-    from cdc_local.reports.update import Progress, make_console
+    from cdc_local.reports.tables import make_console
+    from cdc_local.reports.update import UpdateProgress
     from cdc_utils.remote import connect, follow_update, pipeline_id, start_update
 
     client, console, style = connect(profile=profile), make_console(), progress_style(layout, quiet)
     found = pipeline_id(client, pipeline)
     update = start_update(client, found, full_refresh_all, read_names(refresh), read_names(full_refresh))
-    with Progress(console, style) as progress:
-        result = follow_update(client, found, update, lambda event: progress(stored_event(event)), every)
+    with UpdateProgress(console, style) as progress:
+        result = follow_update(
+            client, found, update, lambda event: progress.show_event(stored_event(event)), every
+        )
     finish(result, console, style)
 
 
 def stored_event(
     event: dict,  # A parsed event
 ) -> dict:  # Its objects as JSON text, as the event log's table has them
-    "An event as `Progress` takes it."
+    "An event as `UpdateProgress` takes it."
     from cdc_local.delta.reader import json_text
 
     return {
@@ -109,14 +112,14 @@ def remote_job(
 ):
     "Run a deployed job, wait for it, and print how its tasks ended. Exit status 1 where it fails."
     from cdc_local.reports.job import JobProgress, tasks_table
-    from cdc_local.reports.update import make_console
+    from cdc_local.reports.tables import make_console
     from cdc_utils.remote import connect, job_id, run_job
 
     client, console, style = connect(profile=profile), make_console(), progress_style(layout, quiet)
     given, found = read_pairs("--param", parameters), job_id(client, job)
     tasks = len(client.jobs.get(found).settings.tasks or ())
     with JobProgress(console, style, tasks) as progress:
-        result, runs = run_job(client, found, given, progress.change, every)
+        result, runs = run_job(client, found, given, progress.show_task, every)
     if style == "auto":
         console.print(tasks_table(runs))
         typer.echo(f"Job {job} is {result}.")
@@ -156,7 +159,7 @@ def wheels_put(
 @guarded
 def wheels_list(folder: FolderArgument, profile: ProfileOption = None, debug: DebugOption = False):
     "List the wheels of a folder, the newest first."
-    from cdc_local.reports.update import format_number, make_console, plain_table
+    from cdc_local.reports.tables import format_number, make_console, plain_table
     from cdc_utils.remote import connect, wheels_in
 
     found = wheels_in(connect(profile=profile), folder)

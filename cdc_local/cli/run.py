@@ -139,7 +139,8 @@ def run(
     ):  # before anything below starts a thread, and after what refuses to write anything
         discover_sources(paths)
         mount(Storage(storage).check(), makes_folders=not dry_run)
-    from cdc_local.reports.update import Progress, make_console
+    from cdc_local.reports.tables import make_console
+    from cdc_local.reports.update import UpdateProgress
     from cdc_local.update.request import UpdateRequest
     from cdc_local.update.run import run_update
 
@@ -160,8 +161,8 @@ def run(
         update_id=update_id,
     )
     console, style = make_console(), progress_style(layout, quiet)
-    with Progress(console, style) as progress:
-        result = run_update(request, progress)
+    with UpdateProgress(console, style) as progress:
+        result = run_update(request, progress.show_event)
     if dry_run and style != "quiet" and result.graph is not None:
         print_graph(result.graph, result.reads, console, layout)
     if picture and result.graph is not None:
@@ -198,7 +199,7 @@ def print_graph(
 ) -> None:
     "Print the datasets and flows of a graph."
     from cdc_local.delta.reader import json_text
-    from cdc_local.reports.update import plain_table
+    from cdc_local.reports.tables import plain_table
 
     lines = graph_lines(graph, reads)
     if layout is Lines.json:
@@ -246,7 +247,7 @@ def demo(
     if is_own_process.get():
         mount(Storage(storage).check())
     from cdc_local.operations.demo import run_demo
-    from cdc_local.reports.update import make_console
+    from cdc_local.reports.tables import make_console
 
     with interruptible() as stop:
         result = run_demo(Path.cwd(), storage, rows, seed, catalog, schema, make_console(), stop)

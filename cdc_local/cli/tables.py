@@ -47,7 +47,7 @@ def show_all_tables(
 ) -> None:
     "Print every table with its number of rows."
     from cdc_local.delta.reader import Rows, row_counts
-    from cdc_local.reports.update import make_console, rows_table
+    from cdc_local.reports.tables import make_console, rows_table
 
     rows = Rows(("table", "rows"), [(str(name), count) for name, count in row_counts(storage).items()])
     if layout is Format.table and not rows.values:
@@ -123,7 +123,7 @@ def show(
     rows = read_rows(opened, name, read_names(columns) or None, where, limit)
     if layout is not Format.table:
         return print_rows(rows, layout)
-    from cdc_local.reports.update import make_console, rows_table
+    from cdc_local.reports.tables import make_console, rows_table
 
     console = make_console()
     console.print(rows_table(rows, console.width))
@@ -165,11 +165,13 @@ def events(
         and event_type in (None, event["event_type"])
     ]
     found = found if limit is None else found[max(len(found) - limit, 0) :]
-    from cdc_local.reports.update import event_json, events_table, make_console
+    from cdc_local.delta.reader import json_text
+    from cdc_local.reports.events import events_table
+    from cdc_local.reports.tables import make_console
 
     if layout is Lines.json:
         for event in found:
-            typer.echo(event_json(event))
+            typer.echo(json_text(event))
     elif found:
         make_console().print(events_table(found))
     else:
@@ -229,7 +231,7 @@ def feed(
     if quiet:
         return
     from cdc_local.delta.reader import json_text
-    from cdc_local.reports.update import format_number, make_console, plain_table
+    from cdc_local.reports.tables import format_number, make_console, plain_table
 
     if layout is Lines.json:
         return typer.echo(json_text(told))

@@ -8,7 +8,8 @@ from cdc_local.bundles.run import RunRequest, run_bundle_job
 from cdc_local.delta.reader import Rows, connect_duckdb, open_table, read_rows, row_counts, scan_rows
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.reports.job import JobProgress, tasks_table
-from cdc_local.reports.update import expectations_table, format_number, plain_table, result_table, rows_table
+from cdc_local.reports.tables import format_number, plain_table, rows_table
+from cdc_local.reports.update import expectations_table, result_table
 from cdc_local.storage import Storage, TableName
 
 BUNDLE, JOB = Path("bundles", "app"), "dlt_wheel_job"  # What the demo runs
@@ -165,9 +166,9 @@ def run_demo(
                 JOB,
                 place,
                 parameters,
-                on_line=progress.line,
-                on_event=progress.event,
-                on_change=progress.change,
+                on_line=progress.show_line,
+                on_event=progress.show_event,
+                on_change=progress.show_task,
             ),
             stop,
         )

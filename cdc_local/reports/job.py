@@ -1,73 +1,85 @@
-"""One heading per task, what it printed, how it ended; the flows of a pipeline as they go."""
+"""A job as it runs: one heading a task, what it printed, how it ended, and the flows of its pipelines."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
+from rich.status import Status
+from rich.table import Table
 
 from cdc_local.delta.reader import json_text
-from cdc_local.reports.update import Progress, format_number, plain_table
+from cdc_local.reports.tables import format_number, plain_table
+from cdc_local.reports.update import UpdateProgress
 from cdc_utils.results import TaskRun
 
 
 class JobProgress:
-    "Shows a job while it runs; give its methods to a run."
+    "Shows a job while it runs; give `show_line`, `show_event` and `show_task` to whatever runs it."
 
     def __init__(
         self,
         console: Console,  # Where to show it
         style: str = "auto",  # `live`, `lines`, `json`, `quiet`; `auto` is live in a terminal, else lines
         tasks: int = 1,  # How many tasks the job has
-    ):
+    ) -> None:
         self.console, self.tasks, self.begun = console, tasks, 0
         self.style = ("live" if console.is_terminal else "lines") if style == "auto" else style
-        self._status, self._updates = None, None
+        self._status: Status | None = None  # The line of a terminal that is written over
+        self._update: UpdateProgress | None = None  # Flows, once a pipeline sends events
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if self.style == "live":
             self._status = self.console.status("")
             self._status.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if self._status:
             self._status.stop()
-        if self._updates:
-            self._updates.__exit__()
-        self._status = self._updates = None
+        if self._update:
+            self._update.__exit__(kind, error, traceback)
+        self._status = self._update = None
 
-    def line(
+    def show_line(
         self,
         task_key: str,  # The task; empty for what comes before the first one
-        text: str,  # What it is at
+        text: str,  # What it does just now
     ) -> None:
-        "Take a line that a task tells while it runs."
+        "Show a line that a task prints while it runs: only in a terminal, where the next one replaces it."
         if not task_key and self.style in ("live", "lines"):
             self.console.print(text, markup=False)
         elif self._status:
             self._status.update(f"{task_key}: {text}")
 
-    def event(
+    def show_event(
         self,
         task_key: str,  # The task
-        event: dict,  # An event of its update
+        event: dict[str, Any],  # An event of its update
     ) -> None:
-        "Take an event of a pipeline's update."
-        if self._updates is None:
+        "Show an event of a pipeline's update."
+        if self._update is None:
             if self._status:
                 self._status.stop()  # a terminal has room for one thing that moves
-            self._status, self._updates = None, Progress(self.console, self.style).__enter__()
-        self._updates(event)
+            self._status, self._update = None, UpdateProgress(self.console, self.style).__enter__()
+        self._update.show_event(event)
 
-    def change(
+    def show_task(
         self,
-        run: TaskRun,  # What has become of a task
+        run: TaskRun,  # A task that has changed
     ) -> None:
-        "Take a change of a task."
+        "Show that a task begins, waits for its next attempt, or has ended."
         if self.style == "json":
-            return print(json_text(asdict(run)), file=self.console.file, flush=True)
-        if self.style == "quiet":
+            print(json_text(asdict(run)), file=self.console.file, flush=True)
+        elif self.style == "quiet":
             return
-        if run.state == "RUNNING" and run.attempt == 1:
+        elif run.state == "RUNNING" and run.attempt == 1:
             self.begun += 1
             self.console.rule(f"{self.begun} of {self.tasks}  {run.task_key}", align="left")
         elif run.state == "WAITING_FOR_RETRY":
@@ -79,33 +91,32 @@ class JobProgress:
 def describe_ending(
     run: TaskRun,  # A task that has ended
 ) -> str:
-    "What a task printed, and how it ended."
-    took = f" after {run.ended - run.started:.1f} s" if run.started is not None else ""
-    return "\n".join(
-        filter(None, [run.output if run.result == "SUCCESS" else "", f"{run.task_key}: {run.result}{took}"])
-    )
+    "Write what a task printed, and how it ended."
+    seconds = _task_seconds(run)
+    took = "" if seconds is None else f" after {seconds:.1f} s"
+    output = run.output if run.result == "SUCCESS" else ""
+    return "\n".join(filter(None, [output, f"{run.task_key}: {run.result}{took}"]))
+
+
+def _task_seconds(
+    run: TaskRun,  # A task
+) -> float | None:  # None for one that never ran, and one that runs
+    "How long a task took."
+    return None if run.started is None or run.ended is None else run.ended - run.started
 
 
 def tasks_table(
-    runs,  # `TaskRun`s
-):  # A rich table, one line per task
-    "The tasks of a job that has ended."
-
-    def seconds(run):
-        return (
-            format_number(run.ended - run.started, 1)
-            if run.started is not None and run.ended is not None
-            else ""
+    runs: Iterable[TaskRun],  # Tasks of a job that has ended
+) -> Table:  # One line a task
+    "Make a table of how each task ended."
+    rows = [
+        (
+            run.task_key,
+            run.result or run.state,
+            str(run.attempt or ""),
+            format_number(_task_seconds(run), 1),
+            run.message.splitlines()[0] if run.message else "",
         )
-
-    def words(run):
-        return run.message.splitlines()[0] if run.message else ""
-
-    return plain_table(
-        "",
-        ("Task", "Result", ">Attempts", ">Seconds", "Message"),
-        [
-            (run.task_key, run.result or run.state, str(run.attempt or ""), seconds(run), words(run))
-            for run in runs
-        ],
-    )
+        for run in runs
+    ]
+    return plain_table("", ("Task", "Result", ">Attempts", ">Seconds", "Message"), rows)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from cdc_local.storage import Storage, read_json, write_json
 from cdc_local.workspace.files import CallError
+from cdc_utils.results import ENDED_TASK_STATES, ENDED_UPDATE_STATES
 
 
 class State:
@@ -88,14 +89,7 @@ def new_number(
     return first
 
 
-ENDED_STATES = (
-    "TERMINATED",
-    "SKIPPED",
-    "INTERNAL_ERROR",
-    "COMPLETED",
-    "FAILED",
-    "CANCELED",
-)  # States of runs and updates that stay
+ENDED_STATES = (*ENDED_TASK_STATES, *ENDED_UPDATE_STATES)  # In which runs and updates stay
 
 LOST_MESSAGE = "the local workspace ended while this was running; start it again"  # What is said of those that did not reach one
 

@@ -9,7 +9,7 @@ from cdc_local.bundles.run import JobRun
 from cdc_local.errors import PipelineError
 from cdc_local.operations import demo
 from cdc_local.operations.demo import run_demo
-from cdc_local.reports.update import make_console
+from cdc_local.reports.tables import make_console
 from cdc_utils.results import FlowResult, TaskRun, UpdateResult
 
 
