@@ -1,6 +1,7 @@
 """`cdc run` and `cdc demo`: one update, and the whole way."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -134,11 +135,10 @@ def run(
 ):
     "Run one update of the pipeline that these Lakeflow source files declare, unmodified, with Spark and Delta Lake on this machine."
     configuration, picture = update_configuration(conf, catalog, schema), picture_path(picture)
-    if (
-        is_own_process.get()
-    ):  # before anything below starts a thread, and after what refuses to write anything
-        discover_sources(paths)
-        mount(Storage(storage).check(), makes_folders=not dry_run)
+    if is_own_process.get():  # before anything below starts a thread
+        with suppress(UsageError):  # `run_update` refuses the same, before anything is written
+            discover_sources(paths)
+            mount(Storage(storage).check(), makes_folders=not dry_run)
     from cdc_local.reports.tables import make_console
     from cdc_local.reports.update import UpdateProgress
     from cdc_local.update.request import UpdateRequest
