@@ -7,7 +7,7 @@ rooms. `mutants` are made by Cosmic Ray; a PATH is a folder, a file or `FILE::fu
 cdc_utils. They run in a copy of the tree, and a sample of them is tried unless `--all` is given:
 
     python tools/prove.py mutants cdc_local/delta --sample 50 --minutes 20
-    python tools/prove.py mutants cdc_local/delta/log.py::only_grew --all
+    python tools/prove.py mutants cdc_local/delta/log.py::has_only_grown --all
 
 A fault that nothing catches fails the proof. So does a law, a kill or a pipeline. A mutant that survives is
 named and fails nothing: some behave like the original, which a person has to judge."""

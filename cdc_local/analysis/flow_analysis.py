@@ -163,9 +163,9 @@ def target_schema(
     declared = StructType.fromDDL(dataset.schema) if isinstance(dataset.schema, str) else dataset.schema
     if flow.kind not in ("auto_cdc", "snapshot"):
         return source if declared is None else declared
-    from cdc_local.auto_cdc.target import visible_schema
+    from cdc_local.auto_cdc.target import find_visible_schema
 
-    shown = visible_schema(runtime.spark, flow, source)
+    shown = find_visible_schema(runtime.spark, flow, source)
     if declared is None:
         return shown
     check_declared_schema(dataset, declared, shown)

@@ -16,8 +16,8 @@ from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evalua
 from cdc_local.autoloader import read_batch, read_stream
 from cdc_local.dataflow.expectations import enforce_expectations
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
-from cdc_local.delta.reader import visible_part
-from cdc_local.delta.stream_progress import starting_options
+from cdc_local.delta.reader import read_visible_part
+from cdc_local.delta.stream_progress import choose_starting_options
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import user_error
 from cdc_local.storage import Storage, TableName, is_table
@@ -34,7 +34,7 @@ def read_stored(
 
     reader = (spark.readStream if streaming else spark.read).format("delta").options(**(options or {}))
     frame = reader.load(str(path))
-    part = visible_part(frame.columns, DeltaTable(str(path)).metadata().configuration)
+    part = read_visible_part(frame.columns, DeltaTable(str(path)).metadata().configuration)
     if not part.predicate:
         return frame  # its `_metadata` stays at hand
 
@@ -118,7 +118,7 @@ def read_name(
         path = runtime.storage.table_path(name)
         if is_table(path):
             if streaming and evaluation is not None and evaluation.flow is not None:
-                options = starting_options(path, checkpoint_path(runtime, evaluation.flow), options)
+                options = choose_starting_options(path, checkpoint_path(runtime, evaluation.flow), options)
             return read_stored(spark, path, streaming, options).alias(name.table)
         if "." not in text and spark._jsparkSession.catalog().tableExists(text):
             return spark.table(text)

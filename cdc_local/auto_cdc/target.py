@@ -1,28 +1,44 @@
-"""AUTO CDC, incrementally: an update reads the keys that its new events touch, computes them anew with the chapters' own rules, and commits once."""
+"""A target of AUTO CDC: its declaration, resolved against its source; its events, rows and backing table."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from pyspark.sql import DataFrame, SparkSession
+from deltalake import DeltaTable
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from cdc_local.dataflow.graph import Flow
-from cdc_local.delta.writer import create_table
+from cdc_local.delta.writer import append_with_spark, create_table
 from cdc_local.errors import PipelineError
+from cdc_local.sql_names import quote_for_spark
 from cdc_local.storage import clear_unfinished, is_table
 from cdc_utils import scd1, scd2
-from cdc_utils.spec import COLUMN_LISTS, CdcSpec, SpecError, folded, resolved
+from cdc_utils.spec import (
+    COLUMN_LISTS,
+    CdcSpec,
+    SpecError,
+    columns_ignoring_nulls,
+    folded,
+    resolved,
+    tracked_columns,
+    visible_columns,
+)
 
 
 @dataclass(frozen=True)
 class Target:
-    "One AUTO CDC target: its spec over the columns of its source."
+    """One AUTO CDC target: its spec, resolved against the columns of its source.
 
-    spec: CdcSpec  # What the flow declares
-    columns: tuple  # Columns the table shows, without `__START_AT` and `__END_AT`
-    tracked: tuple | None  # Columns whose change opens a version; None for all, and for SCD type 1
-    ignoring_nulls: tuple = ()  # Columns in which a NULL leaves the value as it is
+    `of` is the door: it finds names without regard to case; from there on they are spelled as in the source.
+    """
+
+    spec: CdcSpec  # What the flow declares, as its author wrote it
+    keys: tuple[str, ...]  # Columns that identify a row
+    columns: tuple[str, ...]  # Columns of the table, keys included, `__START_AT` and `__END_AT` left out
+    tracked: tuple[str, ...] | None  # Columns whose change opens a version; None for all, and for SCD type 1
+    ignoring_nulls: tuple[str, ...] = ()  # Columns in which a NULL leaves the value as it is
 
     @classmethod
     def of(
@@ -30,63 +46,171 @@ class Target:
         flow: Flow,  # An AUTO CDC flow
         source: StructType,  # Columns of its source
     ) -> "Target":
-        "Resolve a spec's lists against its source; `PipelineError` for an unknown column or one of the wrong type."
+        "Resolve a flow's spec; raises `PipelineError` for an unknown column or one of the wrong type."
         spec = flow.spec
         try:
-            columns = tuple(spec.visible_columns(source.names))
-            lists = spec.track_history_column_list or spec.track_history_except_column_list
-            check_columns_to_update(spec, source)
+            columns = tuple(visible_columns(spec, source.names))
+            spelling = {folded(name): name for name in columns}
+            lists_tracked = spec.track_history_column_list or spec.track_history_except_column_list
+            _check_columns_to_update(spec, source)
             return cls(
                 spec,
+                tuple(spelling[folded(key)] for key in spec.keys),
                 columns,
-                tuple(spec.tracked_columns(source.names)) if lists else None,
-                tuple(spec.columns_ignoring_nulls(source.names)),
+                tuple(tracked_columns(spec, source.names)) if lists_tracked else None,
+                tuple(columns_ignoring_nulls(spec, source.names)),
             )
         except ValueError as wrong:
             raise PipelineError(str(wrong), flow.location) from None
 
     @property
-    def history(self) -> bool:
-        return self.spec.stored_as_scd_type == 2
+    def is_history(self) -> bool:
+        "Whether the table keeps every version of a row: SCD type 2."
+        return bool(self.spec.stored_as_scd_type == 2)
 
     @property
     def keeps_events(self) -> bool:
-        return bool(self.history or self.ignoring_nulls or self.spec.columns_to_update)
-
-    @property
-    def keys(self) -> list[str]:
-        return [
-            name for key in self.spec.keys for name in self.columns if folded(name) == folded(key)
-        ]  # As `columns` spells them
+        "Whether the backing table has a row for each event, not for each key."
+        return bool(self.is_history or self.ignoring_nulls or self.spec.columns_to_update)
 
     @property
     def identity(self) -> list[str]:
-        return [
-            *self.keys,
-            *([scd1.SEQUENCE] if self.keeps_events else []),
-        ]  # Tells the rows of the backing table apart
+        "Columns that tell the rows of the backing table apart."
+        return [*self.keys, *([scd1.SEQUENCE] if self.keeps_events else [])]
 
     @property
-    def shown(self) -> list[str]:
-        return [*self.columns, *((scd2.START_AT, scd2.END_AT) if self.history else ())]
+    def visible_columns(self) -> list[str]:
+        "Columns that readers see."
+        return [*self.columns, *((scd2.START_AT, scd2.END_AT) if self.is_history else ())]
+
+    @property
+    def latest_columns(self) -> list[str]:
+        "Columns shown from `__latest`: the untracked, and those that an event may leave as they are."
+        completed = self.ignoring_nulls
+        if self.spec.columns_to_update:
+            completed = tuple(name for name in self.columns if name not in self.keys)
+        untracked = scd2.untracked_columns(self.columns, self.keys, self.tracked) if self.is_history else []
+        return [name for name in self.columns if name in (*completed, *untracked)]
 
 
-def latest_columns(
+def extract_events(
+    changes: DataFrame,  # Rows of the source, batch or streaming
     target: Target,  # The target
-) -> list[str]:  # In the table's order
-    "Columns that a row shows from `__latest`: the untracked, and those that an event may leave unsaid."
-    carried = (
-        [name for name in target.columns if name not in target.spec.keys]
-        if target.spec.columns_to_update
-        else target.ignoring_nulls
+) -> DataFrame:  # The target's columns, `__sequence`, `__deleted`, perhaps `__writes`
+    "Reduce rows of the source to events."
+    spec = target.spec
+    return scd1.events(
+        changes,
+        target.keys,
+        cast("str | Column", spec.sequence_by),
+        cast("str | Column | None", spec.apply_as_deletes),
+        target.columns,
+        cast("str | Column | None", spec.apply_as_truncates),
+        spec.columns_to_update,
     )
-    untracked = (
-        scd2.untracked_columns(target.columns, target.spec.keys, target.tracked) if target.history else []
-    )
-    return [name for name in target.columns if name in (*carried, *untracked)]
 
 
-def check_columns_to_update(
+def restore_events(
+    stored: DataFrame,  # Rows of the backing table
+    target: Target,  # The target
+) -> (
+    DataFrame
+):  # The target's columns as far as they are stored, `__sequence`, `__deleted`, perhaps `__writes`
+    "Give back the events that rows were: what was computed is left out."
+    names = [*target.columns, scd1.SEQUENCE, scd1.DELETED]
+    if target.spec.columns_to_update:
+        names.append(scd1.WRITES)
+    return stored.select(*[scd1.column(name) for name in names if name in stored.columns])
+
+
+def compute_rows(
+    events: DataFrame,  # Events, old and new
+    target: Target,  # The target
+) -> DataFrame:  # Rows of the backing table
+    "Apply the rules of SCD type 1 or 2, as their chapters define them."
+    if target.spec.apply_as_truncates is not None:
+        events = scd1.truncated(events, target.keys)
+    if target.keeps_events:
+        return scd2.versions(events, target.keys, target.tracked, target.ignoring_nulls)
+    return scd1.newest_events(events, target.keys)
+
+
+def find_visible_schema(
+    spark: SparkSession,  # Makes an empty frame
+    flow: Flow,  # An AUTO CDC flow
+    source: StructType,  # Columns of its source
+) -> StructType:  # Columns its target shows
+    "Find the columns that readers of an AUTO CDC target see."
+    target = Target.of(flow, source)
+    types = {field.name: field for field in _backing_schema(spark, target, source)}
+    return StructType([types[name] for name in target.visible_columns])
+
+
+def create_backing_table(
+    spark: SparkSession,  # Makes the table
+    path: Path,  # Its folder
+    target: Target,  # The target
+    source: StructType,  # Columns of its source
+    comment: str | None = None,  # What the table holds
+    extra: dict[str, str] | None = None,  # Further table properties
+) -> None:
+    """Create the backing table if it is missing, or bring its columns and properties up to date.
+
+    Raises `PipelineError` if the declaration changed.
+    """
+    schema = _backing_schema(spark, target, source)
+    properties = backing_properties(target, schema[scd1.SEQUENCE].dataType.simpleString())
+    if not is_table(path):
+        clear_unfinished(path)
+        create_table(spark, path, schema, comment, (extra or {}) | properties)
+    elif changed := check_declaration(path, target, properties):
+        append_with_spark(spark.createDataFrame([], schema), path)
+        assignments = ", ".join(f"{key!r} = {value!r}" for key, value in changed.items())
+        spark.sql(f"ALTER TABLE delta.{quote_for_spark(str(path))} SET TBLPROPERTIES ({assignments})")
+
+
+def backing_properties(
+    target: Target,  # The target
+    sequence_type: str,  # Type of its sequence
+) -> dict[str, str]:  # Delta table properties
+    "Say what readers of the backing table, and later updates, must know."
+    visible = f"{scd2.START_AT} IS NOT NULL" if target.keeps_events else f"NOT {scd1.DELETED}"
+    if target.keeps_events and not target.is_history:
+        visible += f" AND {scd2.END_AT} IS NULL"
+    return {
+        "cdc.columns": json.dumps(target.visible_columns),
+        "cdc.latest": json.dumps(target.latest_columns),
+        "cdc.visible": visible,
+        "cdc.declaration": json.dumps(_describe_declaration(target, sequence_type)),
+    }
+
+
+def check_declaration(
+    path: Path,  # The backing table
+    target: Target,  # The target as declared now
+    properties: dict[str, str],  # Its properties
+) -> dict[
+    str, str
+]:  # Properties to change since the source has other columns now; a column that it lost stays
+    "Refuse with `PipelineError` to continue a table that was computed by another declaration."
+    stored = DeltaTable(str(path)).metadata().configuration
+    before = json.loads(stored.get("cdc.declaration", "{}"))
+    now = json.loads(properties["cdc.declaration"])
+    for field in now | before:
+        if before.get(field) != now.get(field):
+            raise PipelineError(
+                f"{target.spec.target}: `{field}` changed from {before.get(field)!r} to {now.get(field)!r}, "
+                "but the stored rows follow the old one",
+                hint=f"rebuild the table: cdc run … --full-refresh {target.spec.target}",
+            )
+    lost = [name for name in json.loads(stored["cdc.columns"]) if name not in target.visible_columns]
+    visible = json.dumps([*target.columns, *lost, *target.visible_columns[len(target.columns) :]])
+    if visible == stored["cdc.columns"]:
+        return {}
+    return {"cdc.columns": visible, "cdc.latest": properties["cdc.latest"]}
+
+
+def _check_columns_to_update(
     spec: CdcSpec,  # What the flow declares
     source: StructType,  # Columns of its source
 ) -> None:
@@ -101,124 +225,31 @@ def check_columns_to_update(
         )
 
 
-def backing_properties(
+def _backing_schema(
+    spark: SparkSession,  # Makes an empty frame
+    target: Target,  # The target
+    source: StructType,  # Columns of its source
+) -> StructType:  # Columns of the backing table
+    return compute_rows(extract_events(spark.createDataFrame([], source), target), target).schema
+
+
+def _describe_declaration(
     target: Target,  # The target
     sequence_type: str,  # Type of its sequence
-) -> dict[str, str]:  # Delta table properties
-    "What readers of the backing table, and later updates, must know."
+) -> dict[str, object]:  # What the stored rows follow, as the author wrote it
+    "Name all of a declaration that a later update may not change."
+    spec = target.spec
     declaration = {
-        "keys": list(target.spec.keys),
-        "stored_as_scd_type": target.spec.stored_as_scd_type,
+        "keys": list(spec.keys),
+        "stored_as_scd_type": spec.stored_as_scd_type,
         "sequence_type": sequence_type,
         "tracked": None if target.tracked is None else sorted(target.tracked),
     }
-    spec = target.spec
     partial = {
         "ignore_null_updates": spec.ignore_null_updates,
         "columns_to_update": spec.columns_to_update,
-    } | {
-        field: sorted(getattr(spec, field) or ())
-        for field in COLUMN_LISTS
-        if field.startswith("ignore_null_updates_")
     }
-    visible = f"{scd2.START_AT} IS NOT NULL" if target.keeps_events else f"NOT {scd1.DELETED}"
-    if target.keeps_events and not target.history:
-        visible += f" AND {scd2.END_AT} IS NULL"
-    return {
-        "cdc.columns": json.dumps(target.shown),
-        "cdc.latest": json.dumps(latest_columns(target)),
-        "cdc.visible": visible,
-        "cdc.declaration": json.dumps(
-            declaration | {field: value for field, value in partial.items() if value}
-        ),
-    }
-
-
-def change_events(
-    changes: DataFrame,  # Rows of the source, batch or streaming
-    target: Target,  # The target
-) -> DataFrame:  # The target's columns, `__sequence`, `__deleted`, perhaps `__writes`
-    "Reduce the source to events."
-    spec = target.spec
-    return scd1.events(
-        changes,
-        spec.keys,
-        spec.sequence_by,
-        spec.apply_as_deletes,
-        target.columns,
-        spec.apply_as_truncates,
-        spec.columns_to_update,
-    )
-
-
-def compute_rows(
-    events: DataFrame,  # Events, old and new
-    target: Target,  # The target
-) -> DataFrame:  # Rows of the backing table
-    "Apply the rules of SCD type 1 or 2, as their chapters define them."
-    keys = target.spec.keys
-    if target.spec.apply_as_truncates is not None:
-        events = scd1.truncated(events, keys)
-    return (
-        scd2.versions(events, keys, target.tracked, target.ignoring_nulls)
-        if target.keeps_events
-        else scd1.newest_events(events, keys)
-    )
-
-
-def visible_schema(
-    spark: SparkSession,  # Makes an empty frame
-    flow: Flow,  # An AUTO CDC flow
-    source: StructType,  # Columns of its source
-) -> StructType:  # Columns its target shows
-    "The columns of an AUTO CDC target."
-    target = Target.of(flow, source)
-    events = change_events(spark.createDataFrame([], source), target)
-    types = {field.name: field for field in compute_rows(events, target).schema}
-    return StructType([types[name] for name in target.shown])
-
-
-def create_backing_table(
-    spark: SparkSession,  # Makes the table
-    path: Path,  # Its folder
-    target: Target,  # The target
-    source: StructType,  # Columns of its source
-    comment: str | None = None,  # What the table holds
-    extra: dict[str, str] = None,  # Further table properties
-) -> None:
-    "Create the backing table if it is missing, or bring its properties up to date; `PipelineError` if the declaration changed."
-    rows = compute_rows(change_events(spark.createDataFrame([], source), target), target).schema
-    wanted = backing_properties(target, rows[scd1.SEQUENCE].dataType.simpleString())
-    if not is_table(path):
-        clear_unfinished(path)
-        create_table(spark, path, rows, comment, (extra or {}) | wanted)
-    elif added := check_declaration(path, target, wanted):
-        spark.createDataFrame([], rows).write.format("delta").mode("append").option(
-            "mergeSchema", "true"
-        ).save(str(path))
-        spark.sql(
-            f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({', '.join(f'{key!r} = {value!r}' for key, value in added.items())})"
-        )
-
-
-def check_declaration(
-    path: Path,  # The backing table
-    target: Target,  # The target as declared now
-    wanted: dict[str, str],  # Its properties
-) -> dict[
-    str, str
-]:  # Properties to change since the source has other columns now; a column that it lost stays
-    "Refuse to continue a table that was computed by another declaration."
-    from deltalake import DeltaTable as Files
-
-    found = Files(str(path)).metadata().configuration
-    before, now = json.loads(found.get("cdc.declaration", "{}")), json.loads(wanted["cdc.declaration"])
-    for field in now | before:
-        if before.get(field) != now.get(field):
-            raise PipelineError(
-                f"{target.spec.target}: `{field}` changed from {before.get(field)!r} to {now.get(field)!r}, but the stored rows follow the old one",
-                hint=f"rebuild the table: cdc run … --full-refresh {target.spec.target}",
-            )
-    lost = [name for name in json.loads(found["cdc.columns"]) if name not in target.shown]
-    shown = json.dumps([*target.columns, *lost, *target.shown[len(target.columns) :]])
-    return {"cdc.columns": shown, "cdc.latest": wanted["cdc.latest"]} if shown != found["cdc.columns"] else {}
+    for field in COLUMN_LISTS:
+        if field.startswith("ignore_null_updates_"):
+            partial[field] = sorted(getattr(spec, field) or ())
+    return declaration | {field: value for field, value in partial.items() if value}

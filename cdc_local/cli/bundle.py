@@ -113,13 +113,13 @@ def bundle_check(
 ):
     "Find what Databricks would refuse, and what nobody can want, in every target, without a workspace. Exit status 1 where there is any."
     from cdc_local.bundles.check import bundle_problems
-    from cdc_local.delta.reader import json_text
+    from cdc_local.delta.rows import format_json
 
     given, problems, checked = read_pairs("--var", variables), [], folders or find_bundles(Path())
     for each in checked:
         problems += bundle_problems(each, [target] if target else [], given)
     for problem in problems:
-        typer.echo(json_text(vars(problem)) if layout is Lines.json else str(problem))
+        typer.echo(format_json(vars(problem)) if layout is Lines.json else str(problem))
     if problems:
         raise typer.Exit(1)
     if layout is Lines.table:

@@ -32,13 +32,13 @@ def print_findings(
     layout: Lines,  # table or json
 ) -> None:
     "Print the laws, then a counterexample for each broken one."
-    from cdc_local.delta.reader import json_text
+    from cdc_local.delta.rows import format_json
     from cdc_local.operations.prove import LAWS
     from cdc_local.reports.tables import plain_table
 
     if layout is Lines.json:
         for finding in findings:
-            typer.echo(json_text(finding._asdict()))
+            typer.echo(format_json(finding._asdict()))
         return
     console.print(
         plain_table(
@@ -204,7 +204,7 @@ def print_replayed(
     layout: Lines,  # table or json
 ) -> None:
     "Tell what landed, and what to do next."
-    from cdc_local.delta.reader import json_text
+    from cdc_local.delta.rows import format_json
     from cdc_local.reports.tables import format_number, make_console, plain_table
 
     def state(each):
@@ -221,7 +221,7 @@ def print_replayed(
     if layout is Lines.json:
         for each in done.landings:
             typer.echo(
-                json_text(
+                format_json(
                     {
                         "mended": each.mended,
                         "status": state(each),
@@ -336,14 +336,14 @@ def print_repaired(
     layout: Lines,  # table or json
 ) -> None:
     "Tell what a repair changed."
-    from cdc_local.delta.reader import json_text
+    from cdc_local.delta.rows import format_json
     from cdc_local.reports.tables import format_number, make_console, plain_table, rows_table
 
     counts = {name: getattr(done, name) for name in ("keys", "rows_before", "rows_after", "removed", "added")}
     status = "unchanged" if not done.changed else "would change" if dry_run else "repaired"
     if layout is Lines.json:
         return typer.echo(
-            json_text({"table": done.table, "status": status, **counts, "warnings": list(done.warnings)})
+            format_json({"table": done.table, "status": status, **counts, "warnings": list(done.warnings)})
         )
     for text in done.warnings:
         typer.echo(f"warning: {text}", err=True)
@@ -401,7 +401,7 @@ def print_erased(
     layout: Lines,  # table or json
 ) -> None:
     "Tell what went, and which files still hold it."
-    from cdc_local.delta.reader import json_text
+    from cdc_local.delta.rows import format_json
     from cdc_local.reports.tables import format_number, make_console, plain_table
 
     def state(each):
@@ -417,7 +417,7 @@ def print_erased(
 
     if layout is Lines.json:
         for each in done.tables:
-            typer.echo(json_text({"table": each.table, "status": state(each), "rows": each.rows}))
+            typer.echo(format_json({"table": each.table, "status": state(each), "rows": each.rows}))
         return
     make_console().print(
         plain_table(

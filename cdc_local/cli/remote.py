@@ -86,11 +86,13 @@ def stored_event(
     event: dict,  # A parsed event
 ) -> dict:  # Its objects as JSON text, as the event log's table has them
     "An event as `UpdateProgress` takes it."
-    from cdc_local.delta.reader import json_text
+    from cdc_local.delta.rows import format_json
 
     return {
         **event,
-        **{key: json_text(event[key]) if event.get(key) else None for key in ("origin", "details", "error")},
+        **{
+            key: format_json(event[key]) if event.get(key) else None for key in ("origin", "details", "error")
+        },
     }
 
 

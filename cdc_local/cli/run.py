@@ -198,13 +198,13 @@ def print_graph(
     layout: Lines,  # table or json
 ) -> None:
     "Print the datasets and flows of a graph."
-    from cdc_local.delta.reader import json_text
+    from cdc_local.delta.rows import format_json
     from cdc_local.reports.tables import plain_table
 
     lines = graph_lines(graph, reads)
     if layout is Lines.json:
         for line in lines:
-            typer.echo(json_text(line))
+            typer.echo(format_json(line))
         return
 
     def short(name):

@@ -46,10 +46,13 @@ def show_all_tables(
     layout: Format,  # How to print
 ) -> None:
     "Print every table with its number of rows."
-    from cdc_local.delta.reader import Rows, row_counts
+    from cdc_local.delta.reader import count_rows_of_tables
+    from cdc_local.delta.rows import Rows
     from cdc_local.reports.tables import make_console, rows_table
 
-    rows = Rows(("table", "rows"), [(str(name), count) for name, count in row_counts(storage).items()])
+    rows = Rows(
+        ("table", "rows"), [(str(name), count) for name, count in count_rows_of_tables(storage).items()]
+    )
     if layout is Format.table and not rows.values:
         return typer.echo(f"no tables in {storage.root} yet: `cdc run` or `cdc demo` makes them")
     if layout is not Format.table:
@@ -165,13 +168,13 @@ def events(
         and event_type in (None, event["event_type"])
     ]
     found = found if limit is None else found[max(len(found) - limit, 0) :]
-    from cdc_local.delta.reader import json_text
+    from cdc_local.delta.rows import format_json
     from cdc_local.reports.events import events_table
     from cdc_local.reports.tables import make_console
 
     if layout is Lines.json:
         for event in found:
-            typer.echo(json_text(event))
+            typer.echo(format_json(event))
     elif found:
         make_console().print(events_table(found))
     else:
@@ -230,11 +233,11 @@ def feed(
     told = asdict(write_feed(Path(place), rows=rows, keys=keys, seed=seed, files=files, day=day))
     if quiet:
         return
-    from cdc_local.delta.reader import json_text
+    from cdc_local.delta.rows import format_json
     from cdc_local.reports.tables import format_number, make_console, plain_table
 
     if layout is Lines.json:
-        return typer.echo(json_text(told))
+        return typer.echo(format_json(told))
     make_console().print(
         plain_table(
             "",

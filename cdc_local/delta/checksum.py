@@ -1,69 +1,75 @@
-"""A commit that Spark did not write gets the checksum file that Spark writes beside its own: who reads the table next needs fewer jobs to find out what it is."""
+"""A commit of delta-rs gets the checksum file that Spark writes beside its own commits.
+
+Who reads the table next needs fewer jobs to find out what it is.
+"""
 
 import json
-import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 from uuid import uuid4
 
-DEFINED_BY = {
-    "metaData": "metadata",
-    "protocol": "protocol",
-}  # Actions that say what a table is, and their names in a checksum
+import pyarrow
+from deltalake import DeltaTable
+
+from cdc_local.delta.log import MOST_COMMITS, read_actions
+
+# Actions that define a table, and their names in a checksum
+DEFINING_ACTIONS = {"metaData": "metadata", "protocol": "protocol"}
 
 
-def carried_definition(
-    checksum: Path,  # File of a version's checksum; it need not exist
-) -> dict:  # The 'metadata' and 'protocol' in it
-    "Read what a checksum carries on; one by an old Delta Lake has neither, and one that a crash cut short counts for none, as it does for Delta Lake."
+def read_definition(
+    checksum: Path,  # A version's checksum; it need not exist
+) -> dict[str, Any]:  # The 'metadata' and 'protocol' in it
+    """Read what a checksum says of its table's definition.
+
+    An old Delta Lake wrote none; a checksum that a crash cut short counts for none, as for Delta Lake.
+    """
     try:
         content = json.loads(checksum.read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    return {name: content[name] for name in DEFINED_BY.values() if content.get(name)}
-
-
-MOST_COMMITS = 100  # That are looked through for what a table is
+    return {name: content[name] for name in DEFINING_ACTIONS.values() if content.get(name)}
 
 
 def find_definition(
     log: Path,  # The `_delta_log` of a table
     version: int,  # Of the table
-) -> dict | None:  # 'metadata' and 'protocol'; None where the last `MOST_COMMITS` do not say them
+) -> dict[str, Any] | None:  # 'metadata' and 'protocol'; None where the last `MOST_COMMITS` do not say them
     "Find columns, properties and features of a version of a table, as its log spells them."
-    found = {}
+    found: dict[str, Any] = {}
     for number in range(version, max(-1, version - MOST_COMMITS), -1):
         commit = log / f"{number:020}.json"
         if not commit.exists():
             return None  # Delta Lake deletes old commits once a checkpoint of the log has their sum
-        for action in map(json.loads, filter(None, commit.read_bytes().splitlines())):
-            found = {name: action[kind] for kind, name in DEFINED_BY.items() if kind in action} | found
-        found = carried_definition(log / f"{number - 1:020}.crc") | found
-        if len(found) == len(DEFINED_BY):
+        for action in read_actions(commit):
+            defined = {name: action[kind] for kind, name in DEFINING_ACTIONS.items() if kind in action}
+            found = defined | found
+        found = read_definition(log / f"{number - 1:020}.crc") | found
+        if len(found) == len(DEFINING_ACTIONS):
             return found
     return None
 
 
-def version_checksum(
-    table,  # A `deltalake.DeltaTable` without deletion vectors
-    found: dict,  # Its `definition`
-) -> dict:  # What the protocol requires in a checksum
+def summarize_version(
+    table: DeltaTable,  # A table without deletion vectors
+    definition: dict[str, Any],  # Its 'metadata' and 'protocol'
+) -> dict[str, Any]:  # What the protocol requires in a checksum
     "Sum up the files of a table."
-    import pyarrow
-
     sizes = pyarrow.table(table.get_add_actions())["size_bytes"].to_pylist()
-    return {"tableSizeBytes": sum(sizes), "numFiles": len(sizes), "numMetadata": 1, "numProtocol": 1, **found}
+    counts = {"tableSizeBytes": sum(sizes), "numFiles": len(sizes), "numMetadata": 1, "numProtocol": 1}
+    return counts | definition
 
 
 def write_checksum(
-    table,  # A `deltalake.DeltaTable` without deletion vectors, in the version that was committed
+    table: DeltaTable,  # A table without deletion vectors, in the version that was committed
 ) -> None:
-    "Write the checksum of a version beside its commit; not where there is one, or where the log does not say what the table is."
+    "Write a version's checksum beside its commit, unless it is there, or the log does not define the table."
     log = Path(unquote(urlparse(table.table_uri).path), "_delta_log")
     checksum = log / f"{table.version():020}.crc"
-    found = None if checksum.exists() else find_definition(log, table.version())
-    if found is None:
+    definition = None if checksum.exists() else find_definition(log, table.version())
+    if definition is None:
         return
     part = log / f".{checksum.name}.{uuid4()}.tmp"
-    part.write_text(json.dumps(version_checksum(table, found)) + "\n", encoding="utf-8")
-    os.replace(part, checksum)
+    part.write_text(json.dumps(summarize_version(table, definition)) + "\n", encoding="utf-8")
+    part.replace(checksum)

@@ -1,46 +1,212 @@
-"""A table is created, appended to or overwritten in one commit: without a Spark job where the rows are few, by Spark where they are many or the table asks for more."""
+"""A Delta table is created, appended to, overwritten or merged into, in one commit.
 
+`choice.py` says who writes: delta-rs where the rows are few, which needs no Spark job, else Spark.
+"""
+
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-from delta.tables import DeltaTable
-from deltalake import DeltaTable as Files
-from deltalake import Schema, write_deltalake
+import pyarrow
+from delta.tables import DeltaTable as SparkTable
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
+from cdc_local.delta import choice
 from cdc_local.delta.checksum import write_checksum
-from cdc_local.delta.support import can_append, declared_schema, is_local, is_ordinary_field, stored_schema
+from cdc_local.delta.choice import Choice, choose_append, choose_create, choose_overwrite
+from cdc_local.delta.log import read_schema
 from cdc_local.sql_names import quote_for_duckdb
 
-MOST_BYTES = 2**24  # Of what a small frame is made from, as Spark's optimizer sees it: 16 MiB
 
-
-def is_small_frame(
-    frame: DataFrame,  # A batch
-) -> bool:  # False also where Spark does not know its size
-    "Tell, before anything is read, whether a frame may be held in this process."
-    return (
-        is_local(frame.sparkSession)
-        and frame._jdf.queryExecution().optimizedPlan().stats().sizeInBytes() <= MOST_BYTES
+def create_table(
+    spark: SparkSession,  # Creates the table where delta-rs may not
+    path: Path,  # Its folder, where there is no table
+    schema: StructType,  # Its columns
+    comment: str | None = None,  # What it holds
+    properties: dict[str, str] | None = None,  # Table properties
+    partition_cols: list[str] | None = None,  # Columns that divide its files into folders
+    cluster_by: list[str] | None = None,  # Columns of liquid clustering
+) -> None:
+    "Create a Delta table that has no rows; raises what Spark raises."
+    properties = {key: str(value) for key, value in (properties or {}).items()}
+    if not choose_create(spark, schema, properties, partition_cols, cluster_by).is_delta_rs:
+        create_with_spark(spark, path, schema, comment, properties, partition_cols, cluster_by)
+        return
+    table = DeltaTable.create(
+        str(path),
+        Schema.from_json(schema.json()),
+        description=comment,
+        configuration=properties,
+        raise_if_key_not_exists=False,
     )
+    write_checksum(table)
+
+
+def append_batch(
+    batch: DataFrame,  # Rows
+    path: Path,  # A Delta table, created before
+    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+) -> None:
+    "Append a batch in one commit; one that the table has already is computed, and not written."
+    table = DeltaTable(str(path))
+    with hold_few_rows(batch, choose_append(table, batch)) as (held, few):
+        if has_batch(table, transaction):
+            if few is None:
+                held.write.format("noop").mode("overwrite").save()
+        elif few is None:
+            append_with_spark(held, path, transaction)
+        elif few.num_rows:
+            commit_rows(table, few, "append", transaction)
+
+
+def overwrite_table(
+    rows: DataFrame,  # All rows of the table
+    path: Path,  # A Delta table, created before
+    partition_cols: list[str] | None = None,  # As declared
+    cluster_by: list[str] | None = None,  # As declared
+) -> None:
+    "Replace rows and columns of a table, in one commit."
+    table = DeltaTable(str(path))
+    with hold_few_rows(rows, choose_overwrite(table, rows, partition_cols, cluster_by)) as (held, few):
+        if few is None:
+            overwrite_with_spark(held, path, partition_cols, cluster_by)
+        else:
+            commit_rows(table, few, "overwrite")
+
+
+def merge_rows(
+    table: DeltaTable,  # A table that `choose_merge` gives to delta-rs
+    rows: pyarrow.Table,  # Rows with some or all of its columns
+    identity: list[str],  # Columns that tell its rows apart; never NULL
+    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+) -> None:
+    "Merge rows into a table, in one commit; none where there are no rows."
+    if not rows.num_rows:
+        return
+    # in parentheses: `a = b AND c` may be read as `a = (b AND c)`
+    same_row = " AND ".join(
+        f"(old.{quote_for_duckdb(name)} = new.{quote_for_duckdb(name)})" for name in identity
+    )
+    values = {f"old.{quote_for_duckdb(name)}": f"new.{quote_for_duckdb(name)}" for name in rows.column_names}
+    merge = table.merge(
+        rows,
+        same_row,
+        source_alias="new",
+        target_alias="old",
+        commit_properties=commit_properties(transaction),
+        streamed_exec=not _has_exact_bounds(rows.schema, identity),
+    )
+    merge.when_matched_update(values).when_not_matched_insert(values).execute()
+    write_checksum(table)
+
+
+def _has_exact_bounds(
+    schema: pyarrow.Schema,  # Columns of the rows
+    identity: list[str],  # Columns that tell rows apart
+) -> bool:
+    """Whether delta-rs may leave out files by the least and greatest values of the rows.
+
+    It has no bounds of a struct, and rounds those of a decimal.
+    """
+    types = [schema.field(name).type for name in identity]
+    return not any(pyarrow.types.is_struct(kind) or pyarrow.types.is_decimal(kind) for kind in types)
+
+
+def commit_rows(
+    table: DeltaTable,  # A table whose choice is delta-rs
+    rows: pyarrow.Table,  # Rows with some or all of its columns
+    mode: Literal["append", "overwrite"],  # What becomes of the rows that are there
+    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+) -> None:
+    "Write rows in one commit; a column that they do not have is NULL."
+    schema = to_arrow_schema(read_schema(table), timezone="UTC")
+    columns = [
+        rows[field.name] if field.name in rows.column_names else pyarrow.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    properties = commit_properties(transaction)
+    complete = pyarrow.table(columns, names=schema.names).cast(schema)
+    # two overloads of the same call, one a mode
+    if mode == "overwrite":
+        write_deltalake(table, complete, mode="overwrite", commit_properties=properties)
+    else:
+        write_deltalake(table, complete, mode="append", commit_properties=properties)
+    write_checksum(table)
 
 
 @contextmanager
-def hold_rows(
+def hold_few_rows(
     frame: DataFrame,  # A batch
-    wanted: bool = True,  # Whether they are of any use
-):  # The frame to go on with, and a `pyarrow.Table` of its rows; None where they are many, or not wanted
-    "Hold the rows of a small frame in this process."
-    if not (wanted and is_small_frame(frame)):
+    chosen: Choice,  # Who writes it
+) -> Iterator[tuple[DataFrame, pyarrow.Table | None]]:  # The frame to go on with; its rows, None for Spark
+    "Hold the rows that delta-rs is to write in this process; Spark writes them if they turn out to be many."
+    if not chosen.is_delta_rs:
         yield frame, None
         return
     held = frame.persist()
     try:
-        yield held, collect_few_rows(held, MOST_EVENTS)
+        yield held, collect_few_rows(held)
     finally:
         held.unpersist()
+
+
+def collect_few_rows(
+    frame: DataFrame,  # A batch
+) -> pyarrow.Table | None:  # Its rows; None where they are more than `choice.MOST_EVENTS`
+    "Collect rows if they are few."
+    rows = collect_rows(frame.limit(choice.MOST_EVENTS + 1))
+    return rows if rows.num_rows <= choice.MOST_EVENTS else None
+
+
+def collect_rows(
+    frame: DataFrame,  # Rows
+) -> pyarrow.Table:  # The same, all nullable: a NULL struct can't have fields that are NOT NULL
+    "Collect rows."
+    return frame.to(frame.schema.toNullable()).toArrow()
+
+
+def has_batch(
+    table: DeltaTable,  # The table
+    transaction: tuple[str, int] | None,  # Name of the stream, number of its batch
+) -> bool:
+    "Whether a table has a batch already."
+    if transaction is None:
+        return False
+    newest = table.transaction_version(transaction[0])
+    return newest is not None and newest >= transaction[1]
+
+
+def commit_properties(
+    transaction: tuple[str, int] | None,  # Name of the stream, number of its batch
+) -> CommitProperties:
+    "Name what a commit carries besides its rows."
+    return CommitProperties(app_transactions=[Transaction(*transaction)] if transaction else None)
+
+
+def create_with_spark(
+    spark: SparkSession,  # Creates the table
+    path: Path,  # Its folder, where there is no table
+    schema: StructType,  # Its columns
+    comment: str | None = None,  # What it holds
+    properties: dict[str, str] | None = None,  # Table properties
+    partition_cols: list[str] | None = None,  # Columns that divide its files into folders
+    cluster_by: list[str] | None = None,  # Columns of liquid clustering
+) -> None:
+    "Create any table that Delta Lake knows."
+    builder = SparkTable.createIfNotExists(spark).location(str(path)).addColumns(schema)
+    if comment:
+        builder = builder.comment(comment)
+    if partition_cols:
+        builder = builder.partitionedBy(*partition_cols)
+    if cluster_by:
+        builder = builder.clusterBy(*cluster_by)
+    for key, value in (properties or {}).items():
+        builder = builder.property(key, value)
+    builder.execute()
 
 
 def append_with_spark(
@@ -53,84 +219,6 @@ def append_with_spark(
     if transaction:
         writer = writer.option("txnAppId", transaction[0]).option("txnVersion", transaction[1])
     writer.save(str(path))
-
-
-MOST_EVENTS = 100_000  # Of a small batch
-
-
-def commit_rows(
-    table,  # A `deltalake.DeltaTable` that `takes` the rows
-    rows,  # A `pyarrow.Table` with some or all of its columns
-    mode: str,  # 'append' or 'overwrite'
-    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
-) -> None:
-    "Write rows in one commit; a column that they do not have is NULL."
-    import pyarrow
-
-    schema = to_arrow_schema(declared_schema(table), timezone="UTC")
-
-    def column(field):
-        return (
-            rows[field.name] if field.name in rows.column_names else pyarrow.nulls(rows.num_rows, field.type)
-        )
-
-    whole = pyarrow.table([column(field) for field in schema], names=schema.names).cast(schema)
-    write_deltalake(table, whole, mode=mode, commit_properties=commit_properties(transaction))
-    write_checksum(table)
-
-
-def append_batch(
-    batch: DataFrame,  # Rows
-    path: Path,  # A Delta table, created before
-    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
-) -> None:
-    "Append a batch in one commit; one that the table has already is computed, and not written."
-    table = Files(str(path))
-    with hold_rows(batch, can_append(table, batch.schema)) as (batch, few):
-        if has_batch(table, transaction):
-            if few is None:
-                batch.write.format("noop").mode("overwrite").save()
-        elif few is None:
-            append_with_spark(batch, path, transaction)
-        elif few.num_rows:
-            commit_rows(table, few, "append", transaction)
-
-
-def arrow_rows(
-    frame: DataFrame,  # Rows
-):  # A `pyarrow.Table` of them, all nullable: a NULL struct can't have fields that are NOT NULL
-    "Collect rows."
-    return frame.to(frame.schema.toNullable()).toArrow()
-
-
-def overwrite_table(
-    rows: DataFrame,  # All rows of the table
-    path: Path,  # A Delta table, created before
-    partition_cols: list[str] | None = None,  # As declared
-    cluster_by: list[str] | None = None,  # As declared
-) -> None:
-    "Replace rows and columns of a table, in one commit."
-    table = Files(str(path))
-    plain = (
-        not partition_cols
-        and not cluster_by
-        and rows.schema.toNullable() == stored_schema(table)
-        and can_append(table, rows.schema)
-    )
-    with hold_rows(rows, plain) as (rows, few):
-        if few is None:
-            overwrite_with_spark(rows, path, partition_cols, cluster_by)
-        else:
-            commit_rows(table, few, "overwrite")
-
-
-def collect_few_rows(
-    frame: DataFrame,  # A batch
-    most: int = MOST_EVENTS,  # Rows that are few
-):  # A `pyarrow.Table`, None where there are more rows
-    "Collect rows if they are few."
-    found = arrow_rows(frame.limit(most + 1))
-    return found if found.num_rows <= most else None
 
 
 def overwrite_with_spark(
@@ -146,114 +234,3 @@ def overwrite_with_spark(
     if cluster_by:
         writer = writer.clusterBy(*cluster_by)
     writer.save(str(path))
-
-
-def commit_properties(
-    transaction: tuple[str, int] | None,  # Name of the stream, number of its batch
-):  # `deltalake.CommitProperties`
-    "What a commit carries besides its rows."
-    from deltalake import CommitProperties, Transaction
-
-    return CommitProperties(app_transactions=[Transaction(*transaction)] if transaction else None)
-
-
-PROPERTY_DEFAULTS = (
-    "spark.databricks.delta.properties.defaults."  # Settings of a session that give each new table a property
-)
-
-
-def merge_rows(
-    table,  # A `deltalake.DeltaTable`
-    rows,  # A `pyarrow.Table` with some or all of its columns
-    identity: list[str],  # Columns that tell its rows apart; never NULL
-    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
-) -> None:
-    "Merge rows into a table, in one commit; none where there are no rows."
-    import pyarrow
-
-    if not rows.num_rows:
-        return
-    same = " AND ".join(
-        f"(old.{quote_for_duckdb(name)} = new.{quote_for_duckdb(name)})" for name in identity
-    )  # `a = b AND c` may be read as `a = (b AND c)`
-    values = {f"old.{quote_for_duckdb(name)}": f"new.{quote_for_duckdb(name)}" for name in rows.column_names}
-    unbounded = any(
-        test(rows.schema.field(name).type)
-        for name in identity
-        for test in (pyarrow.types.is_struct, pyarrow.types.is_decimal)
-    )
-    merge = table.merge(
-        rows,
-        same,
-        source_alias="new",
-        target_alias="old",
-        commit_properties=commit_properties(transaction),
-        streamed_exec=unbounded,
-    )  # else the bounds of `rows` tell which files to leave out: not those of a struct, and a decimal's are rounded
-    merge.when_matched_update(values).when_not_matched_insert(values).execute()
-    write_checksum(table)
-
-
-def create_table(
-    spark: SparkSession,  # Makes the table where it is not plain
-    path: Path,  # Its folder, where there is no table
-    schema: StructType,  # Its columns
-    comment: str | None = None,  # What it holds
-    properties: dict[str, str] | None = None,  # Table properties
-    partition_cols: list[str] | None = None,  # Columns that divide its files into folders
-    cluster_by: list[str] | None = None,  # Columns of liquid clustering
-) -> None:
-    "Create a Delta table that has no rows; raises what Spark raises."
-    properties = {key: str(value) for key, value in (properties or {}).items()}
-    asks = [
-        *(partition_cols or ()),
-        *(cluster_by or ()),
-        *[key for key in properties if key.startswith("delta.")],
-        *[key for key in spark.conf.getAll if key.startswith(PROPERTY_DEFAULTS)],
-    ]
-    if is_local(spark) and is_ordinary_field(schema) and not asks:
-        columns = Schema.from_json(schema.json())
-        write_checksum(
-            Files.create(
-                str(path),
-                columns,
-                description=comment,
-                configuration=properties,
-                raise_if_key_not_exists=False,
-            )
-        )
-    else:
-        create_with_spark(spark, path, schema, comment, properties, partition_cols, cluster_by)
-
-
-def has_batch(
-    table,  # A `deltalake.DeltaTable`
-    transaction: tuple[str, int] | None,  # Name of the stream, number of its batch
-) -> bool:
-    "Ask a table whether it has a batch already."
-    if transaction is None:
-        return False
-    newest = table.transaction_version(transaction[0])
-    return newest is not None and newest >= transaction[1]
-
-
-def create_with_spark(
-    spark: SparkSession,  # Makes the table
-    path: Path,  # Its folder, where there is no table
-    schema: StructType,  # Its columns
-    comment: str | None = None,  # What it holds
-    properties: dict[str, str] | None = None,  # Table properties
-    partition_cols: list[str] | None = None,  # Columns that divide its files into folders
-    cluster_by: list[str] | None = None,  # Columns of liquid clustering
-) -> None:
-    "Create any table that Delta Lake knows."
-    builder = DeltaTable.createIfNotExists(spark).location(str(path)).addColumns(schema)
-    if comment:
-        builder = builder.comment(comment)
-    if partition_cols:
-        builder = builder.partitionedBy(*partition_cols)
-    if cluster_by:
-        builder = builder.clusterBy(*cluster_by)
-    for key, value in (properties or {}).items():
-        builder = builder.property(key, value)
-    builder.execute()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cdc_local.bundles.bundle import load_bundle
 from cdc_local.bundles.run import RunRequest, run_bundle_job
-from cdc_local.delta.reader import Rows, connect_duckdb, open_table, read_rows, row_counts, scan_rows
+from cdc_local.delta.reader import connect_duckdb, count_rows_of_tables, open_table, read_rows, scan_rows
+from cdc_local.delta.rows import Rows
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.reports.job import JobProgress, tasks_table
 from cdc_local.reports.tables import format_number, plain_table, rows_table
@@ -105,7 +106,7 @@ def print_results(
     console,  # Where to print
 ) -> None:
     "Tables, expectations, one customer, the gold table."
-    after = row_counts(storage)
+    after = count_rows_of_tables(storage)
     console.print(growth_table(before, after, result), "")
     counts = [count for flow in result.flows for count in flow.expectations]
     if counts:
@@ -156,7 +157,7 @@ def run_demo(
 ):  # `UpdateResult` of the pipeline
     "Run the job of this project on this machine, and show what it made; raises `PipelineError` where a task fails, `KeyboardInterrupt` where it was stopped."
     project, place, began = find_project(start), Storage(storage).create(), time.monotonic()
-    before = row_counts(place)
+    before = count_rows_of_tables(place)
     bundle = load_bundle(project / BUNDLE, "dev", {"default_catalog": catalog, "default_schema": schema})
     parameters = {"mock": "true", "rows": str(rows), "seed": str(seed)}
     with JobProgress(console, tasks=len(bundle.resources("jobs")[JOB]["tasks"])) as progress:

@@ -11,8 +11,8 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from cdc_local.delta.log import delta_version
-from cdc_local.delta.stream_progress import planned_batch, read_offsets
+from cdc_local.delta.log import read_table_version
+from cdc_local.delta.stream_progress import has_unfinished_batch, read_offsets
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.operations.replay import source_path
 from cdc_local.source.user_errors import describe_exception
@@ -66,7 +66,7 @@ def changed_rows(
     since: int,  # A version
 ) -> bool:  # Whether that version or a later one changed rows; also where its log is gone
     "Tell commits with new rows from those that only move them."
-    for version in range(since, delta_version(path)[1] + 1):
+    for version in range(since, read_table_version(path)[1] + 1):
         commit = path / "_delta_log" / f"{version:020}.json"
         if not commit.exists():
             return True
@@ -81,7 +81,10 @@ def streams_behind(
 ) -> list[str]:  # Flows whose stream has not read a table to its end
     "Find the streams that an update must bring up to date first."
     tables, late = (
-        {delta_version(storage.table_path(name))[0]: storage.table_path(name) for name in storage.tables()},
+        {
+            read_table_version(storage.table_path(name))[0]: storage.table_path(name)
+            for name in storage.tables()
+        },
         [],
     )
     for checkpoint in sorted((storage.root / "checkpoints").glob("*/*/*/*/checkpoint")):
@@ -95,7 +98,7 @@ def streams_behind(
             for place in read
             if place["index"] != -1 or changed_rows(tables[place["reservoirId"]], place["reservoirVersion"])
         ]
-        if unread or (read and planned_batch(checkpoint)):
+        if unread or (read and has_unfinished_batch(checkpoint)):
             late.append(checkpoint.parent.name)
     return late
 

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from cdc_local.analysis.runtime import read_stored
-from cdc_local.auto_cdc.target import Target, backing_properties, change_events, compute_rows
+from cdc_local.auto_cdc.target import Target, backing_properties, compute_rows, extract_events
 from cdc_local.delta.reader import read_table
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.operations.prove_feeds import (
@@ -146,7 +146,7 @@ def source_events(
         probe = TableName(trial.request.catalog, trial.request.schema, trial.probes()[flow.spec.source])
         rows = read_stored(spark, storage.table_path(probe))
         target = Target.of(flow, rows.schema)
-        told = change_events(rows, target)
+        told = extract_events(rows, target)
         events = told if events is None else events.unionByName(told, allowMissingColumns=True)
     return target, events
 
@@ -169,7 +169,7 @@ def reference_rows(
         )
 
     shown = rows.where(told["cdc.visible"]).select(*map(value, json.loads(told["cdc.columns"])))
-    return group_by_key(shown.toArrow().to_pylist(), target.spec.keys)
+    return group_by_key(shown.toArrow().to_pylist(), target.keys)
 
 
 def find_ties(
@@ -179,7 +179,7 @@ def find_ties(
 ) -> list[str]:  # Two or more events of one key with one sequence, as JSON; empty where there are none
     "Different events that the sequence cannot tell apart."
     target, events = source_events(trial, storage, name)
-    keys = [scd1.column(key) for key in target.spec.keys]
+    keys = [scd1.column(key) for key in target.keys]
     same = (
         events.distinct()
         .groupBy(*keys, scd1.SEQUENCE)

@@ -22,12 +22,12 @@ from cdc_local.analysis.runtime import Runtime, with_expectations
 from cdc_local.auto_cdc.target import (
     Target,
     backing_properties,
-    change_events,
     check_declaration,
     compute_rows,
+    extract_events,
 )
 from cdc_local.dataflow.graph import Flow, Graph
-from cdc_local.delta.reader import Rows
+from cdc_local.delta.rows import Rows
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.source.files import discover_sources, read_source
 from cdc_local.source.user_errors import describe_exception, user_location
@@ -131,7 +131,7 @@ def check_same(
     "Refuse to repair by a declaration that the stored rows do not follow: `PipelineError`."
     columns, path = runtime.source_columns[flow.name], runtime.storage.table_path(flow.target)
     target = Target.of(flow, columns)
-    rows = compute_rows(change_events(runtime.spark.createDataFrame([], columns), target), target).schema
+    rows = compute_rows(extract_events(runtime.spark.createDataFrame([], columns), target), target).schema
     if check_declaration(
         path, target, backing_properties(target, rows[scd1.SEQUENCE].dataType.simpleString())
     ):
@@ -179,7 +179,7 @@ def source_events(
     try:
         frame, evaluation = flow_frame(run.runtime, flow)
         frame = with_expectations(rules_for(run.runtime.graph.datasets[flow.target], flow), frame, evaluation)
-        events = change_events(frame, target).where(condition | scd1.keyless(target.spec.keys))
+        events = extract_events(frame, target).where(condition | scd1.keyless(target.keys))
         path.mkdir(parents=True)
         if events.isStreaming:
             run_stream(run, flow, events.writeStream.format("parquet").outputMode("append"), path)
@@ -260,12 +260,12 @@ def refuse_loss(
             f"the source of {target.spec.target} has no column {told[0]} any more, in which stored rows have values",
             hint=hint,
         )
-    place = [*target.spec.keys, scd1.SEQUENCE]
+    place = [*target.keys, scd1.SEQUENCE]
     missing = stored.select(*place).join(events.select(*place), place, "left_anti")
     count, first = missing.agg(F.count("*"), F.min(F.struct(*map(scd1.column, place)))).first()
     if not count:
         return
-    example = ", ".join(f"{name} {value}" for name, value in zip([*target.spec.keys, "sequence"], first))
+    example = ", ".join(f"{name} {value}" for name, value in zip([*target.keys, "sequence"], first))
     raise UsageError(
         f"{count} stored events of {target.spec.target} are not in its source, as {example}: it was emptied or lost rows",
         hint=hint,
@@ -320,7 +320,7 @@ def visible_rows(
     def shown(name):
         return F.col(f"__latest.`{name}`").alias(name) if name in latest else scd1.column(name)
 
-    return rows.where(properties["cdc.visible"]).select(*map(shown, target.shown))
+    return rows.where(properties["cdc.visible"]).select(*map(shown, target.visible_columns))
 
 
 def compare_rows(
@@ -342,9 +342,9 @@ def compare_rows(
     )
     examples = []
     if any(stored):
-        examples = count_difference(*rows).orderBy(*target.spec.keys, "__times").limit(limit).collect()
+        examples = count_difference(*rows).orderBy(*target.keys, "__times").limit(limit).collect()
     values = [("-" if row["__times"] < 0 else "+", *row[:-1]) for row in examples]
-    return Repaired(target.spec.target, keys, *shown, *stored, Rows(("", *target.shown), values))
+    return Repaired(target.spec.target, keys, *shown, *stored, Rows(("", *target.visible_columns), values))
 
 
 def repair_keys(
@@ -357,7 +357,7 @@ def repair_keys(
     "Compute the chosen keys anew, and exchange their rows."
     runtime, targets = run.runtime, [check_same(run.runtime, flow) for flow in flows]
     target, path = targets[0], runtime.storage.table_path(flows[0].target)
-    table, keys = DeltaTable.forPath(runtime.spark, str(path)), list(targets[0].spec.keys)
+    table, keys = DeltaTable.forPath(runtime.spark, str(path)), list(targets[0].keys)
     stored = table.toDF()
     condition = key_condition(choice, stored.select(*keys).schema, runtime.spark)
     sequence_condition(choice, stored)  # a wrong bound is told before the source is read

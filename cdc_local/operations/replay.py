@@ -10,7 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from cdc_local.delta.reader import json_text, open_table, read_rows
+from cdc_local.delta.reader import open_table, read_rows
+from cdc_local.delta.rows import format_json
 from cdc_local.errors import UsageError
 from cdc_local.storage import Storage, TableName, localize
 from cdc_local.update.event_log import EventLog
@@ -59,7 +60,7 @@ def parse_row(
         raise ValueError(f"{error.msg} at column {error.colno}") from None
     if not isinstance(values, dict):
         raise ValueError("it is not an object {…}")
-    json_text(values).encode()  # half a character, \ud800, cannot be written
+    format_json(values).encode()  # half a character, \ud800, cannot be written
     return values
 
 
@@ -131,7 +132,7 @@ def row_identity(
     values: dict,  # Column to value
 ) -> str:  # The same for rows that say the same
     "A row as text, without the reasons; a column that is NULL says nothing."
-    return json_text(
+    return format_json(
         {name: values[name] for name in sorted(values) if values[name] is not None and name not in REASONS}
     )
 
@@ -297,7 +298,7 @@ def plan_landing(
                 f"{row} has no value in {', '.join(columns)}",
                 hint="write into the columns what _corrupt_record or _rescued_data holds as text",
             )
-        lines.append(json_text(record))
+        lines.append(format_json(record))
     fresh = [line for line in lines if line not in landed]
     landed.update(fresh)
     content = "".join(line + "\n" for line in fresh).encode()

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from cdc_local.delta.reader import cell_text
+from cdc_local.delta.rows import format_cell
 from cdc_local.reports.tables import format_number, plain_table
 
 
@@ -47,7 +47,7 @@ def events_table(
 ) -> Table:  # One line an event; times are UTC
     "Make a table of events."
     rows = (
-        (cell_text(event["timestamp"])[:19], event["level"], event["event_type"], event_text(event))
+        (format_cell(event["timestamp"])[:19], event["level"], event["event_type"], event_text(event))
         for event in events
     )
     return plain_table("", ("Time (UTC)", "Level", "Event", "Message"), rows)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from cdc_local.delta.reader import json_text
+from cdc_local.delta.rows import format_json
 from cdc_local.reports.tables import format_number, plain_table
 from cdc_local.reports.update import UpdateProgress
 from cdc_utils.results import TaskRun
@@ -76,7 +76,7 @@ class JobProgress:
     ) -> None:
         "Show that a task begins, waits for its next attempt, or has ended."
         if self.style == "json":
-            print(json_text(asdict(run)), file=self.console.file, flush=True)
+            print(format_json(asdict(run)), file=self.console.file, flush=True)
         elif self.style == "quiet":
             return
         elif run.state == "RUNNING" and run.attempt == 1:

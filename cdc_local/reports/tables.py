@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cdc_local.delta.reader import Rows, cell_text
+from cdc_local.delta.rows import Rows, format_cell
 
 _PIPE_WIDTH = 100  # Columns of text where no terminal tells its width
 
@@ -125,7 +125,7 @@ def _value_text(
     value: Any,  # A value of a row
 ) -> Text:
     "Write a value; NULL is dim, and brackets are no markup."
-    return Text(cell_text(value), "dim" if value is None else "")
+    return Text(format_cell(value), "dim" if value is None else "")
 
 
 def _is_numeric(
@@ -145,6 +145,6 @@ def _has_room(
     "Whether every column has room for its name, and its values for `_VALUE_WIDTH` letters."
     needed = 0
     for position, name in enumerate(rows.columns):
-        values = (min(len(cell_text(row[position])), _VALUE_WIDTH) for row in rows.values)
+        values = (min(len(format_cell(row[position])), _VALUE_WIDTH) for row in rows.values)
         needed += max([len(name), *values]) + 2
     return needed <= width

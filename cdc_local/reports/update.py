@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cdc_local.delta.reader import json_text
+from cdc_local.delta.rows import format_json
 from cdc_local.reports.events import event_text
 from cdc_local.reports.tables import STATUS_STYLES, format_number, plain_table
 from cdc_utils.results import ENDED_FLOW_STATUSES, ExpectationCount, FlowResult
@@ -117,7 +117,7 @@ class UpdateProgress:
     ) -> None:
         "Show what an event changes."
         if self.style == "json":
-            print(json_text(event), file=self.console.file, flush=True)
+            print(format_json(event), file=self.console.file, flush=True)
             return
         flow = json.loads(event["origin"]).get("flow_name")
         status_before = self.flows[flow].status if flow in self.flows else "QUEUED"

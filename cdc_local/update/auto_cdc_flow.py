@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.auto_cdc.merge import apply_events
-from cdc_local.auto_cdc.target import Target, change_events
+from cdc_local.auto_cdc.target import Target, extract_events
 from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.update.counters import CHANGES, batch_counters, stream_counters
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
@@ -32,7 +32,7 @@ def apply_changes(
     target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
     if not frame.isStreaming:
         return apply_changes_once(run, flow, frame, evaluation)
-    events = change_events(frame, target).observe(CHANGES, *upserts_and_deletes())
+    events = extract_events(frame, target).observe(CHANGES, *upserts_and_deletes())
 
     def write(batch, transaction):
         apply_events(batch, path, target, transaction)
@@ -51,7 +51,7 @@ def apply_changes_once(
 ) -> dict:  # Observed counters by dataset, and of `CHANGES`
     "Merge a batch of events; merged twice after a crash, the second changes nothing."
     target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
-    return merge_events(run, flow, change_events(frame, target), path, target, evaluation)
+    return merge_events(run, flow, extract_events(frame, target), path, target, evaluation)
 
 
 def merge_events(

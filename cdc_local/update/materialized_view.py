@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.dataflow.graph import Dataset, Flow
-from cdc_local.delta.log import delta_version, local_table
+from cdc_local.delta.log import find_local_table, read_table_version
 from cdc_local.delta.writer import overwrite_table
 from cdc_local.engines.spark.catalyst import OPEN_PATTERNS, leaf_nodes, query_text
 from cdc_local.storage import read_json, write_json
@@ -43,10 +43,10 @@ def query_inputs(
         files = leaf.relation().location()
         if files.getClass().getSimpleName() != "TahoeLogFileIndex":
             return None
-        folder = local_table(files.path().toString())
+        folder = find_local_table(files.path().toString())
         if folder is None:
             return None
-        found.append(f"{delta_version(folder)[0]} {files.toString()}")
+        found.append(f"{read_table_version(folder)[0]} {files.toString()}")
     return found
 
 
@@ -81,7 +81,10 @@ def is_unchanged(
     mark: str | None,  # Its fingerprint now
 ) -> bool:  # Whether the table already holds what computing it would give
     "Tell that a materialized view need not be computed."
-    return mark is not None and read_json(note) == {"fingerprint": mark, "table": list(delta_version(path))}
+    return mark is not None and read_json(note) == {
+        "fingerprint": mark,
+        "table": list(read_table_version(path)),
+    }
 
 
 def keep_fingerprint(
@@ -90,7 +93,7 @@ def keep_fingerprint(
     mark: str | None,  # Its fingerprint
 ) -> None:
     "Note what a materialized view was computed from."
-    write_json(note, {"fingerprint": mark, "table": list(delta_version(path))})
+    write_json(note, {"fingerprint": mark, "table": list(read_table_version(path))})
 
 
 def refresh_materialized_view(

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime, checkpoint_path
 from cdc_local.dataflow.graph import Flow
-from cdc_local.delta.stream_progress import clear_unwritten_offsets, planned_batch
+from cdc_local.delta.stream_progress import delete_unwritten_offsets, has_unfinished_batch
 from cdc_local.storage import read_json
 from cdc_local.update.event_log import EventLog
 
@@ -45,9 +45,9 @@ def run_stream(
 ) -> list:  # The progress of each batch
     "Run a stream until it has caught up; raises what Spark raises."
     checkpoint = checkpoint_path(run.runtime, flow)
-    clear_unwritten_offsets(checkpoint)
+    delete_unwritten_offsets(checkpoint)
     writer = writer.option("checkpointLocation", str(checkpoint)).queryName(flow.name)
-    rounds = 2 if at_once and planned_batch(checkpoint) else 1
+    rounds = 2 if at_once and has_unfinished_batch(checkpoint) else 1
     trigger = {"once": True} if at_once else {"availableNow": True}
 
     def start():

@@ -11,7 +11,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.auto_cdc.target import Target, create_backing_table
 from cdc_local.dataflow.graph import Dataset, Flow
-from cdc_local.delta.support import stored_schema
+from cdc_local.delta.log import read_nullable_schema
 from cdc_local.delta.writer import create_table
 from cdc_local.engines.spark.catalyst import can_upcast
 from cdc_local.errors import PipelineError
@@ -118,7 +118,7 @@ def refuse_narrowing(
         )
         if table.metadata().configuration.get("delta.enableTypeWidening") == "true":
             continue
-        for name, was, new in narrowing_columns(runtime.spark, stored_schema(table), now):
+        for name, was, new in narrowing_columns(runtime.spark, read_nullable_schema(table), now):
             if name.partition(".")[0] in (scd2.START_AT, scd2.END_AT):
                 continue  # another sequence is refused as such
             wrong.setdefault(flow.target.table, []).append(

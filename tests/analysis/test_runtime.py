@@ -18,7 +18,7 @@ from cdc_local.analysis.runtime import (
     with_expectations,
 )
 from cdc_local.auto_cdc.merge import apply_events
-from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
+from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
 from cdc_local.storage import TableName
 
@@ -74,6 +74,6 @@ def test_what_auto_cdc_hides_is_not_read(runtime, spark):
     changes = spark.createDataFrame([(1, "Bern", 1, "U"), (1, "Oslo", 2, "U"), (2, None, 1, "D")], MOVES)
     target, path = Target.of(flow, changes.schema), runtime.storage.table_path(flow.target)
     create_backing_table(spark, path, target, changes.schema)
-    apply_events(change_events(changes, target), path, target)
+    apply_events(extract_events(changes, target), path, target)
     assert spark.read.format("delta").load(str(path)).count() > 1
     assert [tuple(row) for row in read_stored(spark, path).collect()] == [(1, "Oslo", 1, None)]

@@ -13,7 +13,7 @@ from random_tables import randomness
 from test_scd_oracle import frame_of
 
 from cdc_local.auto_cdc.merge import apply_events
-from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
+from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.reader import read_table
 from cdc_local.storage import Storage, TableName
@@ -39,7 +39,7 @@ class Table:
         create_backing_table(spark, self.path, self.target, source)
 
     def apply(self, spark, batch):
-        events = change_events(frame_of(spark, batch), self.target).persist()
+        events = extract_events(frame_of(spark, batch), self.target).persist()
         apply_events(events, self.path, self.target)
         events.unpersist()
 

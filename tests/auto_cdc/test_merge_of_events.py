@@ -10,11 +10,11 @@ pytest.importorskip("pyspark")
 from moves import MOVES, moves
 
 from cdc_local.auto_cdc.merge import apply_events, read_touched_rows, recompute_rows, row_differs
-from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
+from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 
 
 def test_only_touched_keys_are_computed_anew(spark):
-    target = Target(moves(), ("id", "city", "country"), None)
+    target = Target(moves(), ("id",), ("id", "city", "country"), None)
     stored = spark.createDataFrame(
         [(1, "Bern", 1, False, 1, None), (2, "Rome", 1, False, 1, None)],
         "id int, city string, __sequence int, __deleted boolean, __START_AT int, __END_AT int",
@@ -49,7 +49,7 @@ def test_rows_that_stay_are_told_from_those_to_write(spark):
 def test_a_batch_is_one_commit_and_a_table_may_be_called_anything(spark, tmp_path):
     from deltalake import DeltaTable
 
-    target, path = Target(moves(False), ("id", "city"), None), tmp_path / "t"
+    target, path = Target(moves(False), ("id",), ("id", "city"), None), tmp_path / "t"
     changes = spark.createDataFrame([(1, "Bern", 1, "U"), (2, "Rome", 1, "U")], MOVES)
     create_backing_table(
         spark, path, target, changes.schema, "Where they live", {"quality": "gold", "cdc.visible": "true"}
@@ -62,7 +62,7 @@ def test_a_batch_is_one_commit_and_a_table_may_be_called_anything(spark, tmp_pat
     )
     later = spark.createDataFrame([(1, "Oslo", 2, "U"), (2, None, 2, "D"), (3, "Kyiv", 1, "U")], MOVES)
     for batch in (changes, later):
-        apply_events(change_events(batch, target), path, target)
+        apply_events(extract_events(batch, target), path, target)
     rows = DeltaTable(path).to_pyarrow_table().select(["id", "city", "__deleted"]).to_pylist()
     assert sorted(tuple(row.values()) for row in rows) == [
         (1, "Oslo", False),

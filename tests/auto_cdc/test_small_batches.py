@@ -18,15 +18,15 @@ from random_tables import UTC, VALUES, arrow_frame, merged_by, randomness, some
 from cdc_local.auto_cdc import merge
 from cdc_local.auto_cdc.merge import (
     apply_events,
-    can_merge_small,
-    merge_small_batch,
+    merge_with_delta_rs,
     merge_with_spark,
-    touched_rows_without_spark,
 )
-from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
+from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 from cdc_local.dataflow.graph import Flow
+from cdc_local.delta import choice
+from cdc_local.delta.choice import choose_merge
+from cdc_local.delta.files import can_read_files, list_data_files, read_rows_with_keys
 from cdc_local.delta.reader import read_table
-from cdc_local.delta.support import can_read_files, data_files
 from cdc_local.delta.writer import merge_rows
 from cdc_local.storage import Storage, TableName
 from cdc_local.update import auto_cdc_flow
@@ -119,7 +119,7 @@ class Table:
         create_backing_table(spark, path, self.target, source, extra=extra)
 
     def events(self, frame):
-        return change_events(frame, self.target)
+        return extract_events(frame, self.target)
 
     def rows(self):
         "All stored rows, hidden columns too, as Spark reads them."
@@ -143,8 +143,8 @@ def test_both_routes_write_the_same_rows(tiny, tmp_path_factory, choose):
     for number, batch in enumerate(feed.batches()):
         frame = feed.frame(tiny, batch)
         if number:
-            assert can_merge_small(short.events(frame), Files(short.path), short.target)
-            assert merge_small_batch(short.events(frame), Files(short.path), short.path, short.target)
+            assert choose_merge(Files(short.path), short.events(frame), short.target.identity).is_delta_rs
+            assert merge_with_delta_rs(short.events(frame), Files(short.path), short.path, short.target)
         else:
             with_spark(short, short.events(frame))
         with_spark(long, long.events(frame))
@@ -196,7 +196,7 @@ def old_timestamps(table):
         ).save(str(table.path))
     finally:
         spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-    assert not can_read_files(data_files(Files(table.path), table.path))
+    assert not can_read_files(list_data_files(Files(table.path), table.path))
 
 
 def deletion_vector(table):
@@ -230,16 +230,16 @@ def test_a_table_that_needs_spark_gets_spark(tiny, tmp_path, expected, propertie
     assert merged_by(table.path) == "Spark" and table.rows() == expected
 
 
-@pytest.mark.parametrize("limit", ["MOST_EVENTS", "MOST_ROWS"])
+@pytest.mark.parametrize("limit", ["MOST_EVENTS", "MOST_STORED_ROWS"])
 def test_a_batch_that_is_not_small_gets_spark(tiny, tmp_path, expected, limit, monkeypatch):
-    monkeypatch.setattr(merge, limit, 1)
+    monkeypatch.setattr(choice, limit, 1)
     table = stored_after(tiny, tmp_path / "t")
     assert merged_by(table.path) == "Spark" and table.rows() == expected
 
 
 def test_a_batch_of_just_the_limit_is_small(tiny, tmp_path, expected, monkeypatch):
-    monkeypatch.setattr(merge, "MOST_EVENTS", len(SECOND))
-    monkeypatch.setattr(merge, "MOST_ROWS", 2)  # 7 and 8 are stored
+    monkeypatch.setattr(choice, "MOST_EVENTS", len(SECOND))
+    monkeypatch.setattr(choice, "MOST_STORED_ROWS", 2)  # 7 and 8 are stored
     table = stored_after(tiny, tmp_path / "t")
     assert merged_by(table.path) == "delta-rs" and table.rows() == expected
 
@@ -275,7 +275,8 @@ def test_types_and_masters_that_need_spark(tiny, tmp_path, column, kind):
                 "schema": lambda self: type("", (), {"to_json": lambda self: schema.json()})(),
             },
         )()
-        return can_merge_small(events, table, Target(SPEC, ("id", "name"), None))
+        target = Target(SPEC, ("id",), ("id", "name"), None)
+        return choose_merge(table, events, target.identity).is_delta_rs
 
     write_deltalake(tmp_path / "t", pa.table({"id": [1]}))
     plain = Files(tmp_path / "t")
@@ -324,11 +325,11 @@ def test_a_large_decimal_finds_its_row(tmp_path):
     )
     write_deltalake(tmp_path, pa.table({"id": numbers, "name": ["a", "b"]}))
     merge_rows(Files(tmp_path), pa.table({"id": numbers, "name": ["A", "B"]}), ["id"])
-    rows = touched_rows_without_spark(
-        data_files(Files(tmp_path), tmp_path),
+    rows = read_rows_with_keys(
+        list_data_files(Files(tmp_path), tmp_path),
         pa.table({"id": numbers}),
-        ["id"],
         pa.schema({"id": numbers.type, "name": pa.string()}),
+        limit=10,
     )
     assert sorted(rows["name"].to_pylist()) == ["A", "B"]
 
@@ -341,9 +342,9 @@ def test_files_without_a_touched_key_stay(tiny, tmp_path):
             table.path,
             table.target,
         )
-    before = set(data_files(Files(table.path), table.path))
+    before = set(list_data_files(Files(table.path), table.path))
     apply_events(table.events(frame(tiny, [(120, "other", None, 3, "U")])), table.path, table.target)
-    after = set(data_files(Files(table.path), table.path))
+    after = set(list_data_files(Files(table.path), table.path))
     assert len(before) == 2 and len(before & after) == 1 and len(table.rows()) == 101
 
 
@@ -358,7 +359,7 @@ def test_new_keys_only_and_nothing_at_all_with_nested_columns(tiny, tmp_path):
 
     apply_events(events(1), table.path, table.target)
     for ids in ((2, 3), ()):
-        assert merge_small_batch(events(*ids), Files(table.path), table.path, table.target)
+        assert merge_with_delta_rs(events(*ids), Files(table.path), table.path, table.target)
     assert [
         tuple(row)
         for row in tiny.read.format("delta")

@@ -13,11 +13,10 @@ from moves import MOVES, auto_cdc, moves
 from cdc_local.auto_cdc.target import (
     Target,
     backing_properties,
-    change_events,
     check_declaration,
     compute_rows,
-    latest_columns,
-    visible_schema,
+    extract_events,
+    find_visible_schema,
 )
 from cdc_local.errors import PipelineError
 from cdc_local.storage import TableName
@@ -32,17 +31,17 @@ def test_targets_resolve_their_lists(spark):  # the session reads the types
 
     source = StructType.fromDDL("id int, city string, street string, at int, op string")
     every = Target.of(auto_cdc(moves()), source)
-    assert (every.columns, every.tracked, latest_columns(every), every.shown[-2:]) == (
+    assert (every.columns, every.tracked, every.latest_columns, every.visible_columns[-2:]) == (
         ("id", "city", "street"),
         None,
         [],
         ["__START_AT", "__END_AT"],
     )
     some = Target.of(auto_cdc(moves(track_history_except_column_list=["street"])), source)
-    assert (set(some.tracked) - {"id"}, latest_columns(some)) == ({"city"}, ["street"])
-    assert Target.of(auto_cdc(moves(False)), source).shown == ["id", "city", "street"]
+    assert (set(some.tracked) - {"id"}, some.latest_columns) == ({"city"}, ["street"])
+    assert Target.of(auto_cdc(moves(False)), source).visible_columns == ["id", "city", "street"]
     silent = Target.of(auto_cdc(moves(False, ignore_null_updates_except_column_list=["street"])), source)
-    assert (silent.ignoring_nulls, latest_columns(silent), silent.identity, silent.shown) == (
+    assert (silent.ignoring_nulls, silent.latest_columns, silent.identity, silent.visible_columns) == (
         ("city",),
         ["city"],
         ["id", "__sequence"],
@@ -60,7 +59,7 @@ def test_targets_resolve_their_lists(spark):  # the session reads the types
         ),
         told,
     )
-    assert (listed.identity, latest_columns(listed)) == (["id", "__sequence"], ["city", "street"])
+    assert (listed.identity, listed.latest_columns) == (["id", "__sequence"], ["city", "street"])
     for wrong, kind in (("city", "string"), ("numbers", "array<int>")):
         with pytest.raises(
             PipelineError, match=f"^t.py:4: t: `columns_to_update` is '{wrong}'; its type is {kind}"
@@ -71,7 +70,7 @@ def test_targets_resolve_their_lists(spark):  # the session reads the types
 
 
 def test_what_readers_of_a_target_are_told():
-    told = backing_properties(Target(moves(), ("id", "city", "street"), ("id", "city")), "int")
+    told = backing_properties(Target(moves(), ("id",), ("id", "city", "street"), ("id", "city")), "int")
     assert json.loads(told["cdc.declaration"]) == {
         "keys": ["id"],
         "stored_as_scd_type": 2,
@@ -80,13 +79,15 @@ def test_what_readers_of_a_target_are_told():
     }
     assert json.loads(told["cdc.latest"]) == ["street"] and told["cdc.visible"] == "__START_AT IS NOT NULL"
     assert json.loads(told["cdc.columns"]) == ["id", "city", "street", "__START_AT", "__END_AT"]
-    told = backing_properties(Target(moves(False), ("id", "city"), None), "int")
+    told = backing_properties(Target(moves(False), ("id",), ("id", "city"), None), "int")
     assert (told["cdc.visible"], told["cdc.latest"], json.loads(told["cdc.columns"])) == (
         "NOT __deleted",
         "[]",
         ["id", "city"],
     )
-    told = backing_properties(Target(moves(False, columns_to_update="changed"), ("id", "city"), None), "int")
+    told = backing_properties(
+        Target(moves(False, columns_to_update="changed"), ("id",), ("id", "city"), None), "int"
+    )
     assert json.loads(told["cdc.declaration"])["columns_to_update"] == "changed"
     assert (told["cdc.visible"], told["cdc.latest"]) == (
         "__START_AT IS NOT NULL AND __END_AT IS NULL",
@@ -95,9 +96,11 @@ def test_what_readers_of_a_target_are_told():
 
 
 def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path, monkeypatch):
-    before = Target(moves(), ("id", "city", "street"), None)
+    before = Target(moves(), ("id",), ("id", "city", "street"), None)
     about = SimpleNamespace(configuration=backing_properties(before, "int"))
-    monkeypatch.setattr("deltalake.DeltaTable", lambda path: SimpleNamespace(metadata=lambda: about))
+    monkeypatch.setattr(
+        "cdc_local.auto_cdc.target.DeltaTable", lambda path: SimpleNamespace(metadata=lambda: about)
+    )
 
     def checked(target, sequence="int"):
         return check_declaration(tmp_path, target, backing_properties(target, sequence))
@@ -127,8 +130,13 @@ def test_the_columns_a_target_shows(spark):
     from pyspark.sql.types import StructType
 
     source = StructType.fromDDL(MOVES)
-    assert visible_schema(spark, auto_cdc(moves()), source).names == ["id", "city", "__START_AT", "__END_AT"]
-    assert visible_schema(spark, auto_cdc(moves(False)), source).names == ["id", "city"]
+    assert find_visible_schema(spark, auto_cdc(moves()), source).names == [
+        "id",
+        "city",
+        "__START_AT",
+        "__END_AT",
+    ]
+    assert find_visible_schema(spark, auto_cdc(moves(False)), source).names == ["id", "city"]
 
 
 def test_the_rows_of_a_target_follow_its_lists(spark):
@@ -139,12 +147,12 @@ def test_the_rows_of_a_target_follow_its_lists(spark):
     def bounds(target):
         return sorted(
             (row["__START_AT"], row["__END_AT"])
-            for row in compute_rows(change_events(told, target), target).collect()
+            for row in compute_rows(extract_events(told, target), target).collect()
             if row["__START_AT"]
         )
 
-    assert bounds(Target(moves(), ("id", "city"), None)) == [(1, 2), (2, None)]
-    assert bounds(Target(moves(), ("id", "city"), ("id",))) == [(1, None)]
-    assert bounds(Target(moves(columns_to_update="changed"), ("id", "city"), None)) == [
+    assert bounds(Target(moves(), ("id",), ("id", "city"), None)) == [(1, 2), (2, None)]
+    assert bounds(Target(moves(), ("id",), ("id", "city"), ("id",))) == [(1, None)]
+    assert bounds(Target(moves(columns_to_update="changed"), ("id",), ("id", "city"), None)) == [
         (1, None)
     ]  # the second event doesn't write the city

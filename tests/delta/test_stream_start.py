@@ -11,8 +11,8 @@ from deltalake import DeltaTable as Files
 from deltalake import write_deltalake
 
 from cdc_local.delta import log as first_reads
-from cdc_local.delta.log import only_grew
-from cdc_local.delta.stream_progress import starting_options
+from cdc_local.delta.log import has_only_grown
+from cdc_local.delta.stream_progress import choose_starting_options
 from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
 
@@ -134,8 +134,8 @@ CHANGES = {  # of a table: what is done, and whether it only grew
 def test_a_new_stream_brings_the_rows_of_the_table(spark, table, tmp_path, change):
     run, grew = CHANGES[change]
     run(spark, table)
-    assert only_grew(table) == grew
-    options = starting_options(table, tmp_path / "checkpoint", None)
+    assert has_only_grown(table) == grew
+    options = choose_starting_options(table, tmp_path / "checkpoint", None)
     assert options == ({"startingVersion": "0"} if grew else None)
     if grew or change == "rows deleted":
         assert sorted(sum(streamed(spark, table, tmp_path / "checkpoint", options), [])) == ids(spark, table)
@@ -145,21 +145,21 @@ def test_columns_that_delta_renames_are_left_to_delta(spark, tmp_path):
     spark.sql(
         f"CREATE TABLE delta.`{tmp_path / 'mapped'}` (id bigint) USING delta TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"
     )
-    assert not only_grew(tmp_path / "mapped")
+    assert not has_only_grown(tmp_path / "mapped")
 
 
 def test_a_table_that_was_created_with_rows_is_left_to_delta(spark, tmp_path):
     "A batch that ends within version 0 could not be planned again without the option"
     for number in range(2):
         append(spark, tmp_path / "filled", number)
-    assert not only_grew(tmp_path / "filled")
+    assert not has_only_grown(tmp_path / "filled")
 
 
 def test_a_long_log_is_left_to_delta(table, monkeypatch):
     monkeypatch.setattr(first_reads, "MOST_COMMITS", 4)
-    assert only_grew(table)
+    assert has_only_grown(table)
     monkeypatch.setattr(first_reads, "MOST_COMMITS", 3)
-    assert not only_grew(table)
+    assert not has_only_grown(table)
 
 
 @pytest.mark.parametrize("first", [{}, {"startingVersion": "0"}])
@@ -168,7 +168,7 @@ def test_a_stream_that_dies_in_its_first_batches_brings_each_row_once(spark, tab
     "With one file a batch, a plan ends in the middle of a commit; an older version of this project planned snapshots"
     checkpoint, slow = tmp_path / "checkpoint", {"maxFilesPerTrigger": "1"}
     before = streamed(spark, table, checkpoint, slow | first, stop_at)
-    assert len(before) == stop_at and starting_options(table, checkpoint, None) is None
+    assert len(before) == stop_at and choose_starting_options(table, checkpoint, None) is None
     append(spark, table, 9)
     assert sorted(sum(before + streamed(spark, table, checkpoint, slow), [])) == ids(spark, table)
 
@@ -197,11 +197,11 @@ def test_an_update_begins_with_commits_and_goes_on(spark, tmp_path, monkeypatch)
 
     def noting(path, checkpoint, options):
         given.append(
-            (path.name, checkpoint.parent.name, found := starting_options(path, checkpoint, options))
+            (path.name, checkpoint.parent.name, found := choose_starting_options(path, checkpoint, options))
         )
         return found
 
-    monkeypatch.setattr("cdc_local.analysis.runtime.starting_options", noting)
+    monkeypatch.setattr("cdc_local.analysis.runtime.choose_starting_options", noting)
     for number in (1, 2):
         given.clear()
         (landing / f"{number}.json").write_text(f'{{"id": {number}}}\n')

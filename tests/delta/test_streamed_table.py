@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("pyspark")
 
-from cdc_local.delta.stream_progress import streamed_table
+from cdc_local.delta.stream_progress import find_streamed_table
 
 
 def test_only_a_stream_of_a_delta_table_on_this_disk_has_a_version(tmp_path):
@@ -18,7 +18,7 @@ def test_only_a_stream_of_a_delta_table_on_this_disk_has_a_version(tmp_path):
         source = SimpleNamespace(
             className=lambda: kind, options=lambda: SimpleNamespace(get={"path": option}.get)
         )
-        return streamed_table(SimpleNamespace(nodeName=lambda: node, dataSource=lambda: source))
+        return find_streamed_table(SimpleNamespace(nodeName=lambda: node, dataSource=lambda: source))
 
     assert streamed() == streamed(path=f"file:{tmp_path}") == tmp_path
     for other in (

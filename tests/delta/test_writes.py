@@ -16,12 +16,10 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructField, StructType, _parse_datatype_string
 from random_tables import VALUES, merged_by, randomness, some
 
-from cdc_local.delta import writer as writes
+from cdc_local.delta import choice
+from cdc_local.delta.choice import MOST_BYTES, PROPERTY_DEFAULTS, choose_create
 from cdc_local.delta.reader import read_table
-from cdc_local.delta.support import is_ordinary_field
 from cdc_local.delta.writer import (
-    MOST_BYTES,
-    PROPERTY_DEFAULTS,
     append_batch,
     append_with_spark,
     create_table,
@@ -244,7 +242,7 @@ def counted(spark, seen):
 def test_a_batch_is_computed_once_and_written_once(tiny, tmp_path, monkeypatch, limit, way):
     "Also where it turns out not to be small; and a batch that comes again is computed, and not written."
     if limit:
-        monkeypatch.setattr(writes, limit, 1)
+        monkeypatch.setattr(choice, limit, 1)
     path = table(tiny, tmp_path / "t")
     for write in (
         lambda rows: append_batch(rows, path, ("stream", 5)),
@@ -268,8 +266,8 @@ def test_a_batch_is_computed_once_and_written_once(tiny, tmp_path, monkeypatch, 
 
 def test_a_batch_of_just_the_limits_is_small(tiny, tmp_path, monkeypatch):
     rows = frame(tiny, tmp_path, [(1, "a"), (2, "b")], PLAIN)
-    monkeypatch.setattr(writes, "MOST_EVENTS", 2)
-    monkeypatch.setattr(writes, "MOST_BYTES", (tmp_path / "0.parquet").stat().st_size)
+    monkeypatch.setattr(choice, "MOST_EVENTS", 2)
+    monkeypatch.setattr(choice, "MOST_BYTES", (tmp_path / "0.parquet").stat().st_size)
     path = table(tiny, tmp_path / "t")
     append_batch(rows, path)
     assert merged_by(path) == "delta-rs"
@@ -283,7 +281,7 @@ class Elsewhere:
 
 def test_a_cluster_writes_for_itself(tiny, tmp_path, monkeypatch):
     path = table(tiny, tmp_path / "t")
-    monkeypatch.setattr(writes, "is_local", lambda spark: Elsewhere.sparkContext.master.startswith("local"))
+    monkeypatch.setattr(choice, "is_local", lambda spark: Elsewhere.sparkContext.master.startswith("local"))
     append_batch(frame(tiny, tmp_path, [(1, "a")], PLAIN), path)
     assert merged_by(path) == "Spark" and merged_by(table(tiny, tmp_path / "other")) == "Spark"
 
@@ -298,7 +296,8 @@ def test_metadata_of_a_column_that_asks_for_more(tiny, tmp_path):
             ),
         ]
     )
-    assert not is_ordinary_field(schema) and is_ordinary_field(StructType(schema.fields[:1]))
+    assert not choose_create(tiny, schema, {}).is_delta_rs
+    assert choose_create(tiny, StructType(schema.fields[:1]), {}).is_delta_rs
 
 
 PIPELINE = """
@@ -326,7 +325,7 @@ def dying_at(name, append_batch):
 @pytest.mark.parametrize("most", [MOST_BYTES, 0], ids=["few", "many"])
 def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, monkeypatch, most):
     "The next one does not append the batch again, counts its rows and their rules, and a stream with state goes on."
-    monkeypatch.setattr(writes, "MOST_BYTES", most)
+    monkeypatch.setattr(choice, "MOST_BYTES", most)
     (tmp_path / "src").mkdir()
     (tmp_path / "src/people.py").write_text(PIPELINE)
     storage = Storage(tmp_path / "storage")

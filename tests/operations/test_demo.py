@@ -44,7 +44,7 @@ def test_the_job_then_what_came_out(tmp_path, monkeypatch, before, state):
         return JobRun("dlt_wheel_job", tasks[0].result, tasks, {"run_dlt_pipeline": result}, 1.0)
 
     monkeypatch.setattr(demo, "find_project", lambda start: tmp_path / "clone")
-    monkeypatch.setattr(demo, "row_counts", lambda storage: before)
+    monkeypatch.setattr(demo, "count_rows_of_tables", lambda storage: before)
     monkeypatch.setattr(demo, "load_bundle", load)
     monkeypatch.setattr(demo, "run_bundle_job", run)
     monkeypatch.setattr(demo, "print_results", lambda *given: shown.append(given[1:5]))

@@ -73,7 +73,7 @@ def test_a_key_goes_and_updates_go_on(moves, monkeypatch, tmp_path):
 
 def test_a_condition_on_no_table_changes_nothing(moves):
     versions = {
-        name: erasing.delta_version(moves.storage.table_path(name)) for name in moves.storage.tables()
+        name: erasing.read_table_version(moves.storage.table_path(name)) for name in moves.storage.tables()
     }
     for where, told in (
         ("customer = 7", "has a column customer"),
@@ -85,7 +85,7 @@ def test_a_condition_on_no_table_changes_nothing(moves):
             erase_rows(local_spark(), moves.storage, where)
     assert erase_rows(local_spark(), moves.storage, "id = 'nobody'").rows == 0
     assert versions == {
-        name: erasing.delta_version(moves.storage.table_path(name)) for name in moves.storage.tables()
+        name: erasing.read_table_version(moves.storage.table_path(name)) for name in moves.storage.tables()
     }
 
 

@@ -10,7 +10,7 @@ from delta.tables import DeltaTable
 from deltalake import DeltaTable as Files
 
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
-from cdc_local.delta.reader import Rows
+from cdc_local.delta.rows import Rows
 from cdc_local.engines.spark.session import local_spark
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.operations import repair as repairing
