@@ -1,6 +1,9 @@
 """What a flow reads and brings, found without data."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import cast
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
@@ -9,6 +12,7 @@ from pyspark.sql.types import StructType
 from cdc_local.analysis.evaluation import Evaluation, evaluating
 from cdc_local.analysis.runtime import Runtime, describe_cycle, evaluate
 from cdc_local.analysis.snapshot_source import snapshot_columns
+from cdc_local.auto_cdc.target import visible_schema
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception
@@ -19,7 +23,7 @@ def flow_frame(
     runtime: Runtime,  # The update
     flow: Flow,  # The flow
 ) -> tuple[DataFrame, Evaluation]:  # The rows it brings, before rules; what it read
-    "Evaluate a flow: its query, or for AUTO CDC its source."
+    "Evaluate a flow: its query, or for AUTO CDC its source; of one from snapshots, its columns alone."
     evaluation = Evaluation(flow)
     if flow.kind == "snapshot":
         return snapshot_columns(runtime, flow, evaluation), evaluation
@@ -27,35 +31,46 @@ def flow_frame(
         if flow.query is not None:
             return evaluate(runtime, flow.query, evaluation, flow), evaluation
         with evaluating(evaluation), runtime.graph.within(flow.scope):
-            return runtime.read_name(flow.spec.source, not flow.once), evaluation
+            return runtime.read_table(flow.spec.source, not flow.once), evaluation
 
 
 def analyse_flow(
     runtime: Runtime,  # The update
     flow: Flow,  # A flow of its graph
 ) -> Evaluation:  # What it reads
-    "Evaluate a flow without data: its reads, its kind, its columns."
+    "Evaluate a flow without data: its reads, its kind, its columns; `PipelineError` for a mistake in it."
     if flow.name in runtime.analysed:
         return runtime.analysed[flow.name]
-    if flow in runtime.running:
-        raise describe_cycle([str(each.target) for each in runtime.running] + [str(flow.target)], flow)
-    runtime.running.append(flow)
+    if flow in runtime.analysing_flows:
+        names = [str(outer.target) for outer in runtime.analysing_flows] + [str(flow.target)]
+        raise describe_cycle(names, flow)
+    runtime.analysing_flows.append(flow)
     try:
         frame, evaluation = flow_frame(runtime, flow)
     finally:
-        runtime.running.pop()
+        runtime.analysing_flows.pop()
     flow = settle_dataset_kind(runtime.graph, flow, frame.isStreaming)
-    runtime.analysed[flow.name], runtime.source_columns[flow.name] = evaluation, frame.schema
+    runtime.analysed[flow.name] = evaluation
+    runtime.source_columns[flow.name] = frame.schema
     check_rules(runtime.graph.datasets[flow.target], frame)
     check_layout(runtime.graph.datasets[flow.target], frame.schema.names)
+    add_target_columns(runtime, flow, frame.schema)
+    return evaluation
+
+
+def add_target_columns(
+    runtime: Runtime,  # The update; takes the columns
+    flow: Flow,  # A flow
+    source: StructType,  # Columns its query brings
+) -> None:
+    "Note the columns of a flow's target: those of this flow, and those of the other flows into it."
     try:
-        columns = [target_schema(runtime, flow, frame.schema), runtime.schemas.get(flow.target, StructType())]
+        brought = target_schema(runtime, flow, source)
     except (AnalysisException, ValueError) as wrong:
         raise PipelineError(f"{flow.target}: {describe_exception(wrong)}", flow.location) from None
-    runtime.schemas[flow.target] = StructType(
-        list({column.name.lower(): column for each in columns for column in each}.values())
-    )
-    return evaluation
+    known = runtime.schemas.get(flow.target, StructType())
+    columns = {column.name.lower(): column for schema in (brought, known) for column in schema}
+    runtime.schemas[flow.target] = StructType(list(columns.values()))
 
 
 def settle_dataset_kind(
@@ -64,30 +79,26 @@ def settle_dataset_kind(
     streaming: bool,  # Whether its query is a stream
 ) -> Flow:  # The flow with its kind
     "Decide what `table` meant: a streaming table over a stream, a materialized view over a batch."
-    dataset = graph.datasets[flow.target]
     if flow.kind == "table":
+        kind = "streaming_table" if streaming else "materialized_view"
+        graph.datasets[flow.target] = replace(graph.datasets[flow.target], kind=kind)
         flow = replace(flow, kind="append" if streaming else "complete")
-        graph.datasets[flow.target] = replace(
-            dataset, kind="streaming_table" if streaming else "materialized_view"
-        )
         graph.flows[flow.name] = flow
     if flow.kind == "complete" and streaming:
-        raise PipelineError(
+        message, hint = (
             f"materialized view {flow.target} reads a stream",
-            flow.location,
             "use spark.read, or declare a streaming table",
         )
-    if flow.kind == "append" and not streaming and not flow.once:
-        raise PipelineError(
-            f"flow {flow.name} appends a batch", flow.location, "use spark.readStream, or once=True"
-        )
-    if flow.kind == "append" and streaming and flow.once:
-        raise PipelineError(
+    elif flow.kind == "append" and not streaming and not flow.once:
+        message, hint = f"flow {flow.name} appends a batch", "use spark.readStream, or once=True"
+    elif flow.kind == "append" and streaming and flow.once:
+        message, hint = (
             f"flow {flow.name} runs once, but reads a stream",
-            flow.location,
             "use spark.read, or leave out once=True",
         )
-    return flow
+    else:
+        return flow
+    raise PipelineError(message, flow.location, hint)
 
 
 def check_rules(
@@ -99,9 +110,8 @@ def check_rules(
         try:
             frame.where(rule.constraint)
         except AnalysisException as wrong:
-            raise PipelineError(
-                f"expectation {rule.name!r} of {dataset.name}: {describe_exception(wrong)}", dataset.location
-            ) from None
+            message = f"expectation {rule.name!r} of {dataset.name}: {describe_exception(wrong)}"
+            raise PipelineError(message, dataset.location) from None
 
 
 def check_layout(
@@ -133,7 +143,7 @@ def check_view(
     "Evaluate a view without data, and its rules with it."
     evaluation = Evaluation(Flow(str(dataset.name), dataset.name, "view"), views=[dataset.name])
     check_rules(dataset, evaluate(runtime, dataset.query, evaluation, dataset))
-    runtime.viewed[dataset.name] = evaluation.reads
+    runtime.view_reads[dataset.name] = evaluation.reads
 
 
 def check_declared_schema(
@@ -144,10 +154,11 @@ def check_declared_schema(
     "Refuse a declared schema that the rows of AUTO CDC do not have."
     types = {column.name.lower(): column.dataType.simpleString() for column in declared}
     for column in shown:
-        said, brought = types.get(column.name.lower()), column.dataType.simpleString()
-        if said != brought:
+        declared_type, brought = types.get(column.name.lower()), column.dataType.simpleString()
+        if declared_type != brought:
             raise PipelineError(
-                f"{dataset.name}: AUTO CDC brings {column.name} {brought}, the declared schema has {'no such column' if said is None else said}",
+                f"{dataset.name}: AUTO CDC brings {column.name} {brought}, "
+                f"the declared schema has {declared_type or 'no such column'}",
                 dataset.location,
                 "declare it so, or cast or leave out the column before the flow",
             )
@@ -160,12 +171,12 @@ def target_schema(
 ) -> StructType:  # Columns its target shows
     "The columns of a flow's target, declared or not."
     dataset = runtime.graph.datasets[flow.target]
-    declared = StructType.fromDDL(dataset.schema) if isinstance(dataset.schema, str) else dataset.schema
-    if flow.kind not in ("auto_cdc", "snapshot"):
+    declared: StructType | None = dataset.schema
+    if isinstance(dataset.schema, str):
+        declared = cast(StructType, StructType.fromDDL(dataset.schema))
+    if flow.spec is None:
         return source if declared is None else declared
-    from cdc_local.auto_cdc.target import find_visible_schema
-
-    shown = find_visible_schema(runtime.spark, flow, source)
+    shown = visible_schema(runtime.spark, flow, source)
     if declared is None:
         return shown
     check_declared_schema(dataset, declared, shown)
@@ -177,8 +188,9 @@ def table_schema(
     name: TableName,  # A table of its graph
 ) -> StructType:  # Its columns
     "Columns of a table, from the flows that fill it."
-    for flow in [flow for flow in runtime.graph.flows.values() if flow.target == name]:
-        analyse_flow(runtime, flow)
+    for flow in list(runtime.graph.flows.values()):  # analysing one may settle its kind
+        if flow.target == name:
+            analyse_flow(runtime, flow)
     if name not in runtime.schemas:
         raise PipelineError(f"{name} has no flow", runtime.graph.datasets[name].location)
     return runtime.schemas[name]
@@ -189,7 +201,7 @@ def upstream_flows(
 ) -> dict[str, set[str]]:  # Flow name -> names of flows that must end before it starts
     "The order of the flows, from what each reads."
     flows = runtime.graph.flows
-    writers = {}
+    writers: dict[TableName, set[str]] = {}
     for flow in flows.values():
         writers.setdefault(flow.target, set()).add(flow.name)
     return {
@@ -202,15 +214,18 @@ def analyse_pipeline(
     runtime: Runtime,  # With its graph declared
 ) -> None:
     "Analyse every flow; `PipelineError` that lists every mistake found."
-    wrongs = []
-    views = [each for each in runtime.graph.datasets.values() if each.kind == "view"]
-    for item in (*list(runtime.graph.flows.values()), *views):
+    found: dict[str, PipelineError] = {}  # message -> the first mistake that has it
+    views = [dataset for dataset in runtime.graph.datasets.values() if dataset.kind == "view"]
+    checks: list[Callable[[], object]] = [
+        *[partial(analyse_flow, runtime, flow) for flow in runtime.graph.flows.values()],
+        *[partial(check_view, runtime, view) for view in views],
+    ]
+    for check in checks:
         try:
-            (analyse_flow if isinstance(item, Flow) else check_view)(runtime, item)
+            check()
         except PipelineError as wrong:
-            if str(wrong) not in map(str, wrongs):
-                wrongs.append(wrong)
-    if len(wrongs) == 1:
-        raise wrongs[0]
-    if wrongs:
-        raise PipelineError(f"{len(wrongs)} mistakes in this pipeline\n  " + "\n  ".join(map(str, wrongs)))
+            found.setdefault(str(wrong), wrong)
+    if len(found) == 1:
+        raise next(iter(found.values()))
+    if found:
+        raise PipelineError(f"{len(found)} mistakes in this pipeline\n  " + "\n  ".join(found))

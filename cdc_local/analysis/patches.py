@@ -1,22 +1,206 @@
-"""What Lakeflow changes in PySpark while a pipeline's own code runs."""
+"""The table of all that PySpark and Python do differently while a pipeline's own code runs.
 
-from collections.abc import Callable
+Each row of `PATCHES` names an attribute, what stands there instead, and why. A patched method asks what is
+being evaluated, and does what it always did while our own code runs, in this thread or in another. Python's
+file functions have a table of their own in `cdc_local/volumes.py`.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
-from unittest import mock
 
+import pyspark
 from pyspark.sql import GroupedData, SparkSession
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 from pyspark.sql.readwriter import DataFrameReader, DataFrameWriter
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
-from cdc_local.analysis.evaluation import current_evaluation
+from cdc_local.analysis.evaluation import current_evaluation, evaluated_flow
 from cdc_local.analysis.queries import run_query
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.errors import PipelineError
 from cdc_local.storage import Storage, localize
 from cdc_local.volumes import mapped_functions
+
+# What stands at an attribute meanwhile, made from the update and from what stands there otherwise
+Replacement = Callable[[Runtime, Any], Any]
+
+
+@dataclass(frozen=True)
+class Patch:
+    "One attribute that is another one during an update."
+
+    owner: Any  # The class or module that has it
+    name: str  # The attribute
+    replacement: Replacement  # Makes what stands there meanwhile
+    reason: str  # Why Spark's or Python's own does not do
+
+
+def refuse(
+    name: str,  # The method or property
+    kind: str,  # What it is: 'an action' or 'a write'
+    runtime: Runtime,  # The update
+    original: Any,  # The method or property
+) -> Any:  # The same, refusing inside a dataset function
+    "Refuse a method of a frame while a dataset function runs."
+    if isinstance(original, property):
+        return property(refuse(name, kind, runtime, original.fget))
+
+    @wraps(original)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        flow = evaluated_flow()
+        if flow is not None:
+            raise PipelineError(
+                f"DataFrame.{name} is {kind}, inside the dataset function of {flow.name}",
+                hint="Lakeflow refuses it; return a DataFrame and let the pipeline write it",
+            )
+        return original(*args, **kwargs)
+
+    return method
+
+
+def refuse_pivot(runtime: Runtime, original: Any) -> Any:
+    "Refuse a pivot that looks at the data for its columns, while a dataset function runs."
+
+    @wraps(original)
+    def pivot(grouped: GroupedData, pivot_col: str, values: list[Any] | None = None) -> Any:
+        flow = evaluated_flow()
+        if flow is not None and values is None:
+            raise PipelineError(
+                f"pivot({pivot_col!r}) without values reads data, inside the dataset function of {flow.name}",
+                hint="list the values",
+            )
+        return original(grouped, pivot_col, values)
+
+    return pivot
+
+
+def reader_calls(
+    reader: DataFrameReader | DataStreamReader,  # A reader in the user's hands
+) -> dict[str, Any]:  # Its `format`, `schema` and `options` so far
+    "What a reader was called with: Spark's own keeps it on the JVM's side."
+    calls: dict[str, Any] = {"format": None, "schema": None, "options": {}}
+    kept: dict[str, Any] = vars(reader).setdefault("_lakeflow", calls)
+    return kept
+
+
+def localize_paths(
+    storage: Storage,  # Where volumes lie
+    value: Any,  # A path, a list of paths, or anything else
+) -> Any:  # The same, with the paths of this machine
+    "Map the paths in an argument."
+    if isinstance(value, (list, tuple)):
+        return [localize_paths(storage, path) for path in value]
+    return localize(storage, value) if isinstance(value, str) else value
+
+
+def note_reader_call(part: str, runtime: Runtime, original: Any) -> Any:
+    "Note what a reader's `format`, `schema`, `option` or `options` was called with, with paths mapped."
+
+    @wraps(original)
+    def method(reader: Any, *args: Any, **kwargs: Any) -> Any:
+        if current_evaluation.get() is None:
+            return original(reader, *args, **kwargs)
+        args = tuple(localize(runtime.storage, arg) if isinstance(arg, str) else arg for arg in args)
+        kwargs = {
+            key: localize(runtime.storage, arg) if isinstance(arg, str) else arg
+            for key, arg in kwargs.items()
+        }
+        calls = reader_calls(reader)
+        last = args[-1] if args else next(iter(kwargs.values()), None)
+        if part == "options":
+            calls["options"].update(kwargs)
+        elif part == "option":
+            key = args[0] if args else kwargs["key"]
+            calls["options"][key] = args[1] if len(args) > 1 else kwargs["value"]
+        else:
+            calls[part] = last
+        if part == "format" and str(last).lower() == "cloudfiles":
+            return reader
+        return original(reader, *args, **kwargs)
+
+    return method
+
+
+def read_pipeline_table(streaming: bool, runtime: Runtime, original: Any) -> Any:
+    "`spark.read.table` and `spark.readStream.table`: a table of the pipeline or of its storage."
+
+    @wraps(original)
+    def table(reader: Any, tableName: str) -> Any:  # noqa: N803 (PySpark's own name for it)
+        if current_evaluation.get() is None:
+            return original(reader, tableName)
+        return runtime.read_table(tableName, streaming, reader_calls(reader)["options"])
+
+    return table
+
+
+def load_files(streaming: bool, runtime: Runtime, original: Any) -> Any:
+    "`load`: with Auto Loader where the format is `cloudFiles`, and with paths mapped."
+
+    @wraps(original)
+    def load(reader: Any, path: Any = None, format: Any = None, schema: Any = None, **options: Any) -> Any:
+        if current_evaluation.get() is None:
+            return original(reader, path, format, schema, **options)
+        calls = reader_calls(reader)
+        path = path or options.pop("path", None) or calls["options"].get("path")
+        path, options = localize_paths(runtime.storage, path), calls["options"] | options
+        if str(format or calls["format"]).lower() == "cloudfiles":
+            return runtime.read_files(path, options, schema or calls["schema"], streaming)
+        return original(reader, path, format, schema, **options)
+
+    return load
+
+
+def map_paths(runtime: Runtime, original: Any) -> Any:
+    "A method of a reader or writer among whose arguments are paths."
+
+    @wraps(original)
+    def method(target: Any, *args: Any, **kwargs: Any) -> Any:
+        if current_evaluation.get() is None:
+            return original(target, *args, **kwargs)
+        mapped = {name: localize_paths(runtime.storage, arg) for name, arg in kwargs.items()}
+        return original(target, *[localize_paths(runtime.storage, arg) for arg in args], **mapped)
+
+    return method
+
+
+def save_pipeline_table(runtime: Runtime, original: Any) -> Any:
+    "`saveAsTable`: a Delta table in the pipeline's storage."
+
+    @wraps(original)
+    def save(writer: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        if current_evaluation.get() is None:
+            return original(writer, name, *args, **kwargs)
+        return writer.format("delta").save(str(runtime.storage.table_path(runtime.graph.name(name))))
+
+    return save
+
+
+def query_pipeline(runtime: Runtime, original: Any) -> Any:
+    "`spark.sql`: over the pipeline's tables. A text with frames among its arguments stays Spark's own."
+
+    @wraps(original)
+    def sql(session: SparkSession, sqlQuery: str, *args: Any, **kwargs: Any) -> Any:  # noqa: N803 (as above)
+        if current_evaluation.get() is None or kwargs.keys() - {"args"}:
+            return original(session, sqlQuery, *args, **kwargs)
+        return run_query(runtime, partial(original, session), sqlQuery, *args, **kwargs)
+
+    return sql
+
+
+def session_table(runtime: Runtime, original: Any) -> Any:
+    "`spark.table`: a table of the pipeline or of its storage."
+
+    @wraps(original)
+    def table(session: SparkSession, tableName: str) -> Any:  # noqa: N803 (as above)
+        if current_evaluation.get() is None:
+            return original(session, tableName)
+        return runtime.read_table(tableName, False)
+
+    return table
+
 
 ACTIONS = (
     "collect",
@@ -38,213 +222,111 @@ ACTIONS = (
 
 WRITES = ("write", "writeStream", "writeTo", "mergeInto")
 
+READERS: tuple[tuple[Any, bool], ...] = ((DataFrameReader, False), (DataStreamReader, True))
 
-def refuse_method(
-    name: str,  # The method
-    what: str,  # 'an action' or 'a write'
-    original: Callable,  # The method, or the function of a property
-) -> Callable:  # The same, refusing inside a dataset function
-    "Refuse a method while a dataset function runs."
+READER_SETTINGS = ("format", "schema", "option", "options")
 
-    @wraps(original)
-    def method(*args, **kwargs):
-        evaluation = current_evaluation.get()
-        if evaluation is not None and evaluation.flow is not None:
-            raise PipelineError(
-                f"DataFrame.{name} is {what}, inside the dataset function of {evaluation.flow.name}",
-                hint="Lakeflow refuses it; return a DataFrame and let the pipeline write it",
-            )
-        return original(*args, **kwargs)
+FILE_FORMATS = ("json", "csv", "parquet", "orc", "text", "xml")
 
-    return method
-
-
-def reader_notes(
-    reader: DataFrameReader | DataStreamReader,  # A reader in the user's hands
-) -> dict:  # Its `format`, `schema` and `options` so far
-    "What a reader was told."
-    return reader.__dict__.setdefault("_lakeflow", {"format": None, "schema": None, "options": {}})
-
-
-def note_reader_call(
-    storage: Storage,  # Where volumes lie
-    part: str,  # 'format', 'schema', 'option' or 'options'
-    original: Callable,  # The reader's method
-) -> Callable:  # The same, which also takes a note
-    "Note what a reader is told, with paths mapped."
-
-    @wraps(original)
-    def method(reader, *args, **kwargs):
-        if current_evaluation.get() is None:
-            return original(reader, *args, **kwargs)
-        args = tuple(localize(storage, value) if isinstance(value, str) else value for value in args)
-        kwargs = {
-            key: localize(storage, value) if isinstance(value, str) else value
-            for key, value in kwargs.items()
-        }
-        notes, value = reader_notes(reader), args[-1] if args else next(iter(kwargs.values()), None)
-        if part == "options":
-            notes["options"].update(kwargs)
-        elif part == "option":
-            notes["options"][args[0] if args else kwargs["key"]] = (
-                args[1] if len(args) > 1 else kwargs["value"]
-            )
-        else:
-            notes[part] = value
-        if part == "format" and str(value).lower() == "cloudfiles":
-            return reader
-        return original(reader, *args, **kwargs)
-
-    return method
-
-
-def localize_paths(
-    storage: Storage,  # Where volumes lie
-    path: Any,  # A path, a list of paths, or anything else
-) -> Any:
-    "Map the paths of a reader's argument."
-    if isinstance(path, (list, tuple)):
-        return [localize_paths(storage, each) for each in path]
-    return localize(storage, path) if isinstance(path, str) else path
-
-
-def writer_patches(
-    runtime: Runtime,  # The update
-) -> list[tuple]:  # (class, method, replacement)
-    "What the batch writer does while the user's code runs."
-
-    def save(original, writer, path=None, *args, **kwargs):
-        return original(
-            writer,
-            localize_paths(runtime.storage, path) if current_evaluation.get() is not None else path,
-            *args,
-            **kwargs,
+PATCHES = (
+    *[
+        Patch(
+            ClassicDataFrame,
+            name,
+            partial(refuse, name, "an action"),
+            "Lakeflow evaluates a dataset function when and as often as it likes: one that acts is a fault",
         )
-
-    def save_table(original, writer, name, *args, **kwargs):
-        if current_evaluation.get() is None:
-            return original(writer, name, *args, **kwargs)
-        return writer.format("delta").save(str(runtime.storage.table_path(runtime.graph.name(name))))
-
-    patches = [
-        (DataFrameWriter, name, partial(partial, save))
-        for name in ("save", "json", "csv", "parquet", "orc", "text", "xml")
-    ]
-    return [*patches, (DataFrameWriter, "saveAsTable", partial(partial, save_table))]
-
-
-def reader_patches(
-    runtime: Runtime,  # The update
-) -> list[tuple]:  # (class, method, replacement)
-    "What the two readers do while the user's code runs."
-
-    def table(streaming, original, reader, name):
-        if current_evaluation.get() is None:
-            return original(reader, name)
-        return runtime.read_name(name, streaming, reader_notes(reader)["options"])
-
-    def load(streaming, original, reader, path=None, format=None, schema=None, **options):
-        if current_evaluation.get() is None:
-            return original(reader, path, format, schema, **options)
-        notes = reader_notes(reader)
-        path, options = (
-            localize_paths(
-                runtime.storage, path or options.pop("path", None) or notes["options"].get("path")
-            ),
-            notes["options"] | options,
+        for name in ACTIONS
+    ],
+    *[
+        Patch(
+            ClassicDataFrame,
+            name,
+            partial(refuse, name, "a write"),
+            "a dataset function returns its rows, and the pipeline writes them, once",
         )
-        if str(format or notes["format"]).lower() == "cloudfiles":
-            return runtime.load_files(path, options, schema or notes["schema"], streaming)
-        return original(reader, path, format, schema, **options)
-
-    def files(original, reader, path, *args, **kwargs):
-        return original(
+        for name in WRITES
+    ],
+    Patch(
+        GroupedData,
+        "pivot",
+        refuse_pivot,
+        "without values it collects the column: an action that has another name",
+    ),
+    *[
+        Patch(
             reader,
-            localize_paths(runtime.storage, path) if current_evaluation.get() is not None else path,
-            *args,
-            **kwargs,
+            name,
+            partial(note_reader_call, name),
+            "`load` and `table` must know format, schema and options, which Spark keeps on the JVM's side",
         )
+        for reader, _ in READERS
+        for name in READER_SETTINGS
+    ],
+    *[
+        Patch(
+            reader,
+            "table",
+            partial(read_pipeline_table, streaming),
+            "a name means a table of the pipeline, which may not exist yet, or one of its storage",
+        )
+        for reader, streaming in READERS
+    ],
+    *[
+        Patch(
+            reader,
+            "load",
+            partial(load_files, streaming),
+            "open-source Spark has no format `cloudFiles` and no folder /Volumes",
+        )
+        for reader, streaming in READERS
+    ],
+    *[
+        Patch(reader, name, map_paths, "open-source Spark has no folder /Volumes")
+        for reader, _ in READERS
+        for name in FILE_FORMATS
+        if hasattr(reader, name)
+    ],
+    *[
+        Patch(DataFrameWriter, name, map_paths, "a source file may write below /Volumes while it declares")
+        for name in ("save", *FILE_FORMATS)
+    ],
+    Patch(
+        DataFrameWriter,
+        "saveAsTable",
+        save_pipeline_table,
+        "a table that a source file saves lies where the pipeline's tables lie",
+    ),
+    Patch(SparkSession, "sql", query_pipeline, "names in a SQL text mean the pipeline's tables"),
+    Patch(SparkSession, "table", session_table, "a name means a table of the pipeline"),
+    Patch(
+        pyspark,
+        "pipelines",
+        lambda runtime, _: runtime.modules["pyspark.pipelines"],
+        "`from pyspark import pipelines` finds the module that records what is declared",
+    ),
+)
 
-    patches = []
-    for reader, streaming in ((DataFrameReader, False), (DataStreamReader, True)):
-        for part in ("format", "schema", "option", "options"):
-            patches.append((reader, part, partial(note_reader_call, runtime.storage, part)))
-        patches += [
-            (reader, "table", partial(partial, table, streaming)),
-            (reader, "load", partial(partial, load, streaming)),
-        ]
-        patches += [
-            (reader, name, partial(partial, files))
-            for name in ("json", "csv", "parquet", "orc", "text", "xml")
-            if hasattr(reader, name)
-        ]
-    return patches
 
-
-def as_method(
-    wrapped: Callable,  # A function or a partial
-) -> Callable:  # A plain function, which binds to its instance
-    "Make a callable usable as a method."
-    return lambda *args, **kwargs: wrapped(*args, **kwargs)
-
-
-def session_patches(
+def apply_patch(
     runtime: Runtime,  # The update
-) -> list[tuple]:  # (class, method, replacement)
-    "What the session and its frames do while the user's code runs."
-
-    def sql(original, session, sqlQuery, *args, **kwargs):
-        if current_evaluation.get() is None or kwargs.keys() - {"args"}:
-            return original(session, sqlQuery, *args, **kwargs)
-        return run_query(runtime, original, session, sqlQuery, *args, **kwargs)
-
-    def table(original, session, tableName):
-        return (
-            original(session, tableName)
-            if current_evaluation.get() is None
-            else runtime.read_name(tableName, False)
-        )
-
-    def pivot(original, grouped, pivot_col, values=None):
-        evaluation = current_evaluation.get()
-        if evaluation is not None and evaluation.flow is not None and values is None:
-            raise PipelineError(
-                f"pivot({pivot_col!r}) without values reads data, inside the dataset function of {evaluation.flow.name}",
-                hint="list the values",
-            )
-        return original(grouped, pivot_col, values)
-
-    patches = [
-        (SparkSession, "sql", partial(partial, sql)),
-        (SparkSession, "table", partial(partial, table)),
-        (GroupedData, "pivot", partial(partial, pivot)),
-    ]
-    patches += [(ClassicDataFrame, name, partial(refuse_method, name, "an action")) for name in ACTIONS]
-    return patches
+    patch: Patch,  # A row of the table
+) -> Callable[[], None]:  # Puts back what stood there
+    "Put a patch's replacement in place."
+    owner, name = patch.owner, patch.name
+    inherited = name not in vars(owner)
+    before = vars(owner).get(name)
+    setattr(owner, name, patch.replacement(runtime, getattr(owner, name, None)))
+    return partial(delattr, owner, name) if inherited else partial(setattr, owner, name, before)
 
 
 @contextmanager
 def install_patches(
     runtime: Runtime,  # The update
-):
+) -> Iterator[Runtime]:
     "Put the runtime between the pipeline's code and Spark; takes effect only while that code runs."
     with ExitStack() as stack:
         stack.enter_context(mapped_functions(runtime.storage, lambda: current_evaluation.get() is not None))
-        for owner, name, replacement in (
-            *reader_patches(runtime),
-            *writer_patches(runtime),
-            *session_patches(runtime),
-        ):
-            new = replacement(getattr(owner, name))
-            stack.enter_context(
-                mock.patch.object(owner, name, as_method(new) if isinstance(owner, type) else new)
-            )
-        for name in WRITES:
-            original = getattr(ClassicDataFrame, name)
-            new = (
-                property(refuse_method(name, "a write", original.fget))
-                if isinstance(original, property)
-                else refuse_method(name, "a write", original)
-            )
-            stack.enter_context(mock.patch.object(ClassicDataFrame, name, new))
+        for patch in PATCHES:
+            stack.callback(apply_patch(runtime, patch))
         yield runtime

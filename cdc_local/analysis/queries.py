@@ -1,4 +1,4 @@
-"""`spark.sql` over the pipeline's tables."""
+"""`spark.sql` over the pipeline's tables: a table in a text becomes a view of the frame it means."""
 
 import re
 from collections.abc import Callable
@@ -7,49 +7,60 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from cdc_local.analysis.evaluation import current_evaluation, evaluating
+from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.engines.spark.catalyst import is_query
 from cdc_local.errors import PipelineError
 from cdc_local.sql.lexer import tokenize
-from cdc_local.sql.relations import find_relations, substitute_relations
+from cdc_local.sql.relations import Relation, find_relations, substitute_relations
 from cdc_local.storage import localize
 
 
 def run_query(
     runtime: Runtime,  # The update
-    original: Callable,  # `SparkSession.sql`
-    session: SparkSession,  # The user's session
+    run_sql: Callable[..., DataFrame],  # Spark's own `sql`, which takes the text and its arguments
     text: str,  # The SQL
     *args: Any,  # Further arguments of `sql`
     **kwargs: Any,
-) -> DataFrame:
-    "`spark.sql` over the pipeline's tables."
-    evaluation = current_evaluation.get()
+) -> DataFrame:  # Its rows
+    "Run a pipeline's SQL; `PipelineError` for a statement that changes more than the session."
+    evaluation = current_evaluation.get() or Evaluation(None)
     with runtime.lock, evaluating(None):
         if evaluation.flow is None and (moved := apply_use(runtime, text)) is not None:
             return moved
-        if not is_query(runtime.spark, text):
-            if evaluation.flow is not None or not is_session_statement(text):
-                raise PipelineError(
-                    f"spark.sql({text.strip().split(chr(10))[0][:60]!r}) is not a query",
-                    hint="a pipeline declares its tables; run other statements outside it",
-                )
-            return original(session, text, *args, **kwargs)
-        text, views = with_metadata(runtime.spark, text), {}
-        for relation in find_relations(runtime.spark, text):
-            with evaluating(evaluation):
-                frame = relation_frame(runtime, relation)
-            if relation.function and "_metadata" in text:
-                frame = frame.select("*", "_metadata")
-            runtime.views += 1
-            views[relation] = f"__lakeflow_{runtime.views}"
-            frame.createOrReplaceTempView(views[relation])
-        try:
-            return original(session, substitute_relations(text, views), *args, **kwargs)
-        finally:
-            for view in views.values():
-                runtime.spark.catalog.dropTempView(view)
+        if is_query(runtime.spark, text):
+            return query_tables(runtime, run_sql, evaluation, text, *args, **kwargs)
+        if evaluation.flow is None and is_session_statement(text):
+            return run_sql(text, *args, **kwargs)
+        raise PipelineError(
+            f"spark.sql({text.strip().split(chr(10))[0][:60]!r}) is not a query",
+            hint="a pipeline declares its tables; run other statements outside it",
+        )
+
+
+def query_tables(
+    runtime: Runtime,  # The update
+    run_sql: Callable[..., DataFrame],  # Spark's own `sql`
+    evaluation: Evaluation,  # Takes the reads
+    text: str,  # A query
+    *args: Any,  # Further arguments of `sql`
+    **kwargs: Any,
+) -> DataFrame:  # Its rows
+    "Run a query over temporary views of the frames that its tables mean; the text stays as it is otherwise."
+    text, views = with_metadata(runtime.spark, text), {}
+    for relation in find_relations(runtime.spark, text):
+        with evaluating(evaluation):
+            frame = relation_frame(runtime, relation)
+        if relation.function and "_metadata" in text:
+            frame = frame.select("*", "_metadata")
+        runtime.query_views += 1
+        views[relation] = f"__lakeflow_{runtime.query_views}"
+        frame.createOrReplaceTempView(views[relation])
+    try:
+        return run_sql(substitute_relations(text, views), *args, **kwargs)
+    finally:
+        for view in views.values():
+            runtime.spark.catalog.dropTempView(view)
 
 
 def with_metadata(
@@ -57,13 +68,13 @@ def with_metadata(
     text: str,  # A query
 ) -> str:  # The same, its `*` leaving out `_metadata` where the query reads files and asks for it
     "Keep `SELECT *, _metadata.file_path FROM read_files(…)` what it means."
-    files = (
-        [relation for relation in find_relations(spark, text) if relation.function]
-        if "_metadata" in text
-        else []
-    )
-    words, stars = tokenize(text), set()
-    for relation in files:
+    if "_metadata" not in text:
+        return text
+    words = tokenize(text)
+    stars: set[int] = set()  # positions behind a `*` of a SELECT that reads files
+    for relation in find_relations(spark, text):
+        if not relation.function:
+            continue
         depth, after = 0, None
         for word in reversed([word for word in words if word.start < relation.start]):
             depth += word.says(")") - word.says("(")
@@ -81,7 +92,7 @@ def with_metadata(
 
 def apply_use(
     runtime: Runtime,  # The update
-    text: str,  # A SQL statement that is no query
+    text: str,  # A SQL statement
 ) -> DataFrame | None:  # No rows; None where the statement is another one
     "`USE CATALOG c`, `USE SCHEMA s`, `USE c.s`: what one-part names mean in the rest of this source file."
     found = re.fullmatch(r"\s*USE\s+(?:(CATALOG|SCHEMA|DATABASE)\s+)?([\w`.-]+)\s*;?\s*", text, re.I)
@@ -102,19 +113,18 @@ def is_session_statement(
     words = text.strip().upper().split()
     return (
         words[0] in ("SET", "USE", "RESET", "DECLARE")
-        or words[:2] == ["CREATE", "TEMPORARY"]
-        or words[:2] in (["CREATE", "FUNCTION"], ["SHOW", "TABLES"])
+        or words[:2] in (["CREATE", "TEMPORARY"], ["CREATE", "FUNCTION"], ["SHOW", "TABLES"])
         or words[:4] == ["CREATE", "OR", "REPLACE", "TEMPORARY"]
     )
 
 
 def relation_frame(
     runtime: Runtime,  # The update
-    relation: Any,  # A `Relation` of the SQL text
+    relation: Relation,  # A table or a table function of the SQL text
 ) -> DataFrame:  # Its rows
-    "The frame that a table or a table function in SQL means."
+    "The frame that a table or a table function in SQL means; `PipelineError` for an unknown function."
     if relation.function is None:
-        return runtime.read_name(relation.name, relation.streaming, relation.options)
+        return runtime.read_table(relation.name, relation.streaming, relation.options)
     arguments = dict(relation.arguments)
     if "path" not in arguments:
         raise PipelineError(
@@ -123,12 +133,9 @@ def relation_frame(
         )
     path = localize(runtime.storage, arguments.pop("path"))
     if relation.function not in ("read_files", "cloud_files"):
-        return (
-            runtime.spark.read.format(relation.function).load(path)
-            if not relation.streaming
-            else runtime.spark.readStream.format(relation.function).load(path)
-        )
+        reader = runtime.spark.readStream if relation.streaming else runtime.spark.read
+        return reader.format(relation.function).load(path)
     schema = arguments.pop("schema", None)
     if relation.function == "read_files":
         arguments = {"inferColumnTypes": "true"} | arguments
-    return runtime.load_files(path, arguments, schema, relation.streaming)
+    return runtime.read_files(path, arguments, schema, relation.streaming)

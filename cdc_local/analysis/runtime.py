@@ -1,19 +1,21 @@
-"""What a pipeline's own code sees: a `spark` whose tables are the pipeline's, whose paths are the volumes', and which refuses what Lakeflow refuses."""
+"""What a pipeline's own code reads: tables are the pipeline's, paths are the volumes'."""
 
 import difflib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
 from cdc_local.autoloader import read_batch, read_stream
+from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
 from cdc_local.delta.reader import read_visible_part
@@ -27,7 +29,7 @@ def read_stored(
     spark: SparkSession,  # Reads the table
     path: Path,  # Its folder
     streaming: bool = False,  # As a stream of new rows
-    options: dict[str, str] = None,  # Reader options, such as `skipChangeCommits`
+    options: dict[str, str] | None = None,  # Reader options, such as `skipChangeCommits`
 ) -> DataFrame:  # Its rows as users see them
     "Read a table of the storage, without what AUTO CDC hides."
     from deltalake import DeltaTable
@@ -38,46 +40,143 @@ def read_stored(
     if not part.predicate:
         return frame  # its `_metadata` stays at hand
 
-    def column(name):
+    def column(name: str) -> Column:
         return F.col(f"`{name}`") if name not in part.latest else F.col(f"__latest.`{name}`").alias(name)
 
     return frame.where(part.predicate).select(*map(column, part.columns))
 
 
 class Runtime:
-    "Stands between a pipeline's code and Spark for one update."
+    "One update's reads: what names and paths mean in a pipeline's code, and what is known of its flows."
 
     def __init__(
         self,
         spark: SparkSession,  # Classic Spark with Delta
         graph: Graph,  # The pipeline
         storage: Storage,  # Its tables and volumes
-        columns_of: Callable[
-            ["Runtime", TableName], StructType
-        ],  # Finds the columns of a table of the graph, while flows are analysed
+        columns_of: Callable[["Runtime", TableName], StructType],  # Finds the columns of a table of the graph
         keep_schemas: bool = True,  # Whether Auto Loader stores the schemas it infers
-    ):
-        self.spark, self.graph, self.storage, self.columns_of, self.keep_schemas = (
-            spark,
-            graph,
-            storage,
-            columns_of,
-            keep_schemas,
-        )
-        self.read_name = partial(
-            read_name, self
-        )  # reads a table or view; who wants to see what is read puts another one here
-        self.load_files = partial(load_files, self)  # reads files, likewise
+    ) -> None:
+        self.spark = spark
+        self.graph = graph
+        self.storage = storage
+        self.columns_of = columns_of
+        self.keep_schemas = keep_schemas
         self.sources: set[str] = set()  # names that the user's code is compiled as
-        self.schemas: dict[TableName, StructType] = {}  # known schemas, while flows are analysed
-        self.source_columns: dict[str, StructType] = {}  # flow name -> columns that its query brings
+        self.analysing = True  # False once flows run: then tables are read, not stand-ins
+        self.analysing_flows: list[Flow] = []  # flows being analysed, outermost first
         self.analysed: dict[str, Evaluation] = {}  # flow name -> what it reads
-        self.viewed: dict[TableName, set] = {}  # view -> what it reads
-        self.running: list[Flow] = []  # flows being analysed, outermost first
-        self.answers: dict[
-            str, tuple
-        ] = {}  # flow name -> latest version, what its source of snapshots answered
-        self.analysing, self.lock, self.views = True, threading.RLock(), 0
+        self.source_columns: dict[str, StructType] = {}  # flow name -> columns that its query brings
+        self.schemas: dict[TableName, StructType] = {}  # table -> its columns
+        self.view_reads: dict[TableName, set[TableName]] = {}  # view -> what it reads
+        # Flow name -> the latest version that its source of snapshots was asked with, and its answer
+        self.snapshot_answers: dict[str, tuple[Any, Any]] = {}
+        self.query_views = 0  # temporary views made for SQL texts, which numbers the next one
+        self.lock = threading.RLock()  # user code runs in one thread at a time
+
+    @cached_property
+    def modules(self) -> dict[str, LakeflowModule]:
+        "`pyspark.pipelines` and `dlt` as the pipeline's code imports them: they write into the graph."
+        reads = {
+            "read": lambda name: self.read_table(name, False),
+            "read_stream": lambda name: self.read_table(name, True),
+        }
+        return {name: LakeflowModule(name, self.graph, reads) for name in ("pyspark.pipelines", "dlt")}
+
+    def read_table(
+        self,
+        text: str,  # A name as written
+        streaming: bool,  # Read as a stream
+        options: dict[str, str] | None = None,  # Reader options
+    ) -> DataFrame:  # Its rows
+        "Read a table or view by name; `PipelineError` if there is none."
+        name, evaluation = self.graph.name(text), current_evaluation.get()
+        dataset = self.graph.datasets.get(name)
+        with evaluating(None):
+            if dataset is not None:
+                if evaluation is not None:
+                    evaluation.reads.add(name)
+                if dataset.kind == "sink":
+                    message = f"{name} is a sink and cannot be read"
+                    raise PipelineError(message, hint="read the table that feeds it")
+                if dataset.kind == "view":
+                    return self._read_view(dataset, streaming, evaluation)
+                if self.analysing:
+                    return self._stand_in(name, streaming)
+            path = self.storage.table_path(name)
+            if is_table(path):
+                if streaming and evaluation is not None and evaluation.flow is not None:
+                    options = starting_options(path, checkpoint_path(self, evaluation.flow), options)
+                return read_stored(self.spark, path, streaming, options).alias(name.table)
+            if "." not in text and self.spark._jsparkSession.catalog().tableExists(text):
+                return self.spark.table(text)
+        raise self._unknown_table(text)
+
+    def read_files(
+        self,
+        path: str,  # A path on this machine
+        options: dict[str, str],  # Auto Loader's options
+        schema: StructType | str | None = None,  # Declared schema
+        streaming: bool = True,  # `readStream` or, for SQL's `read_files`, `read`
+    ) -> DataFrame:  # Rows as Auto Loader gives them
+        "Read files with Auto Loader, schemas kept beside the flow's checkpoint."
+        evaluation = current_evaluation.get()
+        with evaluating(None):
+            if not streaming:
+                return read_batch(self.spark, path, options, schema, warn=self.graph.warn)
+            flow = evaluation.flow if evaluation is not None else None
+            folder = None
+            if flow is not None and self.keep_schemas:
+                folder = self.storage.flow_path(flow.target, flow.name) / "schemas" / autoloader_key(path)
+            return read_stream(self.spark, path, options, schema, folder, warn=self.graph.warn)
+
+    def _read_view(
+        self,
+        dataset: Dataset,  # The view
+        streaming: bool,  # Read as a stream
+        evaluation: Evaluation | None,  # What reads it
+    ) -> DataFrame:  # Its rows
+        "Evaluate a view where it is read."
+        evaluation = evaluation or Evaluation(None)
+        if dataset.name in evaluation.views:
+            raise describe_cycle([*map(str, evaluation.views), str(dataset.name)], dataset)
+        evaluation.views.append(dataset.name)
+        flow = evaluation.flow or Flow(str(dataset.name), dataset.name, "view")
+        frame = evaluate(self, dataset.query, replace(evaluation, flow=flow), dataset)
+        evaluation.views.pop()
+        if frame.isStreaming != streaming:
+            found, reader = ("a stream", "readStream") if frame.isStreaming else ("a batch", "read")
+            message = f"view {dataset.name} is {found}"
+            raise PipelineError(message, dataset.location, f"read it with spark.{reader}")
+        return with_expectations(dataset, frame, evaluation).alias(dataset.name.table)
+
+    def _stand_in(
+        self,
+        name: TableName,  # A table of the graph, which may not be there yet
+        streaming: bool,  # Read as a stream
+    ) -> DataFrame:  # No rows
+        "A frame with a table's columns, while flows are analysed; `PipelineError` for a stream of a view."
+        frame = empty_frame(self.spark, self.columns_of(self, name), streaming).alias(name.table)
+        if not streaming or self.graph.datasets[name].kind != "materialized_view":
+            return frame
+        raise PipelineError(
+            f"{name} is a materialized view, which is computed anew and cannot be streamed from",
+            hint="read it with spark.read, or declare it as a streaming table",
+        )
+
+    def _unknown_table(
+        self,
+        text: str,  # A name as written
+    ) -> PipelineError:
+        "Describe a name that nothing has, with the nearest one that there is."
+        known = [str(name) for name in (*self.graph.datasets, *self.storage.tables())]
+        near = difflib.get_close_matches(str(self.graph.name(text)), known, 1)
+        return PipelineError(
+            f"table {text} is neither in this pipeline nor in the storage {self.storage.root}",
+            hint=f"did you mean {near[0]}?"
+            if near
+            else "declare it, or run the pipeline that makes it on the same --storage",
+        )
 
 
 def checkpoint_path(
@@ -88,51 +187,7 @@ def checkpoint_path(
     return runtime.storage.flow_path(flow.target, flow.name) / "checkpoint"
 
 
-def read_name(
-    runtime: Runtime,  # The update
-    text: str,  # A name as written
-    streaming: bool,  # Read as a stream
-    options: dict[str, str] = None,  # Reader options
-) -> DataFrame:  # Its rows
-    "Read a table or view by name; `PipelineError` if there is none."
-    spark, graph, name = runtime.spark, runtime.graph, runtime.graph.name(text)
-    evaluation, dataset = current_evaluation.get(), runtime.graph.datasets.get(name)
-    with evaluating(None):
-        if dataset is not None:
-            if evaluation is not None:
-                evaluation.reads.add(name)
-            if dataset.kind == "sink":
-                raise PipelineError(
-                    f"{name} is a sink and cannot be read", hint="read the table that feeds it"
-                )
-            if dataset.kind == "view":
-                return read_view(runtime, dataset, streaming, evaluation)
-            if runtime.analysing:
-                frame = stand_in(spark, runtime.columns_of(runtime, name), streaming).alias(name.table)
-                if not streaming or graph.datasets[name].kind != "materialized_view":
-                    return frame
-                raise PipelineError(
-                    f"{name} is a materialized view, which is computed anew and cannot be streamed from",
-                    hint="read it with spark.read, or declare it as a streaming table",
-                )
-        path = runtime.storage.table_path(name)
-        if is_table(path):
-            if streaming and evaluation is not None and evaluation.flow is not None:
-                options = choose_starting_options(path, checkpoint_path(runtime, evaluation.flow), options)
-            return read_stored(spark, path, streaming, options).alias(name.table)
-        if "." not in text and spark._jsparkSession.catalog().tableExists(text):
-            return spark.table(text)
-    known = [str(each) for each in (*graph.datasets, *runtime.storage.tables())]
-    near = difflib.get_close_matches(str(name), known, 1)
-    raise PipelineError(
-        f"table {text} is neither in this pipeline nor in the storage {runtime.storage.root}",
-        hint=f"did you mean {near[0]}?"
-        if near
-        else "declare it, or run the pipeline that makes it on the same --storage",
-    )
-
-
-def stand_in(
+def empty_frame(
     spark: SparkSession,  # Makes the frame
     schema: StructType,  # Its columns
     streaming: bool,  # Whether it is a stream
@@ -144,30 +199,6 @@ def stand_in(
     return ticks.select(*[F.lit(None).cast(column.dataType).alias(column.name) for column in schema])
 
 
-def read_view(
-    runtime: Runtime,  # The update
-    dataset: Dataset,  # The view
-    streaming: bool,  # Read as a stream
-    evaluation: Evaluation | None,  # What reads it
-) -> DataFrame:  # Its rows
-    "Evaluate a view where it is read."
-    evaluation = evaluation or Evaluation(None)
-    if dataset.name in evaluation.views:
-        raise describe_cycle([*map(str, evaluation.views), str(dataset.name)], dataset)
-    evaluation.views.append(dataset.name)
-    frame = evaluate(
-        runtime,
-        dataset.query,
-        replace(evaluation, flow=evaluation.flow or Flow(str(dataset.name), dataset.name, "view")),
-        dataset,
-    )
-    evaluation.views.pop()
-    if frame.isStreaming != streaming:
-        was, asked = ("a stream", "spark.readStream") if frame.isStreaming else ("a batch", "spark.read")
-        raise PipelineError(f"view {dataset.name} is {was}", dataset.location, f"read it with {asked}")
-    return with_expectations(dataset, frame, evaluation).alias(dataset.name.table)
-
-
 def with_expectations(
     dataset: Dataset,  # With its rules
     frame: DataFrame,  # Its rows
@@ -177,7 +208,8 @@ def with_expectations(
     if dataset.kind == "view" and not dataset.expectations:
         return frame
     name = f"expectations of {dataset.name}"
-    evaluation.observed[dataset.name] = observation = name if frame.isStreaming else Observation(name)
+    observation: Observation | str = name if frame.isStreaming else Observation(name)
+    evaluation.observed[dataset.name] = observation
     return enforce_expectations(frame, dataset.expectations, observation)
 
 
@@ -186,20 +218,18 @@ def describe_cycle(
     item: Dataset | Flow,  # Where it was noticed
 ) -> PipelineError:
     "Describe a cycle."
-    return PipelineError(
-        f"a cycle: {' reads '.join(names[names.index(names[-1]) :])}",
-        item.location,
-        "no dataset may depend on itself",
-    )
+    circle = names[names.index(names[-1]) :]
+    message = f"a cycle: {' reads '.join(circle)}"
+    return PipelineError(message, item.location, "no dataset may depend on itself")
 
 
 def evaluate(
     runtime: Runtime,  # The update
-    query: Callable,  # A dataset function
+    query: Callable[[], Any],  # A dataset function
     evaluation: Evaluation,  # Takes the reads
     item: Dataset | Flow,  # The dataset or flow that has the query
 ) -> DataFrame:  # What it returned
-    "Call a dataset function as Lakeflow would; `PipelineError` if it returns no frame."
+    "Call a dataset function as Lakeflow would; `PipelineError` if it fails or returns no frame."
     try:
         with evaluating(evaluation), runtime.graph.within(item.scope):
             frame = query()
@@ -216,31 +246,8 @@ def evaluate(
     )
 
 
-def load_files(
-    runtime: Runtime,  # The update
-    path: str,  # A path on this machine
-    options: dict[str, str],  # Auto Loader's options
-    schema: Any = None,  # Declared schema
-    streaming: bool = True,  # `readStream` or, for SQL's `read_files`, `read`
-) -> DataFrame:  # Rows as Auto Loader gives them
-    "Read files with Auto Loader, schemas kept beside the flow's checkpoint."
-    evaluation = current_evaluation.get()
-    with evaluating(None):
-        if not streaming:
-            return read_batch(runtime.spark, path, options, schema, warn=runtime.graph.warn)
-        flow = evaluation.flow if evaluation else None
-        folder = (
-            runtime.storage.flow_path(flow.target, flow.name) / "schemas" / autoloader_key(path)
-            if flow and runtime.keep_schemas
-            else None
-        )
-        return read_stream(runtime.spark, path, options, schema, folder, warn=runtime.graph.warn)
-
-
 def autoloader_key(
     path: str,  # What a stream reads
 ) -> str:  # A folder name
     "A short, stable name for a path."
-    from hashlib import sha256
-
     return sha256(path.encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -12,8 +13,10 @@ from cdc_local.analysis.runtime import Runtime, read_stored
 from cdc_local.dataflow.graph import Flow
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import user_error
-from cdc_local.storage import is_table, read_json
+from cdc_local.storage import Storage, is_table, read_json
 from cdc_utils import snapshots
+from cdc_utils.scd1 import DELETED, SEQUENCE
+from cdc_utils.scd2 import END_AT, START_AT
 
 
 def next_snapshot(
@@ -21,9 +24,9 @@ def next_snapshot(
     flow: Flow,  # A flow whose source is a function
     latest: Any,  # The latest version that was taken, or None
     evaluation: Evaluation,  # Takes the reads
-) -> tuple | None:  # The next snapshot and its version, or what else it returned
+) -> Any:  # The next snapshot and its version, None where there is none, or what else it returned
     "Ask a source of snapshots as Lakeflow would."
-    known = runtime.answers.pop(flow.name, None)
+    known = runtime.snapshot_answers.pop(flow.name, None)
     if known is not None and known[0] == latest:
         return known[1]
     try:
@@ -35,32 +38,34 @@ def next_snapshot(
         raise wrong from None
 
 
+def version_note(
+    storage: Storage,  # Of the pipeline
+    flow: Flow,  # A flow from snapshots
+) -> Path:  # A JSON file: the version, as text, and its type
+    "Where a flow notes the latest snapshot that it has taken."
+    return storage.flow_path(flow.target, flow.name) / "version.json"
+
+
 def latest_version(
     runtime: Runtime,  # The update
     flow: Flow,  # A flow from snapshots
 ) -> Any:  # The latest version that was taken; None before the first
-    "How far a table fed by snapshots is: what was noted, or a commit that was made before it could be noted."
-    path, note = (
-        runtime.storage.table_path(flow.target),
-        runtime.storage.flow_path(flow.target, flow.name) / "version.json",
-    )
+    "How far a table fed by snapshots is: what was noted, or a commit made before it could be noted."
+    path = runtime.storage.table_path(flow.target)
     if not is_table(path):
         return None
-    kept = read_json(note) or {"version": None, "type": "void"}
+    kept = read_json(version_note(runtime.storage, flow)) or {"version": None, "type": "void"}
     noted = F.lit(kept["version"]).cast(kept["type"])
     with evaluating(None):
-        return (
-            runtime.spark.read.format("delta")
-            .load(str(path))
-            .agg(F.greatest(F.max("__sequence"), noted))
-            .first()[0]
-        )
+        stored = runtime.spark.read.format("delta").load(str(path))
+        newest = stored.agg(F.greatest(F.max(SEQUENCE), noted)).first()
+    return newest[0] if newest is not None else None
 
 
 def stored_source_columns(
     runtime: Runtime,  # The update
     flow: Flow,  # A flow from snapshots that has no newer one
-) -> DataFrame:  # The columns of its changes, as the stored table tells them
+) -> DataFrame:  # The columns of its changes, taken from the stored table
     "What a flow from snapshots brought before; `PipelineError` before its first snapshot."
     path = runtime.storage.table_path(flow.target)
     if not is_table(path):
@@ -69,15 +74,10 @@ def stored_source_columns(
             flow.location,
             "its columns come from a snapshot; run the pipeline when there is one",
         )
-    shown = [
-        name for name in read_stored(runtime.spark, path).columns if name not in ("__START_AT", "__END_AT")
-    ]
-    hidden = [F.col("__sequence").alias(snapshots.VERSION), F.col("__deleted").alias(snapshots.ABSENT)]
-    return (
-        runtime.spark.read.format("delta")
-        .load(str(path))
-        .select(*[F.col(f"`{name}`") for name in shown], *hidden)
-    )
+    columns = read_stored(runtime.spark, path).columns
+    shown = [F.col(f"`{name}`") for name in columns if name not in (START_AT, END_AT)]
+    hidden = [F.col(SEQUENCE).alias(snapshots.VERSION), F.col(DELETED).alias(snapshots.ABSENT)]
+    return runtime.spark.read.format("delta").load(str(path)).select(*shown, *hidden)
 
 
 def current_snapshot(
@@ -87,7 +87,7 @@ def current_snapshot(
 ) -> DataFrame:  # Its rows
     "Read the table of which a snapshot is taken."
     with runtime.lock, evaluating(evaluation), runtime.graph.within(flow.scope):
-        return runtime.read_name(flow.spec.source, False)
+        return runtime.read_table(flow.spec.source, False)
 
 
 def snapshot_columns(
@@ -96,6 +96,7 @@ def snapshot_columns(
     evaluation: Evaluation,  # Takes the reads
 ) -> DataFrame:  # No rows; the columns of its changes
     "What a flow from snapshots brings, without data."
+    version: Any
     if flow.snapshots is None:
         snapshot, version = current_snapshot(runtime, flow, evaluation), datetime.now()
     else:
@@ -104,7 +105,7 @@ def snapshot_columns(
         if answer is None:
             return stored_source_columns(runtime, flow)
         if not evaluation.reads:
-            runtime.answers[flow.name] = latest, answer
+            runtime.snapshot_answers[flow.name] = latest, answer
         try:
             snapshot, version = next(snapshots.pending(lambda _: answer))
         except ValueError as wrong:

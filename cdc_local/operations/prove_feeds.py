@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     BooleanType,
@@ -25,7 +25,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from cdc_local.analysis.evaluation import current_evaluation
+from cdc_local.analysis.evaluation import evaluated_flow
 from cdc_local.analysis.flow_analysis import analyse_pipeline, table_schema
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Flow, Graph
@@ -87,42 +87,60 @@ class Survey(NamedTuple):
     tables: dict  # Tables of the user's storage that are copied whole: name -> path
 
 
-def note_inputs(
-    runtime: Runtime,  # Of the analysis
-    stored: Storage,  # The user's storage
-    inputs: dict,  # Takes the inputs of each flow
-    copied: dict,  # Takes the tables to copy
-) -> None:
-    "Have the runtime note what the flows read."
-    from deltalake import DeltaTable
+class SurveyingRuntime(Runtime):
+    "Notes what the flows of a pipeline read while they are analysed."
 
-    load, read = runtime.load_files, runtime.read_name
+    def __init__(
+        self,
+        spark: SparkSession,  # Classic Spark with Delta
+        graph: Graph,  # The pipeline
+        storage: Storage,  # Storage of the analysis, empty
+        stored: Storage,  # The user's storage
+    ) -> None:
+        super().__init__(spark, graph, storage, table_schema, keep_schemas=False)
+        self.stored = stored
+        self.inputs: dict[str, list[Input]] = defaultdict(list)  # flow name -> what its stream reads itself
+        self.copied: dict[TableName, Path] = {}  # tables of the user's storage that are copied with all rows
 
-    def flow():
-        return current_evaluation.get().flow.name
-
-    def load_files(path, options, schema=None, streaming=True):
-        found = file_input(runtime.storage, path, options, schema)
+    def read_files(
+        self,
+        path: str,  # A path on this machine
+        options: dict[str, str],  # Auto Loader's options
+        schema: StructType | str | None = None,  # Declared schema
+        streaming: bool = True,  # `readStream` or, for SQL's `read_files`, `read`
+    ) -> DataFrame:
+        "Read files, and note their folder; `UsageError` for one that no feed can be made for."
+        found = file_input(self.storage, path, options, schema)
         Path(path).mkdir(parents=True, exist_ok=True)
-        if streaming and found not in inputs[flow()]:
-            inputs[flow()].append(found)
-        return load(path, options, schema, streaming)
+        if streaming and found not in self._flow_inputs():
+            self._flow_inputs().append(found)
+        return super().read_files(path, options, schema, streaming)
 
-    def read_name(text, streaming, options=None):
-        name = runtime.graph.name(text)
-        path, here = stored.table_path(name), runtime.storage.table_path(name)
-        if name not in runtime.graph.datasets and is_table(path):
+    def read_table(
+        self,
+        text: str,  # A name as written
+        streaming: bool,  # Read as a stream
+        options: dict[str, str] | None = None,  # Reader options
+    ) -> DataFrame:
+        "Read a table; of one of the user's storage, note it and read its columns alone."
+        from deltalake import DeltaTable
+
+        name = self.graph.name(text)
+        path, here = self.stored.table_path(name), self.storage.table_path(name)
+        if name not in self.graph.datasets and is_table(path):
             if not here.exists():
                 DeltaTable.create(str(here), DeltaTable(str(path)).schema())
             if not streaming:
-                copied[name] = path
+                self.copied[name] = path
             else:
-                inputs[flow()].append(
-                    Input(str(name), "table", runtime.spark.read.format("delta").load(str(path)).schema)
-                )
-        return read(text, streaming, options)
+                schema = self.spark.read.format("delta").load(str(path)).schema
+                self._flow_inputs().append(Input(str(name), "table", schema))
+        return super().read_table(text, streaming, options)
 
-    runtime.load_files, runtime.read_name = load_files, read_name
+    def _flow_inputs(self) -> list[Input]:  # Empty and of no use outside a flow
+        "The inputs of the flow that is being analysed."
+        flow = evaluated_flow()
+        return self.inputs[flow.name] if flow is not None else []
 
 
 def survey_pipeline(
@@ -131,25 +149,23 @@ def survey_pipeline(
 ) -> Survey:
     "Declare and analyse a pipeline away from its data."
     sources = [read_source(path) for path in discover_sources(list(request.sources))]
-    storage, inputs, copied = Storage(folder).create(), defaultdict(list), {}
+    storage = Storage(folder).create()
     with ExitStack() as stack:
         spark, graph = (
             stack.enter_context(update_session(replace(request, dry_run=True))),
             Graph(request.catalog, request.schema),
         )
-        runtime = Runtime(spark, graph, storage, table_schema, keep_schemas=False)
+        runtime = SurveyingRuntime(spark, graph, storage, Storage(request.storage))
         graph.locate = lambda: user_location(runtime.sources)
-        note_inputs(runtime, Storage(request.storage), inputs, copied)
-        for each in source_environment(request, runtime):
-            stack.enter_context(each)
+        stack.enter_context(source_environment(request, runtime))
         declare_sources(request, runtime, sources)
         analyse_pipeline(runtime)
     return Survey(
         graph,
-        dict(inputs),
+        dict(runtime.inputs),
         {name: each.reads for name, each in runtime.analysed.items()},
         dict(runtime.source_columns),
-        copied,
+        runtime.copied,
     )
 
 

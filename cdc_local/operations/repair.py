@@ -32,7 +32,7 @@ from cdc_local.errors import PipelineError, UsageError
 from cdc_local.source.files import discover_sources, read_source
 from cdc_local.source.user_errors import describe_exception, user_location
 from cdc_local.storage import Storage, TableName, is_table, lock_storage
-from cdc_local.update.auto_cdc_flow import rules_for
+from cdc_local.update.auto_cdc_flow import let_deletes_pass
 from cdc_local.update.event_log import EventLog
 from cdc_local.update.request import UpdateRequest, update_session
 from cdc_local.update.scheduler import describe_failure
@@ -178,8 +178,8 @@ def source_events(
     spark, path = run.runtime.spark, run.runtime.storage.flow_path(flow.target, flow.name) / "events"
     try:
         frame, evaluation = flow_frame(run.runtime, flow)
-        frame = with_expectations(rules_for(run.runtime.graph.datasets[flow.target], flow), frame, evaluation)
-        events = extract_events(frame, target).where(condition | scd1.keyless(target.keys))
+        frame = with_expectations(let_deletes_pass(run.runtime.graph.datasets[flow.target], flow), frame, evaluation)
+        events = change_events(frame, target).where(condition | scd1.keyless(target.spec.keys))
         path.mkdir(parents=True)
         if events.isStreaming:
             run_stream(run, flow, events.writeStream.format("parquet").outputMode("append"), path)
@@ -461,8 +461,7 @@ def declare_and_repair(
     spark, graph = stack.enter_context(update_session(request)), Graph(request.catalog, request.schema)
     runtime = Runtime(spark, graph, storage, table_schema)
     graph.locate = lambda: user_location(runtime.sources)
-    for each in source_environment(request, runtime):
-        stack.enter_context(each)
+    stack.enter_context(source_environment(request, runtime))
     declare_sources(request, runtime, sources)
     analyse_pipeline(runtime)
     flows = repaired_flows(graph, storage, table)

@@ -1,75 +1,71 @@
-"""Append flows: new rows into a table or a sink."""
+"""Append flows: new rows into a streaming table."""
 
 import uuid
-from pathlib import Path
-from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
 
-from cdc_local.analysis.evaluation import Evaluation, declaring
-from cdc_local.dataflow.graph import Dataset, Flow
+from cdc_local.analysis.evaluation import Evaluation
+from cdc_local.analysis.runtime import Runtime
+from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.writer import append_batch
-from cdc_local.storage import localize
-from cdc_local.update.counters import batch_counters, stream_counters
-from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches, run_stream
+from cdc_local.update.counters import Counters, batch_counters, stream_counters
+from cdc_local.update.flow_strategy import QueryFlow
+from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
 
 
-def append_stream(
-    run: Run,  # The update
-    flow: Flow,  # A flow of kind 'append'
-    frame: DataFrame,  # Its rows
-    evaluation: Evaluation,  # Its counters
-) -> dict:  # Observed counters by dataset
-    "Append a stream's new rows to a table or a sink."
-    dataset = run.runtime.graph.datasets[flow.target]
-    if not frame.isStreaming:
-        return append_once(run, flow, frame, evaluation)
-    path, at_once = run.runtime.storage.table_path(flow.target), must_commit_as_one_batch(run, evaluation)
-    if dataset.kind == "sink":
-        return stream_counters(
-            evaluation, run_stream(run, flow, *sink_writer(run, dataset, frame.writeStream), at_once)
-        )
+class AppendFlow(QueryFlow):
+    "Appends a stream's new rows, each once; with `once=True`, a batch."
 
-    def write(batch, transaction):
-        append_batch(batch, path, transaction)
+    def incoming_columns(
+        self,
+        runtime: Runtime,  # Analysed
+        flow: Flow,  # A flow into a streaming table
+    ) -> StructType:
+        "The columns of this flow's own query: another flow into the table may bring others."
+        return runtime.source_columns[flow.name]
 
-    return stream_counters(evaluation, run_batches(run, flow, frame, write, at_once))
+    def write_frame(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # The flow
+        frame: DataFrame,  # Its rows
+        evaluation: Evaluation,  # Its counters
+    ) -> Counters:
+        "Append a flow's rows to its target."
+        if frame.isStreaming:
+            return self.append_stream(run, flow, frame, evaluation)
+        return self.append_once(run, flow, frame, evaluation)
 
+    def append_stream(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # The flow
+        frame: DataFrame,  # A stream
+        evaluation: Evaluation,  # Its counters
+    ) -> Counters:
+        "Append a stream's new rows, in one commit a batch."
+        path = run.runtime.storage.table_path(flow.target)
 
-def append_once(
-    run: Run,  # The update
-    flow: Flow,  # An append flow with `once=True`
-    frame: DataFrame,  # A batch
-    evaluation: Evaluation,  # Its counters
-) -> dict:  # Observed counters by dataset
-    "Append a batch; appended twice after a crash, the second changes nothing."
-    folder = run.runtime.storage.flow_path(flow.target, flow.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    identity = folder / "id"
-    if not identity.exists():
-        identity.write_text(str(uuid.uuid4()))
-    with run.locks[flow.target]:
-        append_batch(frame, run.runtime.storage.table_path(flow.target), (identity.read_text(), 0))
-    return batch_counters(run.runtime.spark, evaluation)
+        def write(batch: DataFrame, transaction: tuple[str, int]) -> None:
+            append_batch(batch, path, transaction)
 
+        progress = run_batches(run, flow, frame, write, must_commit_as_one_batch(run, evaluation))
+        return stream_counters(evaluation, progress)
 
-def sink_writer(
-    run: Run,  # The update
-    dataset: Dataset,  # A sink
-    writer: Any,  # A `DataStreamWriter`
-) -> tuple[Any, Path | None]:
-    "Point a stream at a sink: a function, a Delta table, or what Spark calls the format."
-    sink, storage = dataset.sink, run.runtime.storage
-    if "handler" in sink:
-
-        def handle(batch, batch_id):
-            with declaring():
-                sink["handler"](batch, batch_id)
-
-        return writer.foreachBatch(handle), None
-    options = {key: localize(storage, str(value)) for key, value in sink["options"].items()}
-    table = options.pop("tableName", None)
-    path = storage.table_path(run.runtime.graph.name(table)) if table else options.pop("path", None)
-    if sink["format"] == "delta":
-        writer = writer.option("mergeSchema", "true")
-    return writer.format(sink["format"]).options(**options), path
+    def append_once(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # A flow with `once=True`
+        frame: DataFrame,  # A batch
+        evaluation: Evaluation,  # Its counters
+    ) -> Counters:
+        "Append a batch; appended twice after a crash, the second changes nothing."
+        folder = run.runtime.storage.flow_path(flow.target, flow.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        identity = folder / "id"
+        if not identity.exists():
+            identity.write_text(str(uuid.uuid4()))
+        with run.locks[flow.target]:
+            append_batch(frame, run.runtime.storage.table_path(flow.target), (identity.read_text(), 0))
+        return batch_counters(run.runtime.spark, evaluation)

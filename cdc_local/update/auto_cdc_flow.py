@@ -2,56 +2,79 @@
 
 from dataclasses import replace
 from functools import reduce
-from operator import or_
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from cdc_local.analysis.evaluation import Evaluation
+from cdc_local.analysis.runtime import Runtime
 from cdc_local.auto_cdc.merge import apply_events
-from cdc_local.auto_cdc.target import Target, extract_events
-from cdc_local.dataflow.graph import Dataset, Flow
-from cdc_local.update.counters import CHANGES, batch_counters, stream_counters
+from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
+from cdc_local.dataflow.graph import Dataset, Expectation, Flow
+from cdc_local.update.counters import CHANGES, Counters, batch_counters, stream_counters
+from cdc_local.update.flow_strategy import FlowStrategy, QueryFlow
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
+from cdc_utils.scd1 import DELETED
+
+
+class BackingTableFlow(FlowStrategy):
+    "Writes to the backing table of an AUTO CDC target: what AUTO CDC over events and over snapshots share."
+
+    def create_target(
+        self,
+        runtime: Runtime,  # Analysed
+        dataset: Dataset,  # The flow's target, a streaming table
+        flow: Flow,  # One of its flows
+    ) -> None:
+        "Create the backing table; `PipelineError` where one is there that another declaration filled."
+        columns, path = runtime.source_columns[flow.name], runtime.storage.table_path(dataset.name)
+        target = Target.of(flow, columns)
+        create_backing_table(runtime.spark, path, target, columns, dataset.comment, dataset.table_properties)
+
+    def rules_for(
+        self,
+        dataset: Dataset,  # The target
+        flow: Flow,  # A flow into it
+    ) -> Dataset:
+        "The rules of the target, which deletes and truncates pass: they have no row to break one."
+        return let_deletes_pass(dataset, flow)
+
+    def idle_counters(self) -> Counters:
+        "No event was applied."
+        return {CHANGES: []}
+
+
+class AutoCdcFlow(BackingTableFlow, QueryFlow):
+    "Merges a stream's new events into the target's backing table; with `once=True`, a batch of them."
+
+    def write_frame(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # The flow
+        frame: DataFrame,  # Its source: a stream or, with `once=True`, a batch
+        evaluation: Evaluation,  # Its counters
+    ) -> Counters:
+        "Merge events into the target's backing table; a batch merged again after a crash changes nothing."
+        target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
+        events = change_events(frame, target)
+        if not frame.isStreaming:
+            return merge_events(run, flow, events, path, target, evaluation)
+
+        def write(batch: DataFrame, transaction: tuple[str, int]) -> None:
+            apply_events(batch, path, target, transaction)
+
+        counted = events.observe(CHANGES, *upserts_and_deletes())
+        progress = run_batches(run, flow, counted, write, must_commit_as_one_batch(run, evaluation))
+        changes = [batch.observedMetrics for batch in progress if CHANGES in batch.observedMetrics]
+        return stream_counters(evaluation, progress) | {CHANGES: [metrics[CHANGES] for metrics in changes]}
 
 
 def upserts_and_deletes() -> list[Column]:  # Aggregates over events: `upserted`, `deleted`
     "Count what AUTO CDC's events do."
-    deleted = F.col("__deleted")
+    deleted = F.col(DELETED)
     return [F.count_if(~deleted).alias("upserted"), F.count_if(deleted).alias("deleted")]
-
-
-def apply_changes(
-    run: Run,  # The update
-    flow: Flow,  # A flow of kind 'auto_cdc'
-    frame: DataFrame,  # Its source
-    evaluation: Evaluation,  # Its counters
-) -> dict:  # Observed counters by dataset, and of `CHANGES`
-    "Merge a stream's new events into the target's backing table, batch by batch."
-    target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
-    if not frame.isStreaming:
-        return apply_changes_once(run, flow, frame, evaluation)
-    events = extract_events(frame, target).observe(CHANGES, *upserts_and_deletes())
-
-    def write(batch, transaction):
-        apply_events(batch, path, target, transaction)
-
-    progress = run_batches(run, flow, events, write, must_commit_as_one_batch(run, evaluation))
-    return stream_counters(evaluation, progress) | {
-        CHANGES: [each.observedMetrics[CHANGES] for each in progress if CHANGES in each.observedMetrics]
-    }
-
-
-def apply_changes_once(
-    run: Run,  # The update
-    flow: Flow,  # An AUTO CDC flow with `once=True`, a backfill
-    frame: DataFrame,  # Its source, a batch
-    evaluation: Evaluation,  # Its counters
-) -> dict:  # Observed counters by dataset, and of `CHANGES`
-    "Merge a batch of events; merged twice after a crash, the second changes nothing."
-    target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
-    return merge_events(run, flow, extract_events(frame, target), path, target, evaluation)
 
 
 def merge_events(
@@ -61,11 +84,12 @@ def merge_events(
     path: Path,  # The backing table
     target: Target,  # What it is
     evaluation: Evaluation,  # Its counters
-) -> dict:  # Observed counters by dataset, and of `CHANGES`
+) -> Counters:
     "Count a batch of events and merge it, in one commit; none where there are no events."
     events = events.persist()
     try:
-        changes = events.agg(*upserts_and_deletes()).first().asDict()
+        [row] = events.agg(*upserts_and_deletes()).collect()
+        changes = row.asDict()
         counters = batch_counters(run.runtime.spark, evaluation)
         if any(changes.values()):
             with run.locks[flow.target]:
@@ -75,25 +99,31 @@ def merge_events(
     return counters | {CHANGES: [changes]}
 
 
-def rules_for(
-    dataset: Dataset,  # The target
+def let_deletes_pass(
+    dataset: Dataset,  # The target of AUTO CDC
     flow: Flow,  # A flow into it
 ) -> Dataset:  # The target with the rules as they apply to this flow's rows
     "Let deletes and truncates pass the rules of an AUTO CDC target."
-    if flow.kind not in ("auto_cdc", "snapshot") or not dataset.expectations:
+    if not dataset.expectations:
         return dataset
+    conditions = (flow.spec.apply_as_deletes, flow.spec.apply_as_truncates)
     removes = [
-        F.expr(each) if isinstance(each, str) else each
-        for each in (flow.spec.apply_as_deletes, flow.spec.apply_as_truncates)
-        if each is not None
+        F.coalesce(_as_column(condition), F.lit(False)) for condition in conditions if condition is not None
     ]
     if not removes:
         return dataset
 
-    def spared(rule):
-        constraint = F.expr(rule.constraint) if isinstance(rule.constraint, str) else rule.constraint
-        return replace(
-            rule, constraint=reduce(or_, [F.coalesce(each, F.lit(False)) for each in removes]) | constraint
-        )
+    def without_removes(rule: Expectation) -> Expectation:
+        return replace(rule, constraint=reduce(Column.__or__, removes) | _as_column(rule.constraint))
 
-    return replace(dataset, expectations=tuple(map(spared, dataset.expectations)))
+    return replace(dataset, expectations=tuple(without_removes(rule) for rule in dataset.expectations))
+
+
+def _as_column(
+    condition: Any,  # SQL, or a column
+) -> Column:
+    "A condition as a column."
+    if isinstance(condition, str):
+        return F.expr(condition)
+    column: Column = condition
+    return column

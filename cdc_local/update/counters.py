@@ -1,23 +1,29 @@
-"""What flows count: rows written, rows dropped, rules passed and failed."""
+"""What flows count: rows written, rows dropped, rules passed and failed, upserts and deletes of AUTO CDC."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from pyspark.sql import Observation, SparkSession
 
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.dataflow.expectations import expectation_counts
-from cdc_local.dataflow.graph import Flow
-from cdc_local.update.streams import Run
-from cdc_utils.results import FlowResult
+from cdc_local.dataflow.graph import Flow, Graph
+from cdc_local.storage import TableName
+from cdc_utils.results import ExpectationCount, FlowResult
 
 CHANGES = "changes of AUTO CDC"  # Name of the counters of upserts and deletes
+
+# Dataset (or `CHANGES`) -> what was observed of it, once a batch
+Counters = dict[TableName | str, list[Any]]
 
 
 def stream_counters(
     evaluation: Evaluation,  # With the names of its counters
-    progress: list,  # Progress of a stream
-) -> dict:  # Dataset -> counters of each batch
+    progress: Sequence[Any],  # Progress of a stream, one `StreamingQueryProgress` a batch
+) -> Counters:
     "Collect a stream's counters."
     return {
-        dataset: [each.observedMetrics[name] for each in progress if name in each.observedMetrics]
+        dataset: [batch.observedMetrics[name] for batch in progress if name in batch.observedMetrics]
         for dataset, name in evaluation.observed.items()
     }
 
@@ -25,46 +31,54 @@ def stream_counters(
 def batch_counters(
     spark: SparkSession,  # Ran the batch
     evaluation: Evaluation,  # With its observations
-) -> dict:  # Dataset -> counters
+) -> Counters:
     "Collect a batch's counters; one that Spark optimised away with an empty input counts nothing."
     observations = {
-        dataset: each for dataset, each in evaluation.observed.items() if isinstance(each, Observation)
+        dataset: observation
+        for dataset, observation in evaluation.observed.items()
+        if isinstance(observation, Observation)
     }
     spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()  # the counters arrive by Spark's listener
     return {
-        dataset: [each.get] if each._jo.future().isCompleted() else []
-        for dataset, each in observations.items()
+        dataset: [observation.get] if _has_counted(observation) else []
+        for dataset, observation in observations.items()
     }
 
 
+def _has_counted(
+    observation: Observation,  # Of a frame that was written
+) -> bool:  # False where Spark left the frame out
+    "Tell whether an observation has its counters, without waiting for them."
+    return observation._jo is not None and bool(observation._jo.future().isCompleted())
+
+
 def summarize_flow(
-    run: Run,  # The update
+    graph: Graph,  # The pipeline
     flow: Flow,  # A flow that has completed
-    counters: dict,  # What was observed
+    counters: Counters,  # What was observed
     seconds: float,  # Wall clock
 ) -> FlowResult:
     "Sum a flow's counters."
-    rules, changes = [], counters.pop(CHANGES, None)
-    written, dropped = None, 0
-    for name, each in counters.items():
-        counts, passed, removed = expectation_counts(
-            str(name), run.runtime.graph.datasets[name].expectations, each
-        )
-        rules, dropped = rules + counts, dropped + removed
+    rules: list[ExpectationCount] = []
+    written, dropped = 0, 0
+    for name, batches in counters.items():
+        if not isinstance(name, TableName):
+            continue
+        counts, passed, removed = expectation_counts(str(name), graph.datasets[name].expectations, batches)
+        rules += counts
+        dropped += removed
         if name == flow.target:
             written = passed
-    upserted, deleted = (
-        (sum(each[key] for each in changes) for key in ("upserted", "deleted"))
-        if changes is not None
-        else (None, None)
-    )
-    if changes is not None:
+    upserted = deleted = None
+    if CHANGES in counters:
+        upserted = sum(batch["upserted"] for batch in counters[CHANGES])
+        deleted = sum(batch["deleted"] for batch in counters[CHANGES])
         written = upserted + deleted
     return FlowResult(
         flow.name,
         str(flow.target),
         "COMPLETED",
-        written or 0,
+        written,
         upserted,
         deleted,
         dropped,
@@ -73,23 +87,16 @@ def summarize_flow(
     )
 
 
-def idle_counters(
-    flow: Flow,  # A flow that had nothing to do
-) -> dict:  # Its counters besides those of rules, as if no event had come
-    "What a flow counts that was not started."
-    return {CHANGES: []} if flow.kind in ("auto_cdc", "snapshot") else {}
-
-
 def progress_details(
     result: FlowResult,  # A flow that has completed
-) -> dict:  # `metrics` and `data_quality` of a `flow_progress` event
+) -> dict[str, Any]:  # `metrics` and `data_quality` of a `flow_progress` event
     "A result as Databricks' event log has it."
     metrics = {
-        key: getattr(result, key)
-        for key in ("num_output_rows", "num_upserted_rows", "num_deleted_rows")
-        if getattr(result, key) is not None
+        name: getattr(result, name)
+        for name in ("num_output_rows", "num_upserted_rows", "num_deleted_rows")
+        if getattr(result, name) is not None
     }
-    rules = [vars(each) for each in result.expectations]
+    rules = [vars(count) for count in result.expectations]
     return {
         "metrics": metrics,
         "data_quality": {"dropped_records": result.dropped_records, "expectations": rules},

@@ -13,32 +13,59 @@ from cdc_local.delta.log import find_local_table, read_table_version
 from cdc_local.delta.writer import overwrite_table
 from cdc_local.engines.spark.catalyst import OPEN_PATTERNS, leaf_nodes, query_text
 from cdc_local.storage import read_json, write_json
-from cdc_local.update.counters import batch_counters, stream_counters
+from cdc_local.update.counters import Counters, batch_counters, stream_counters
+from cdc_local.update.flow_strategy import QueryFlow
 from cdc_local.update.streams import Run
+
+
+class MaterializedViewFlow(QueryFlow):
+    "Computes a materialized view from all its rows."
+
+    def write_frame(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # The flow
+        frame: DataFrame,  # Its rows, a batch
+        evaluation: Evaluation,  # Its counters
+    ) -> Counters:
+        "Compute a materialized view anew, in one commit; not where it would come out the same."
+        dataset, storage = run.runtime.graph.datasets[flow.target], run.runtime.storage
+        path = storage.table_path(flow.target)
+        note = storage.flow_path(flow.target, flow.name) / "computed.json"
+        fingerprint = fingerprint_query(frame, dataset)
+        plan = "NO_OP" if is_unchanged(note, path, fingerprint) else "COMPLETE_RECOMPUTE"
+        run.log.record(
+            "planning_information",
+            f"Flow {flow.name} has been planned to be executed as {plan}.",
+            flow_name=flow.name,
+            dataset_name=str(flow.target),
+        )
+        if plan == "NO_OP":
+            return stream_counters(evaluation, [])
+        overwrite_table(frame, path, list(dataset.partition_cols), list(dataset.cluster_by))
+        keep_fingerprint(note, path, fingerprint)
+        return batch_counters(run.runtime.spark, evaluation)
+
+
+FILES_RELATION = "org.apache.spark.sql.execution.datasources.HadoopFsRelation"
 
 
 def query_inputs(
     frame: DataFrame,  # A batch
-) -> (
-    list[str] | None
-):  # Id, version and path of each Delta table; None where the result depends on more than these
+) -> list[str] | None:  # Id, version and path of each Delta table; None where the result depends on more
     "All that a query's result depends on besides its text."
-    jvm, gateway = frame.sparkSession._jvm, frame.sparkSession.sparkContext._gateway
-    plan, patterns, found = (
-        frame._jdf.queryExecution().analyzed(),
-        jvm.org.apache.spark.sql.catalyst.trees.TreePattern,
-        [],
-    )
-    if not plan.deterministic() or any(
-        plan.containsPattern(getattr(patterns, name)()) for name in OPEN_PATTERNS
-    ):
+    spark, plan = frame.sparkSession, frame._jdf.queryExecution().analyzed()
+    assert spark._jvm is not None
+    patterns = spark._jvm.org.apache.spark.sql.catalyst.trees.TreePattern
+    if not plan.deterministic():
         return None
+    if any(plan.containsPattern(getattr(patterns, name)()) for name in OPEN_PATTERNS):
+        return None
+    found = []
     for leaf in leaf_nodes(frame):
         if leaf.nodeName() != "LogicalRelation":
             return None
-        if not is_instance_of(
-            gateway, leaf.relation(), "org.apache.spark.sql.execution.datasources.HadoopFsRelation"
-        ):
+        if not is_instance_of(spark.sparkContext._gateway, leaf.relation(), FILES_RELATION):
             return None
         files = leaf.relation().location()
         if files.getClass().getSimpleName() != "TahoeLogFileIndex":
@@ -53,10 +80,10 @@ def query_inputs(
 def fingerprint_query(
     frame: DataFrame,  # The rows of a materialized view, not computed yet
     dataset: Dataset,  # Its declaration
-) -> str | None:  # The same as long as computing it anew would give the same; None where that can't be told
+) -> str | None:  # The same as long as computing it anew would give the same; None where that is not certain
     "A hash of all that a materialized view depends on."
-    read = query_inputs(frame)
-    if read is None:
+    inputs = query_inputs(frame)
+    if inputs is None:
         return None
     settings = {
         key: value
@@ -66,7 +93,7 @@ def fingerprint_query(
     rules = [(rule.name, str(rule.constraint), rule.action) for rule in dataset.expectations]
     parts = [
         query_text(frame),
-        read,
+        inputs,
         rules,
         dataset.partition_cols,
         dataset.cluster_by,
@@ -76,48 +103,20 @@ def fingerprint_query(
 
 
 def is_unchanged(
-    note: Path,  # Where `keep` wrote
+    note: Path,  # Where `keep_fingerprint` wrote
     path: Path,  # The materialized view's table
-    mark: str | None,  # Its fingerprint now
+    fingerprint: str | None,  # Its fingerprint now
 ) -> bool:  # Whether the table already holds what computing it would give
     "Tell that a materialized view need not be computed."
-    return mark is not None and read_json(note) == {
-        "fingerprint": mark,
-        "table": list(read_table_version(path)),
-    }
+    if fingerprint is None:
+        return False
+    return bool(read_json(note) == {"fingerprint": fingerprint, "table": list(delta_version(path))})
 
 
 def keep_fingerprint(
     note: Path,  # A file of the flow
     path: Path,  # The materialized view's table, just written
-    mark: str | None,  # Its fingerprint
+    fingerprint: str | None,  # Its fingerprint
 ) -> None:
     "Note what a materialized view was computed from."
-    write_json(note, {"fingerprint": mark, "table": list(read_table_version(path))})
-
-
-def refresh_materialized_view(
-    run: Run,  # The update
-    flow: Flow,  # A flow of kind 'complete'
-    frame: DataFrame,  # Its rows
-    evaluation: Evaluation,  # Its counters
-) -> dict:  # Observed counters by dataset
-    "Compute a materialized view anew, in one commit; not where it would come out the same."
-    dataset, storage = run.runtime.graph.datasets[flow.target], run.runtime.storage
-    path, note, mark = (
-        storage.table_path(flow.target),
-        storage.flow_path(flow.target, flow.name) / "computed.json",
-        fingerprint_query(frame, dataset),
-    )
-    no_op = is_unchanged(note, path, mark)
-    run.log.record(
-        "planning_information",
-        f"Flow {flow.name} has been planned to be executed as {'NO_OP' if no_op else 'COMPLETE_RECOMPUTE'}.",
-        flow_name=flow.name,
-        dataset_name=str(flow.target),
-    )
-    if no_op:
-        return stream_counters(evaluation, [])
-    overwrite_table(frame, path, dataset.partition_cols, dataset.cluster_by)
-    keep_fingerprint(note, path, mark)
-    return batch_counters(run.runtime.spark, evaluation)
+    write_json(note, {"fingerprint": fingerprint, "table": list(delta_version(path))})

@@ -1,8 +1,12 @@
 """What one update is asked to do."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
 
 from cdc_local.dataflow.graph import Graph
 from cdc_local.engines.spark.session import local_spark
@@ -19,7 +23,7 @@ class UpdateRequest:
     storage: Path  # Folder of tables, volumes, checkpoints and the event log
     catalog: str = "main"  # Catalog of names that give none
     schema: str = "default"  # Schema of names that give none
-    configuration: dict = field(default_factory=dict)  # The pipeline's configuration
+    configuration: dict[str, Any] = field(default_factory=dict)  # The pipeline's configuration
     full_refresh: tuple[str, ...] = ()  # Tables to empty and compute from all their source
     full_refresh_all: bool = False  # All of them
     refresh: tuple[str, ...] = ()  # Only these tables; all by default
@@ -28,65 +32,73 @@ class UpdateRequest:
     root_path: str | None = None  # Joins `sys.path`; the parent of the topmost source's folder by default
     pipeline_name: str = "pipeline"  # Name in the event log
     update_id: str | None = None  # A new one by default
-    wheels: tuple[
-        Path, ...
-    ] = ()  # Wheels that the pipeline's files import from, before anything that is installed here
+    # Wheels that the pipeline's files import from, before anything that is installed here
+    wheels: tuple[Path, ...] = ()
 
 
 def choose_tables(
     graph: Graph,  # The pipeline
     request: UpdateRequest,  # With its selections
 ) -> tuple[set[TableName], set[TableName]]:  # Tables to run, tables to empty first
-    "Resolve `--refresh` and `--full-refresh`; `UsageError` for an unknown table or one that may not be reset."
-
-    def known(text):
-        name = graph.name(text)
-        if name in graph.datasets:
-            return name
-        raise UsageError(
-            f"no table {text} in this pipeline",
-            hint=f"it has {', '.join(sorted(each.table for each in graph.datasets))}",
-        )
-
-    def keeps(name):
-        return (
-            str(graph.datasets[name].table_properties.get("pipelines.reset.allowed", "true")).lower()
-            == "false"
-        )
-
-    full, refresh = [known(text) for text in request.full_refresh], [known(text) for text in request.refresh]
-    for name in full:
-        if keeps(name):
+    "Resolve `--refresh` and `--full-refresh`; `UsageError` for an unknown table, or one that keeps its rows."
+    full_refresh = {find_table(graph, text) for text in request.full_refresh}
+    refresh = {find_table(graph, text) for text in request.refresh}
+    for text in request.full_refresh:
+        name = find_table(graph, text)
+        if not may_be_emptied(graph, name):
             raise UsageError(
                 f"{name} may not be emptied: its property pipelines.reset.allowed is false",
                 hint="remove the property, or leave the table out of --full-refresh",
             )
     tables = {flow.target for flow in graph.flows.values()}
     if request.full_refresh_all:
-        return tables, {name for name in tables if not keeps(name)}
-    return (set(full) | set(refresh) or tables), set(full)
+        return tables, {name for name in tables if may_be_emptied(graph, name)}
+    return full_refresh | refresh or tables, full_refresh
+
+
+def find_table(
+    graph: Graph,  # The pipeline
+    text: str,  # A table's name as written
+) -> TableName:
+    "The table of the pipeline that a name means; `UsageError` if there is none."
+    name = graph.name(text)
+    if name in graph.datasets:
+        return name
+    raise UsageError(
+        f"no table {text} in this pipeline",
+        hint=f"it has {', '.join(sorted(name.table for name in graph.datasets))}",
+    )
+
+
+def may_be_emptied(
+    graph: Graph,  # The pipeline
+    name: TableName,  # One of its tables
+) -> bool:
+    "Tell a table that a full refresh may empty: its property `pipelines.reset.allowed` is not false."
+    allowed = graph.datasets[name].table_properties.get("pipelines.reset.allowed", "true")
+    return str(allowed).lower() != "false"
 
 
 @contextmanager
 def update_session(
     request: UpdateRequest,  # With master and configuration
-):
-    "The session of an update, with the pipeline's configuration."
+) -> Iterator[SparkSession]:
+    "The session of an update, with the pipeline's configuration; `UsageError` where Spark refuses a setting."
     log = None if request.dry_run else Storage(request.storage).spark_log_path
     spark = local_spark(request.master, log=log)
-    before = {}
+    before: dict[str, str | None] = {}
     try:
         for key, value in request.configuration.items():
-            was = spark.conf.get(key, None)
+            previous = spark.conf.get(key, None)
             try:
                 spark.conf.set(key, str(value))
             except Exception as wrong:
                 raise UsageError(f"--conf {key}={value}: {describe_exception(wrong)}") from None
-            before[key] = was  # what could not be set need not, and cannot, be set back
+            before[key] = previous  # what could not be set need not, and cannot, be set back
         yield spark
     finally:
-        for key, value in before.items():
-            if value is None:
+        for key, previous in before.items():
+            if previous is None:
                 spark.conf.unset(key)
             else:
-                spark.conf.set(key, value)
+                spark.conf.set(key, previous)

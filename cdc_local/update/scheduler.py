@@ -1,29 +1,36 @@
 """Flows run when what they read is up to date."""
 
 import re
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Collection
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from time import monotonic
 
 from pyspark.errors import AnalysisException, StreamingQueryException
+from pyspark.sql import SparkSession
 
-from cdc_local.analysis.flow_analysis import flow_frame
-from cdc_local.analysis.runtime import checkpoint_path, with_expectations
 from cdc_local.dataflow.expectations import VIOLATION
 from cdc_local.dataflow.graph import Flow
-from cdc_local.delta.stream_progress import has_caught_up
 from cdc_local.engines.spark.catalyst import exception_messages
 from cdc_local.source.user_errors import describe_exception, user_error
 from cdc_local.storage import TableName
-from cdc_local.update.append_flow import append_stream
-from cdc_local.update.auto_cdc_flow import apply_changes, rules_for
-from cdc_local.update.counters import idle_counters, progress_details, stream_counters, summarize_flow
-from cdc_local.update.materialized_view import refresh_materialized_view
-from cdc_local.update.snapshot_flow import apply_snapshots
+from cdc_local.update.counters import Counters, progress_details, summarize_flow
+from cdc_local.update.strategies import choose_strategy
 from cdc_local.update.streams import Run
 from cdc_utils import snapshots
 from cdc_utils.results import FlowResult
+
+BLOCKING = ("FAILED", "SKIPPED", "STOPPED")  # Statuses of a flow whose readers cannot run
+
+
+# What a rule, AUTO CDC or a snapshot raises within Spark, in the text of Spark's error
+RAISED_BY_US = (
+    rf"USER_RAISED_EXCEPTION\] ((?:{VIOLATION}|AUTO CDC:|{snapshots.DUPLICATE_KEY}).*?)(?: SQLSTATE.*)?$"
+)
+# Delta's errors: a streamed table had rows changed or deleted; it is another table now
+SOURCE_CHANGED = ("DELTA_SOURCE_TABLE_IGNORE_CHANGES", "DELTA_SOURCE_IGNORE_DELETE")
+SOURCE_REBUILT = ("DIFFERENT_DELTA_TABLE_READ_BY_STREAMING_SOURCE", "DELTA_STREAMING_CHECK_COLUMN")
 
 
 def describe_failure(
@@ -34,59 +41,64 @@ def describe_failure(
     "Say why a flow failed: a broken rule, a changed source, a fault in the user's code, or what Spark says."
     chain = exception_messages(error)
     text = "\n".join(chain)
-    raised = re.search(
-        rf"USER_RAISED_EXCEPTION\] ((?:{VIOLATION}|AUTO CDC:|{snapshots.DUPLICATE_KEY}).*?)(?: SQLSTATE.*)?$",
-        text,
-        re.M,
-    )
+    raised = re.search(RAISED_BY_US, text, re.M)
     if raised:
         return f"{flow.location}: {flow.target}: {raised[1]}"
-    for code in ("DELTA_SOURCE_TABLE_IGNORE_CHANGES", "DELTA_SOURCE_IGNORE_DELETE"):
-        if code in text:
-            return (
-                f"{flow.location}: {flow.name} streams from a table whose rows were changed or deleted; a streaming source must only grow. "
-                "Read it with spark.read, or set skipChangeCommits on the stream"
-            )
-    if "DIFFERENT_DELTA_TABLE_READ_BY_STREAMING_SOURCE" in text or "DELTA_STREAMING_CHECK_COLUMN" in text:
-        return f"{flow.location}: {flow.name} streams from a table that was rebuilt; rebuild this one too: cdc run … --full-refresh {flow.target.table}"
+    if any(code in text for code in SOURCE_CHANGED):
+        return (
+            f"{flow.location}: {flow.name} streams from a table whose rows were changed or deleted; "
+            "a streaming source must only grow. "
+            "Read it with spark.read, or set skipChangeCommits on the stream"
+        )
+    if any(code in text for code in SOURCE_REBUILT):
+        return (
+            f"{flow.location}: {flow.name} streams from a table that was rebuilt; "
+            f"rebuild this one too: cdc run … --full-refresh {flow.target.table}"
+        )
     wrong = user_error(error, sources)
     wrong.location = wrong.location or flow.location
     if isinstance(error, StreamingQueryException):
         wrong.message = describe_exception(RuntimeError(chain[-1])).removeprefix("RuntimeError: ")
-    if not isinstance(error, AnalysisException):
-        wrong.message = re.sub(
-            r"^\w+Exception: (?=\[[A-Z_.]+\])", "", wrong.message
-        )  # Java's class says less than Spark's name of the error
+    if not isinstance(error, AnalysisException):  # Java's class says less than Spark's name of the error
+        wrong.message = re.sub(r"^\w+Exception: (?=\[[A-Z_.]+\])", "", wrong.message)
     return str(wrong)
 
 
-def write_query(
-    run: Run,  # The update
-    flow: Flow,  # A flow that has a query or a source of events
-) -> dict:  # Observed counters by dataset
-    "Evaluate a flow, apply its target's rules, write what they let pass."
-    frame, evaluation = flow_frame(run.runtime, flow)
-    frame = with_expectations(rules_for(run.runtime.graph.datasets[flow.target], flow), frame, evaluation)
-    if frame.isStreaming and has_caught_up(frame, checkpoint_path(run.runtime, flow)):
-        return stream_counters(evaluation, []) | idle_counters(flow)
-    return {"append": append_stream, "complete": refresh_materialized_view, "auto_cdc": apply_changes}[
-        flow.kind
-    ](run, flow, frame, evaluation)
-
-
-def write_rows(
+def write_flow(
     run: Run,  # The update
     flow: Flow,  # Any flow
-) -> dict:  # Observed counters by dataset
-    "Bring a flow's target up to date; a flow with `once` writes the first time, and never again until a full refresh."
+) -> Counters:  # What was observed
+    "Bring a flow's target up to date; a flow with `once` writes once, and again after a full refresh."
+    strategy = choose_strategy(flow, run.runtime.graph.datasets[flow.target])
     done = run.runtime.storage.flow_path(flow.target, flow.name) / "done"
     if flow.once and done.exists():
-        return idle_counters(flow)
-    counters = apply_snapshots(run, flow) if flow.kind == "snapshot" else write_query(run, flow)
+        return strategy.idle_counters()
+    counters = strategy.write(run, flow)
     if flow.once:
         done.parent.mkdir(parents=True, exist_ok=True)
         done.touch()
     return counters
+
+
+def log_status(
+    run: Run,  # The update
+    flow: Flow,  # One of its flows
+    status: str,  # STARTING, COMPLETED, FAILED, STOPPED
+    level: str = "INFO",  # Of the event
+    error: str | None = None,  # Why it failed
+    result: FlowResult | None = None,  # What it did, once it has ended
+) -> None:
+    "Record in the event log what a flow is doing."
+    details = {"status": status} | (progress_details(result) if result is not None else {})
+    run.log.record(
+        "flow_progress",
+        f"Flow {flow.name} is {status}." if error is None else f"Flow {flow.name} has failed: {error}",
+        level,
+        flow_name=flow.name,
+        dataset_name=str(flow.target),
+        details={"flow_progress": details},
+        error=error,
+    )
 
 
 def run_flow(
@@ -95,46 +107,40 @@ def run_flow(
 ) -> FlowResult:
     "Run one flow; a failure is a result, not an exception."
     runtime, started = run.runtime, monotonic()
-
-    def tell(status, level="INFO", error=None, result=None):
-        details = {"status": status}
-        if result is not None:
-            details |= progress_details(result)
-        run.log.record(
-            "flow_progress",
-            f"Flow {flow.name} is {status}." if error is None else f"Flow {flow.name} has failed: {error}",
-            level,
-            flow_name=flow.name,
-            dataset_name=str(flow.target),
-            details={"flow_progress": details},
-            error=error,
-        )
-
-    tell("STARTING")
+    log_status(run, flow, "STARTING")
     try:
-        runtime.spark._jvm.org.apache.spark.sql.SparkSession.setActiveSession(runtime.spark._jsparkSession)
-        counters = write_rows(run, flow)
-        result = summarize_flow(run, flow, counters, monotonic() - started)
+        activate_session(runtime.spark)
+        counters = write_flow(run, flow)
+        result = summarize_flow(runtime.graph, flow, counters, monotonic() - started)
     except Exception as error:
+        seconds = monotonic() - started
         if run.stopping.is_set():
-            tell("STOPPED", "WARN")
-            return FlowResult(flow.name, str(flow.target), "STOPPED", seconds=monotonic() - started)
+            log_status(run, flow, "STOPPED", "WARN")
+            return FlowResult(flow.name, str(flow.target), "STOPPED", seconds=seconds)
         why = describe_failure(flow, error, runtime.sources)
-        tell("FAILED", "ERROR", why)
-        return FlowResult(flow.name, str(flow.target), "FAILED", seconds=monotonic() - started, error=why)
+        log_status(run, flow, "FAILED", "ERROR", why)
+        return FlowResult(flow.name, str(flow.target), "FAILED", seconds=seconds, error=why)
     if run.stopping.is_set():
         result = replace(result, status="STOPPED")
-    tell(result.status, "INFO" if result.status == "COMPLETED" else "WARN", result=result)
+    log_status(run, flow, result.status, "INFO" if result.status == "COMPLETED" else "WARN", result=result)
     return result
+
+
+def activate_session(
+    spark: SparkSession,  # The update's session
+) -> None:
+    "Make a session the active one of this thread, for code that asks for it."
+    assert spark._jvm is not None
+    spark._jvm.org.apache.spark.sql.SparkSession.setActiveSession(spark._jsparkSession)
 
 
 def order_upstream_first(
     upstream: dict[str, set[str]],  # Flow name -> flows that come before it
 ) -> list[str]:  # Names: what is read before what reads it, and else by name
     "Put flows into the order of a report."
-    depth = {}
+    depth: dict[str, int] = {}  # how many flows come before it, one after the other
     for name in TopologicalSorter(upstream).static_order():
-        depth[name] = 1 + max((depth[each] for each in upstream[name]), default=0)
+        depth[name] = 1 + max((depth[before] for before in upstream[name]), default=0)
     return sorted(upstream, key=lambda name: (depth[name], name))
 
 
@@ -144,33 +150,31 @@ def run_flows(
     chosen: set[TableName],  # Tables to run
     workers: int = 4,  # Flows at once
 ) -> list[FlowResult]:  # What is read before what reads it
-    "Run the chosen flows in the order of what they read."
-    flows, sorter, results, running = run.runtime.graph.flows, TopologicalSorter(upstream), {}, {}
+    "Run the chosen flows in the order of what they read, side by side where neither reads the other."
+    sorter = TopologicalSorter(upstream)
     sorter.prepare()
+    results: dict[str, FlowResult] = {}
+    running: set[Future[FlowResult]] = set()
 
-    def settle(result):
+    def settle(result: FlowResult) -> None:
         results[result.name] = result
         sorter.done(result.name)
 
     with ThreadPoolExecutor(workers) as pool:
         while sorter.is_active():
             for name in sorter.get_ready():
-                flow = flows[name]
-                blocked = [
-                    each
-                    for each in upstream[name]
-                    if results[each].status in ("FAILED", "SKIPPED", "STOPPED")
-                ]
+                flow = run.runtime.graph.flows[name]
+                blocked = [before for before in upstream[name] if results[before].status in BLOCKING]
                 if flow.target not in chosen:
                     settle(FlowResult(name, str(flow.target), "EXCLUDED"))
                 elif blocked or run.stopping.is_set():
                     settle(skip_flow(run, flow, blocked))
                 else:
-                    running[pool.submit(run_flow, run, flow)] = name
+                    running.add(pool.submit(run_flow, run, flow))
             if not running:
                 continue
             for future in wait_or_stop(run, running):
-                del running[future]
+                running.remove(future)
                 settle(future.result())
     return [results[name] for name in order_upstream_first(upstream)]
 
@@ -199,8 +203,8 @@ def skip_flow(
 
 def wait_or_stop(
     run: Run,  # The update
-    running: dict,  # Futures of running flows
-) -> set:  # Those that ended
+    running: Collection[Future[FlowResult]],  # Running flows
+) -> set[Future[FlowResult]]:  # Those that ended
     "Wait for a flow to end; on Ctrl-C stop the streams and let each flow end where a next update can go on."
     try:
         return wait(running, return_when=FIRST_COMPLETED).done

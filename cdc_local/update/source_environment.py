@@ -2,19 +2,19 @@
 
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from cdc_local.analysis.evaluation import declaring
 from cdc_local.analysis.patches import install_patches
 from cdc_local.analysis.runtime import Runtime
-from cdc_local.dataflow.dp import LakeflowModule
-from cdc_local.dataflow.graph import check_graph
+from cdc_local.dataflow.graph import Graph, check_graph
+from cdc_local.errors import Location
 from cdc_local.source.dbutils import Dbutils
-from cdc_local.source.files import discover_sources, execute_source
+from cdc_local.source.files import Source, discover_sources, execute_source
 from cdc_local.source.wheels import unpack_wheel, wheels_first
 from cdc_local.sql.scope import Scope
 from cdc_local.sql.statements import declare_sql
@@ -37,7 +37,7 @@ def import_path(
 def declare_sources(
     request: UpdateRequest,  # The update
     runtime: Runtime,  # Takes the declarations
-    sources: list,  # `Source`s that were read
+    sources: Sequence[Source],  # Source files that were read
 ) -> None:
     "Run the source files and check what they declared; raises `PipelineError` at the user's line."
     graph, spark = runtime.graph, runtime.spark
@@ -47,38 +47,29 @@ def declare_sources(
         "__name__": "__main__",
         **{name: partial(warn_of_display, graph, name) for name in ("display", "displayHTML")},
     }
-    for each in sources:
-        runtime.sources.update(each.files)
-        for text in each.skipped:
+    for source in sources:
+        runtime.sources.update(source.files)
+        for text in source.skipped:
             graph.warn(f"skipped {text}")
-    for each in sources:
+    for source in sources:
+        scope = Scope()  # carries USE and SET from one SQL cell of a file to the next
+
+        def declare_cell(text: str, location: Location, scope: Scope = scope) -> None:
+            declare_sql(text, graph, spark, request.configuration, location, scope)
+
         with declaring(), graph.within((request.catalog, request.schema)):
-            execute_source(
-                each, dict(namespace), partial(declare_sql_cell, graph, spark, request.configuration, Scope())
-            )
+            execute_source(source, dict(namespace), declare_cell)
     check_graph(graph)
 
 
-def warn_of_display(graph, name, *_, **__):
+def warn_of_display(
+    graph: Graph,  # Takes the warning
+    name: str,  # The function: `display` or `displayHTML`
+    *_: Any,
+    **__: Any,
+) -> None:
     "Stand in for a notebook's `display`."
     graph.warn(f"{name}() shows nothing in an update")
-
-
-def declare_sql_cell(graph, spark, configuration, scope, text, location):
-    "Declare one SQL cell; `scope` carries USE and SET to the file's next one."
-    declare_sql(text, graph, spark, configuration, location, scope)
-
-
-def recording_modules(
-    runtime: Runtime,  # Takes the declarations
-) -> dict[str, Any]:  # Module name -> module
-    "What `pyspark.pipelines` and `dlt` are during an update."
-    reads = {
-        "read": lambda name: runtime.read_name(name, False),
-        "read_stream": lambda name: runtime.read_name(name, True),
-    }
-    dp, dlt = (LakeflowModule(name, runtime.graph, reads) for name in ("pyspark.pipelines", "dlt"))
-    return {"pyspark.pipelines": dp, "dlt": dlt}
 
 
 def is_module_in(
@@ -87,53 +78,55 @@ def is_module_in(
 ) -> bool:
     "Tell that a module, or the package that it belongs to, was found in one of these folders."
     top = sys.modules.get(name.partition(".")[0])
-    place = next(iter(getattr(top, "__path__", None) or ()), None) or getattr(top, "__file__", None)
-    return place is not None and Path(place).parent in folders
+    found = next(iter(getattr(top, "__path__", None) or ()), None) or getattr(top, "__file__", None)
+    return found is not None and Path(found).parent in folders
 
 
 @contextmanager
 def temporary_modules(
-    modules: dict[str, Any],  # Module name -> module
-    folders: list[str],  # Folders that join `sys.path`
-):
-    "Lend modules and folders to an update. Afterwards the user's own modules are forgotten, for the next update to read again; a library stays, since many cannot be loaded twice."
-    before, path = dict(sys.modules), list(sys.path)
+    modules: Mapping[str, Any],  # Module name -> module
+    folders: Sequence[str],  # Folders that join `sys.path`
+) -> Iterator[None]:
+    """Let an update import these modules, and from these folders.
+
+    Afterwards the user's own modules are forgotten, for the next update to read again; a library stays,
+    since many cannot be loaded twice.
+    """
+    modules_before, path_before = dict(sys.modules), list(sys.path)
     sys.modules.update(modules)
     sys.path[:0] = folders
     try:
         yield
     finally:
-        theirs = {Path(each).absolute() for each in {*folders, *sys.path} - (set(path) - set(folders))}
-        sys.path[:] = path
-        for name in [
-            name
-            for name in sys.modules
-            if name not in before and (name in modules or is_module_in(name, theirs))
-        ]:
-            del sys.modules[name]
-        sys.modules.update({name: before[name] for name in modules if name in before})
+        added = {*folders, *sys.path} - (set(path_before) - set(folders))
+        users_folders = {Path(folder).absolute() for folder in added}
+        sys.path[:] = path_before
+        for name in list(sys.modules):
+            if name not in modules_before and (name in modules or is_module_in(name, users_folders)):
+                del sys.modules[name]
+        sys.modules.update({name: modules_before[name] for name in modules if name in modules_before})
 
 
 @contextmanager
 def deployed_wheels(
     request: UpdateRequest,  # The update
-):
-    "Let the pipeline's files import from its wheels, unpacked in the storage; a dry run leaves nothing there."
+) -> Iterator[None]:
+    "Let the pipeline's files import from its wheels, unpacked in the storage; not there in a dry run."
     with tempfile.TemporaryDirectory() as work:
-        place = Path(work) if request.dry_run else Path(request.storage) / "wheels"
-        with wheels_first([unpack_wheel(Path(wheel), place) for wheel in request.wheels]):
+        folder = Path(work) if request.dry_run else Path(request.storage) / "wheels"
+        with wheels_first([unpack_wheel(Path(wheel), folder) for wheel in request.wheels]):
             yield
 
 
+@contextmanager
 def source_environment(
     request: UpdateRequest,  # The update
     runtime: Runtime,  # Its names and paths
-) -> list:  # Context managers
-    "What a source file finds around it: Lakeflow's readers and modules, and the folders it may import from."
-    modules = recording_modules(runtime)
-    return [
+) -> Iterator[None]:
+    "What a source file finds around it: Lakeflow's readers and modules, wheels, folders to import from."
+    with (
         install_patches(runtime),
         deployed_wheels(request),
-        temporary_modules(modules, import_path(request)),
-        mock.patch("pyspark.pipelines", modules["pyspark.pipelines"], create=True),
-    ]
+        temporary_modules(runtime.modules, import_path(request)),
+    ):
+        yield

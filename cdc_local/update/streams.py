@@ -12,9 +12,12 @@ from pyspark.sql import DataFrame
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime, checkpoint_path
 from cdc_local.dataflow.graph import Flow
-from cdc_local.delta.stream_progress import delete_unwritten_offsets, has_unfinished_batch
-from cdc_local.storage import read_json
+from cdc_local.delta.stream_progress import clear_unwritten_offsets, planned_batch
+from cdc_local.storage import TableName, read_json
 from cdc_local.update.event_log import EventLog
+
+# Writes a batch; gets the batch, and its transaction: the stream's name and the batch's number
+BatchWriter = Callable[[DataFrame, tuple[str, int]], None]
 
 
 @dataclass
@@ -23,7 +26,8 @@ class Run:
 
     runtime: Runtime  # Names to frames
     log: EventLog  # Takes the events
-    locks: dict = field(default_factory=dict)  # AUTO CDC target -> lock: its flows commit one after the other
+    # Target -> lock: flows into one target commit one after the other
+    locks: dict[TableName, threading.Lock] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)  # Set by Ctrl-C
 
 
@@ -40,34 +44,35 @@ def run_stream(
     run: Run,  # The update
     flow: Flow,  # Its flow
     writer: Any,  # A `DataStreamWriter`, ready to start
-    path: Path | None,  # Where a Delta sink writes
+    path: Path | str | None,  # Where a Delta sink writes
     at_once: bool = False,  # Take all that is there as one batch
-) -> list:  # The progress of each batch
+) -> list[Any]:  # The progress of each batch
     "Run a stream until it has caught up; raises what Spark raises."
     checkpoint = checkpoint_path(run.runtime, flow)
     delete_unwritten_offsets(checkpoint)
     writer = writer.option("checkpointLocation", str(checkpoint)).queryName(flow.name)
-    rounds = 2 if at_once and has_unfinished_batch(checkpoint) else 1
+    # a batch that an interrupted update had planned ends as planned; what came after it is a second one
+    rounds = 2 if at_once and planned_batch(checkpoint) else 1
     trigger = {"once": True} if at_once else {"availableNow": True}
-
-    def start():
-        return writer.trigger(**trigger).start(*([str(path)] if path else []))
-
-    return [each for _ in range(rounds) for each in log_stream_progress(run, flow, start())]
+    progress = []
+    for _ in range(rounds):
+        query = writer.trigger(**trigger).start(*([str(path)] if path else []))
+        progress += log_stream_progress(run, flow, query)
+    return progress
 
 
 def log_stream_progress(
     run: Run,  # The update
     flow: Flow,  # Its flow
     query: Any,  # Its `StreamingQuery`, started
-) -> list:  # The progress of each batch
-    "Tell of a stream's progress, and wait for its end."
-    seen, rows = 0, 0
+) -> list[Any]:  # The progress of each batch
+    "Record a stream's progress in the event log, and wait for its end."
+    logged, rows = 0, 0
     while True:
         ended = query.awaitTermination(0.25)
-        progress = query.recentProgress
-        for each in progress[seen:]:
-            rows += each.numInputRows
+        progress: list[Any] = query.recentProgress
+        for batch in progress[logged:]:
+            rows += batch.numInputRows
             run.log.record(
                 "flow_progress",
                 f"{flow.name}: {rows} rows read",
@@ -75,7 +80,7 @@ def log_stream_progress(
                 dataset_name=str(flow.target),
                 details={"flow_progress": {"status": "RUNNING", "metrics": {"num_input_rows": rows}}},
             )
-        seen = len(progress)
+        logged = len(progress)
         if ended:
             return progress
 
@@ -84,25 +89,26 @@ def run_batches(
     run: Run,  # The update
     flow: Flow,  # Its flow
     frame: DataFrame,  # A stream
-    write: Callable,  # Writes a batch; gets the batch, and the stream's name with the batch's number
+    write: BatchWriter,  # Writes each batch
     at_once: bool = False,  # Take all that is there as one batch
-) -> list:  # The progress of each batch
-    "Run a stream whose batches a function writes, while no other flow writes to its target; raises what the function raises."
-    lock, failed, checkpoint = run.locks[flow.target], [], checkpoint_path(run.runtime, flow)
+) -> list[Any]:  # The progress of each batch
+    "Run a stream whose batches a function writes, no other flow meanwhile; raises what the function raises."
+    lock, checkpoint = run.locks[flow.target], checkpoint_path(run.runtime, flow)
+    failures: list[Exception] = []
 
-    def write_batch(batch, batch_id):
+    def write_batch(batch: DataFrame, batch_id: int) -> None:
         try:
             with lock:
                 write(batch, (stream_id(checkpoint), batch_id))
         except Exception as error:
-            failed.append(error)
+            failures.append(error)
             raise
 
     try:
         return run_stream(run, flow, frame.writeStream.foreachBatch(write_batch), None, at_once)
     except StreamingQueryException as error:
-        if failed:
-            raise failed[0] from error
+        if failures:
+            raise failures[0] from error
         raise
 
 
@@ -110,4 +116,4 @@ def stream_id(
     checkpoint: Path,  # Of a stream that has started
 ) -> str:  # The same at every start, until the checkpoint is removed
     "The name that Spark has given a stream."
-    return read_json(checkpoint / "metadata")["id"]
+    return str(read_json(checkpoint / "metadata")["id"])

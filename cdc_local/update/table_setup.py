@@ -4,20 +4,17 @@ import shutil
 import threading
 from collections.abc import Iterator
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from cdc_local.analysis.runtime import Runtime
-from cdc_local.auto_cdc.target import Target, create_backing_table
-from cdc_local.dataflow.graph import Dataset, Flow
-from cdc_local.delta.log import read_nullable_schema
-from cdc_local.delta.writer import create_table
+from cdc_local.dataflow.graph import Flow
+from cdc_local.delta.support import stored_schema
 from cdc_local.engines.spark.catalyst import can_upcast
 from cdc_local.errors import PipelineError
-from cdc_local.source.user_errors import describe_exception
-from cdc_local.storage import Storage, TableName, clear_unfinished, is_table, read_json, write_json
+from cdc_local.storage import Storage, TableName, is_table, read_json, write_json
 from cdc_local.update.event_log import EventLog
+from cdc_local.update.strategies import choose_strategy
 from cdc_local.update.streams import Run
 from cdc_utils import scd2
 
@@ -34,44 +31,11 @@ def reset_tables(
         return
     write_json(intention, [[name.catalog, name.schema, name.table] for name in names])
     for name in names:
-        for folder in (
-            storage.root / "checkpoints" / name.catalog / name.schema / name.table,
-            storage.table_path(name),
-        ):
+        checkpoints = storage.root / "checkpoints" / name.catalog / name.schema / name.table
+        for folder in (checkpoints, storage.table_path(name)):
             if folder.exists():
-                shutil.rmtree(
-                    folder
-                )  # what cannot be removed must stop the update, with the intention still there
+                shutil.rmtree(folder)  # what cannot be removed must stop the update, with the intention there
     intention.unlink()
-
-
-def create_target_table(
-    runtime: Runtime,  # Analysed
-    dataset: Dataset,  # A streaming table or materialized view
-    flow: Flow,  # One of its flows
-) -> None:
-    "Create a table that is missing, so that its readers find it even when it stays empty."
-    spark, path = runtime.spark, runtime.storage.table_path(dataset.name)
-    if flow.kind in ("auto_cdc", "snapshot"):
-        columns = runtime.source_columns[flow.name]
-        return create_backing_table(
-            spark, path, Target.of(flow, columns), columns, dataset.comment, dataset.table_properties
-        )
-    if is_table(path):
-        return
-    clear_unfinished(path)
-    try:
-        create_table(
-            spark,
-            path,
-            runtime.schemas[dataset.name],
-            dataset.comment,
-            dataset.table_properties,
-            dataset.partition_cols,
-            dataset.cluster_by,
-        )
-    except AnalysisException as wrong:
-        raise PipelineError(f"{dataset.name}: {describe_exception(wrong)}", dataset.location) from None
 
 
 def narrowing_columns(
@@ -80,17 +44,13 @@ def narrowing_columns(
     now: DataType,  # Columns of its new rows, or the type of one
     name: str = "",  # The column, where it is one
 ) -> Iterator[tuple[str, DataType, DataType]]:  # Column, its stored type, its new one
-    "Columns whose new values the stored ones cannot hold; a column that is new is no matter."
+    "Find the columns whose new values a stored table cannot keep; a column that is new does not matter."
     if isinstance(stored, StructType) and isinstance(now, StructType):
-        known = {field.name.lower(): field for field in stored}
+        known = {field.name.lower(): field.dataType for field in stored}
         for field in now:
             if field.name.lower() in known:
-                yield from narrowing_columns(
-                    spark,
-                    known[field.name.lower()].dataType,
-                    field.dataType,
-                    f"{name}.{field.name}".lstrip("."),
-                )
+                inner = f"{name}.{field.name}".lstrip(".")
+                yield from narrowing_columns(spark, known[field.name.lower()], field.dataType, inner)
     elif isinstance(stored, ArrayType) and isinstance(now, ArrayType):
         yield from narrowing_columns(spark, stored.elementType, now.elementType, name)
     elif isinstance(stored, MapType) and isinstance(now, MapType):
@@ -100,37 +60,69 @@ def narrowing_columns(
         yield name, stored, now
 
 
+def describe_narrowing(
+    runtime: Runtime,  # Analysed
+    flow: Flow,  # A flow into a streaming table that is stored
+) -> list[str]:  # One sentence a column
+    "Say which columns of a stored table cannot keep what a flow brings now; type widening is left to Delta."
+    from deltalake import DeltaTable
+
+    table = DeltaTable(str(runtime.storage.table_path(flow.target)))
+    if table.metadata().configuration.get("delta.enableTypeWidening") == "true":
+        return []
+    strategy = choose_strategy(flow, runtime.graph.datasets[flow.target])
+    incoming = strategy.incoming_columns(runtime, flow)
+    return [
+        f"{flow.target.table}.{name} is {new.simpleString()} now "
+        f"and {stored.simpleString()} in the stored table"
+        for name, stored, new in narrowing_columns(runtime.spark, stored_schema(table), incoming)
+        if name.partition(".")[0] not in (scd2.START_AT, scd2.END_AT)  # another sequence is refused as such
+    ]
+
+
 def refuse_narrowing(
     runtime: Runtime,  # Analysed
-    kept: set[TableName],  # Tables that are continued
+    continued: set[TableName],  # Tables whose rows stay
 ) -> None:
-    "`PipelineError` where stored tables cannot hold what their flows bring now; a table with `delta.enableTypeWidening` is left to Delta."
-    from deltalake import DeltaTable as Files
-
-    wrong, first = {}, None
+    "`PipelineError` where stored tables cannot keep what their flows bring now."
+    found: dict[str, list[str]] = {}
+    first = None
     for flow in runtime.graph.flows.values():
-        dataset, path = runtime.graph.datasets[flow.target], runtime.storage.table_path(flow.target)
-        if flow.target not in kept or dataset.kind != "streaming_table" or not is_table(path):
+        dataset = runtime.graph.datasets[flow.target]
+        if flow.target not in continued or dataset.kind != "streaming_table":
             continue
-        table, now = (
-            Files(str(path)),
-            runtime.source_columns[flow.name] if flow.kind == "append" else runtime.schemas[flow.target],
-        )
-        if table.metadata().configuration.get("delta.enableTypeWidening") == "true":
+        if not is_table(runtime.storage.table_path(flow.target)):
             continue
-        for name, was, new in narrowing_columns(runtime.spark, read_nullable_schema(table), now):
-            if name.partition(".")[0] in (scd2.START_AT, scd2.END_AT):
-                continue  # another sequence is refused as such
-            wrong.setdefault(flow.target.table, []).append(
-                f"{flow.target.table}.{name} is {new.simpleString()} now and {was.simpleString()} in the stored table"
-            )
+        if sentences := describe_narrowing(runtime, flow):
+            found.setdefault(flow.target.table, []).extend(sentences)
             first = first or dataset.location
-    if wrong:
+    if found:
         raise PipelineError(
-            f"{'; '.join(each for told in wrong.values() for each in told)}: values would be changed",
+            f"{'; '.join(sentence for sentences in found.values() for sentence in sentences)}: "
+            "values would be changed",
             first,
-            hint=f"rebuild: cdc run … --full-refresh {','.join(wrong)}",
+            hint=f"rebuild: cdc run … --full-refresh {','.join(found)}",
         )
+
+
+def log_flow_definition(
+    runtime: Runtime,  # Analysed
+    log: EventLog,  # Takes the event
+    flow: Flow,  # One of its flows
+) -> None:
+    "Record what a flow is: its kind, its target, what it reads."
+    log.record(
+        "flow_definition",
+        f"Flow {flow.name} defined as {flow.kind}.",
+        flow_name=flow.name,
+        dataset_name=str(flow.target),
+        details={
+            "flow_definition": {
+                "output_dataset": str(flow.target),
+                "input_datasets": sorted(map(str, runtime.analysed[flow.name].reads)),
+            }
+        },
+    )
 
 
 def set_up_tables(
@@ -138,7 +130,7 @@ def set_up_tables(
     log: EventLog,  # Takes the events
     chosen: set[TableName],  # Tables to run
     emptied: set[TableName],  # Tables to empty first
-) -> Run:
+) -> Run:  # The update, ready to run its flows
     "Check the declarations against the stored tables, empty what is to be emptied, create what is missing."
     graph, storage = runtime.graph, runtime.storage
     refuse_narrowing(runtime, chosen - emptied)
@@ -147,26 +139,11 @@ def set_up_tables(
     reset_tables(storage, emptied)
     for text in graph.warnings:
         log.record("update_progress", text, "WARN")
-
-    def stored(flow):
-        return is_table(storage.table_path(flow.target))
-
-    for flow in sorted(
-        graph.flows.values(), key=lambda flow: not stored(flow)
-    ):  # a table that cannot be continued is refused before one is made
-        log.record(
-            "flow_definition",
-            f"Flow {flow.name} defined as {flow.kind}.",
-            flow_name=flow.name,
-            dataset_name=str(flow.target),
-            details={
-                "flow_definition": {
-                    "output_dataset": str(flow.target),
-                    "input_datasets": sorted(map(str, runtime.analysed[flow.name].reads)),
-                }
-            },
-        )
-        if flow.target in chosen and graph.datasets[flow.target].kind != "sink":
-            create_target_table(runtime, graph.datasets[flow.target], flow)
+    # Stored tables come first: one that cannot be continued is refused before another is made
+    for flow in sorted(graph.flows.values(), key=lambda flow: not is_table(storage.table_path(flow.target))):
+        log_flow_definition(runtime, log, flow)
+        dataset = graph.datasets[flow.target]
+        if flow.target in chosen and dataset.kind != "sink":
+            choose_strategy(flow, dataset).create_target(runtime, dataset, flow)
     runtime.analysing = False
     return Run(runtime, log, {flow.target: threading.Lock() for flow in graph.flows.values()})

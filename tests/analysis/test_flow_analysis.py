@@ -99,7 +99,7 @@ def test_what_a_flow_reads_and_gives(runtime, spark):
     }
     assert list(evaluations["main.default.kept"].observed) == [table("seen")]
     assert all(analyse_flow(runtime, flow) is evaluations[name] for name, flow in runtime.graph.flows.items())
-    assert runtime.source_columns["main.default.kept"].names == ["n", "m"] and runtime.running == []
+    assert runtime.source_columns["main.default.kept"].names == ["n", "m"] and runtime.analysing_flows == []
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_arguments_of_read_files_win_over_its_defaults(runtime):
     from cdc_local.sql.relations import Relation
 
     asked = []
-    runtime.load_files = lambda *arguments: asked.append(arguments)
+    runtime.read_files = lambda *arguments: asked.append(arguments)
     for function in ("read_files", "cloud_files"):
         relation_frame(
             runtime,

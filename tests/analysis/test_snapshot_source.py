@@ -28,7 +28,7 @@ def test_an_answer_is_kept_for_one_question(runtime):
     flow = Flow("f", table("t"), "snapshot", snapshots=lambda latest: ("asked", latest))
 
     def answers(*versions):
-        runtime.answers["f"] = 1, ("kept", 1)
+        runtime.snapshot_answers["f"] = 1, ("kept", 1)
         return [next_snapshot(runtime, flow, version, Evaluation(flow)) for version in versions]
 
     assert answers(1, 1) == [("kept", 1), ("asked", 1)]
@@ -44,7 +44,7 @@ def test_a_snapshot_of_a_stand_in_is_not_kept(runtime, spark):
         runtime.dp.create_streaming_table(name)
         runtime.dp.create_auto_cdc_from_snapshot_flow(name, source, ["id"])
     analysed(runtime)
-    assert list(runtime.answers) == ["main.default.landed"]
+    assert list(runtime.snapshot_answers) == ["main.default.landed"]
 
 
 @pytest.mark.parametrize("noted, latest", [(None, 3), (2, 3), (5, 5)])

@@ -15,7 +15,8 @@ from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.dataflow.graph import Flow, Graph
 from cdc_local.delta.writer import create_table
 from cdc_local.storage import TableName
-from cdc_local.update.append_flow import append_once, sink_writer
+from cdc_local.update.append_flow import AppendFlow
+from cdc_local.update.sink import sink_writer
 from cdc_local.update.streams import Run
 
 
@@ -60,7 +61,7 @@ def test_a_backfill_that_is_written_twice_lands_once(
     create_table(spark, Path(path), spark.range(0).schema)
 
     def append():
-        return append_once(run, flow, spark.range(2), Evaluation(flow))
+        return AppendFlow().append_once(run, flow, spark.range(2), Evaluation(flow))
 
     def rows():
         return spark.read.format("delta").load(path).count()

@@ -10,7 +10,7 @@ from pipelines import table
 
 from cdc_local.dataflow.expectations import is_broken
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
-from cdc_local.update.auto_cdc_flow import rules_for
+from cdc_local.update.strategies import choose_strategy
 from cdc_utils.spec import CdcSpec
 
 
@@ -21,10 +21,13 @@ def test_delete_events_pass_the_rules_of_their_target(spark):
     )
     flow = Flow("f", table("t"), "auto_cdc", spec=CdcSpec("t", "s", ["n"], "n", apply_as_deletes="op = 'D'"))
 
-    def kept(flow):
-        return frame.where(~is_broken(rules_for(dataset, flow).expectations[0])).count()
+    def rules(flow):
+        return choose_strategy(flow, dataset).rules_for(dataset, flow).expectations
 
-    assert (kept(flow), rules_for(dataset, flow).expectations[0].action) == (2, "drop")
+    def kept(flow):
+        return frame.where(~is_broken(rules(flow)[0])).count()
+
+    assert (kept(flow), rules(flow)[0].action) == (2, "drop")
     assert kept(replace(flow, spec=CdcSpec("t", "s", ["n"], "n", apply_as_truncates="op = 'D'"))) == 2
     for other in (replace(flow, kind="append"), replace(flow, spec=CdcSpec("t", "s", ["n"], "n"))):
         assert kept(other) == 1

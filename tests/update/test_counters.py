@@ -52,7 +52,7 @@ def test_flow_results_sum_views_and_target():
         table("t"): [{"rows": 4, "dropped": 1, "failed_0": 1}, {"rows": 3, "dropped": 0, "failed_0": 0}],
         table("v"): [{"rows": 9, "dropped": 2, "failed_0": 2}],
     }
-    result = summarize_flow(run, graph.flows["t"], dict(counters), 1.5)
+    result = summarize_flow(run.runtime.graph, graph.flows["t"], dict(counters), 1.5)
     assert (
         result.num_output_rows,
         result.num_upserted_rows,
@@ -65,7 +65,7 @@ def test_flow_results_sum_views_and_target():
         ("main.default.v", 2),
     ]
     result = summarize_flow(
-        run,
+        run.runtime.graph,
         graph.flows["t"],
         counters | {CHANGES: [{"upserted": 2, "deleted": 1}, {"upserted": 4, "deleted": 0}]},
         0,

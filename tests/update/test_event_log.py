@@ -58,37 +58,35 @@ def test_one_flush_is_one_commit_with_the_documented_columns(tmp_path):
 
 
 def test_a_failed_flush_keeps_the_events_for_the_next_one(tmp_path, monkeypatch):
-    import deltalake
 
     log = EventLog(tmp_path / "log", "customers", "u")
     log.record("create_update", "started")
-    write = deltalake.write_deltalake
+    write = event_log.write_deltalake
 
     def full(*_, **__):
         raise OSError("no space left")
 
-    monkeypatch.setattr(deltalake, "write_deltalake", full)
+    monkeypatch.setattr(event_log, "write_deltalake", full)
     with pytest.raises(OSError, match="no space left"):
         log.flush()
-    monkeypatch.setattr(deltalake, "write_deltalake", write)
+    monkeypatch.setattr(event_log, "write_deltalake", write)
     log.record("update_progress", "done")
     assert log.flush() == 2
     assert [event["message"] for event in read_events(tmp_path / "log")] == ["started", "done"]
 
 
 def test_what_is_recorded_during_a_flush_waits_for_the_next_one(tmp_path, monkeypatch):
-    import deltalake
 
-    log, write = EventLog(tmp_path / "log", "customers", "u"), deltalake.write_deltalake
+    log, write = EventLog(tmp_path / "log", "customers", "u"), event_log.write_deltalake
 
     def slow(*args, **options):
         log.record("flow_progress", "meanwhile")
         write(*args, **options)
 
     log.record("create_update", "started")
-    monkeypatch.setattr(deltalake, "write_deltalake", slow)
+    monkeypatch.setattr(event_log, "write_deltalake", slow)
     assert log.flush() == 1
-    monkeypatch.setattr(deltalake, "write_deltalake", write)
+    monkeypatch.setattr(event_log, "write_deltalake", write)
     assert log.flush() == 1
     assert [event["message"] for event in read_events(tmp_path / "log")] == ["started", "meanwhile"]
 

@@ -8,14 +8,14 @@ import pytest
 
 pytest.importorskip("pyspark")
 
-from pipelines import Log, pipeline, table
+from pipelines import pipeline, table
 
-from cdc_local.dataflow.graph import Flow
+from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.errors import Location
 from cdc_local.update import scheduler
 from cdc_local.update.counters import CHANGES
-from cdc_local.update.scheduler import describe_failure, run_flows, wait_or_stop, write_rows
-from cdc_local.update.streams import Run
+from cdc_local.update.scheduler import describe_failure, run_flows, wait_or_stop, write_flow
+from cdc_local.update.strategies import STRATEGIES
 from cdc_utils.results import FlowResult
 
 
@@ -117,14 +117,17 @@ def test_reasons_name_the_line_and_the_way_out():
     "kind,nothing", [("append", {}), ("auto_cdc", {CHANGES: []}), ("snapshot", {CHANGES: []})]
 )
 def test_once_means_once(storage, monkeypatch, kind, nothing):
-    run, flow, written = (
-        Run(SimpleNamespace(storage=storage), Log()),
-        Flow("once", table("t"), kind, once=True),
-        [],
-    )
-    for name in ("write_query", "apply_snapshots"):
-        monkeypatch.setattr(scheduler, name, lambda run, flow: written.append(flow.name) or {"t": []})
-    assert [write_rows(run, flow) for _ in range(3)] == [{"t": []}, nothing, nothing]
+    run, written = pipeline(), []
+    run.runtime.storage = storage
+    run.runtime.graph.add_dataset(Dataset(table("t"), "streaming_table"))
+    flow = Flow("once", table("t"), kind, once=True)
+
+    def write(strategy, run, flow):
+        written.append(flow.name)
+        return {"t": []}
+
+    monkeypatch.setattr(type(STRATEGIES[kind]), "write", write)
+    assert [write_flow(run, flow) for _ in range(3)] == [{"t": []}, nothing, nothing]
     assert written == ["once"]
-    write_rows(run, replace(flow, once=False))
+    write_flow(run, replace(flow, once=False))
     assert written == ["once", "once"]

@@ -21,7 +21,7 @@ def test_the_version_of_a_snapshot_rises_when_the_clock_does_not():
 def test_a_version_is_noted_in_utc_with_its_type(tmp_path):
     noted = []
     for version in (7, "7", datetime(2024, 1, 1, 9, tzinfo=timezone(timedelta(hours=9)))):
-        note_version(tmp_path, version)
+        note_version(tmp_path / "version.json", version)
         noted.append(read_json(tmp_path / "version.json"))
     assert noted == [
         {"version": "7", "type": "bigint"},

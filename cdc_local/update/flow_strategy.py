@@ -1,0 +1,102 @@
+"""What every kind of flow can do: the base of the classes in `append_flow.py` and its neighbours."""
+
+from abc import ABC, abstractmethod
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
+
+from cdc_local.analysis.evaluation import Evaluation
+from cdc_local.analysis.flow_analysis import flow_frame
+from cdc_local.analysis.runtime import Runtime, checkpoint_path, with_expectations
+from cdc_local.dataflow.graph import Dataset, Flow
+from cdc_local.delta.stream_progress import has_caught_up
+from cdc_local.delta.writer import create_table
+from cdc_local.errors import PipelineError
+from cdc_local.source.user_errors import describe_exception
+from cdc_local.storage import clear_unfinished, is_table
+from cdc_local.update.counters import Counters, stream_counters
+from cdc_local.update.streams import Run
+
+
+class FlowStrategy(ABC):
+    "How flows of one kind bring their target up to date; it keeps nothing, so one object serves all flows."
+
+    def create_target(
+        self,
+        runtime: Runtime,  # Analysed
+        dataset: Dataset,  # The flow's target, a streaming table or materialized view
+        flow: Flow,  # One of its flows
+    ) -> None:
+        "Create a table that is missing, so that its readers find it even when it stays empty."
+        path = runtime.storage.table_path(dataset.name)
+        if is_table(path):
+            return
+        clear_unfinished(path)
+        try:
+            create_table(
+                runtime.spark,
+                path,
+                runtime.schemas[dataset.name],
+                dataset.comment,
+                dataset.table_properties,
+                list(dataset.partition_cols),
+                list(dataset.cluster_by),
+            )
+        except AnalysisException as wrong:
+            raise PipelineError(f"{dataset.name}: {describe_exception(wrong)}", dataset.location) from None
+
+    def incoming_columns(
+        self,
+        runtime: Runtime,  # Analysed
+        flow: Flow,  # A flow into a streaming table
+    ) -> StructType:
+        "The columns whose values the stored table must be able to keep."
+        return runtime.schemas[flow.target]
+
+    def rules_for(
+        self,
+        dataset: Dataset,  # The flow's target
+        flow: Flow,  # The flow
+    ) -> Dataset:  # The target with the rules as they apply to this flow's rows
+        "The rules that the flow's rows must keep: those of its target."
+        return dataset
+
+    def idle_counters(self) -> Counters:  # As if a batch without rows had come
+        "What a flow counts, besides its rules, where there was nothing to do."
+        return {}
+
+    @abstractmethod
+    def write(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # A flow whose sources are up to date
+    ) -> Counters:  # What was observed
+        "Bring the flow's target up to date."
+
+
+class QueryFlow(FlowStrategy):
+    "A flow whose rows come from one frame: its query's, or that of the source of its events."
+
+    def write(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # A flow whose sources are up to date
+    ) -> Counters:  # What was observed
+        "Evaluate a flow, apply its target's rules, write what they let pass; not where no row is new."
+        frame, evaluation = flow_frame(run.runtime, flow)
+        dataset = run.runtime.graph.datasets[flow.target]
+        frame = with_expectations(self.rules_for(dataset, flow), frame, evaluation)
+        if frame.isStreaming and has_caught_up(frame, checkpoint_path(run.runtime, flow)):
+            return stream_counters(evaluation, []) | self.idle_counters()
+        return self.write_frame(run, flow, frame, evaluation)
+
+    @abstractmethod
+    def write_frame(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # The flow
+        frame: DataFrame,  # Its rows that the rules let pass, a stream or a batch
+        evaluation: Evaluation,  # Its counters
+    ) -> Counters:  # What was observed
+        "Write a flow's rows to its target."

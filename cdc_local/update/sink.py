@@ -1,0 +1,52 @@
+"""Sinks: new rows into a function, a Delta table elsewhere, or what Spark calls a format."""
+
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from cdc_local.analysis.evaluation import Evaluation, declaring
+from cdc_local.dataflow.graph import Dataset, Flow
+from cdc_local.storage import localize
+from cdc_local.update.append_flow import AppendFlow
+from cdc_local.update.counters import Counters, stream_counters
+from cdc_local.update.streams import Run, must_commit_as_one_batch, run_stream
+
+
+class SinkFlow(AppendFlow):
+    "Gives a stream's new rows to a sink."
+
+    def append_stream(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # A flow into a sink
+        frame: DataFrame,  # A stream
+        evaluation: Evaluation,  # Its counters
+    ) -> Counters:
+        "Give a stream's new rows to a sink, batch by batch."
+        dataset = run.runtime.graph.datasets[flow.target]
+        writer, path = sink_writer(run, dataset, frame.writeStream)
+        progress = run_stream(run, flow, writer, path, must_commit_as_one_batch(run, evaluation))
+        return stream_counters(evaluation, progress)
+
+
+def sink_writer(
+    run: Run,  # The update
+    dataset: Dataset,  # A sink
+    writer: Any,  # A `DataStreamWriter`
+) -> tuple[Any, Path | str | None]:  # The writer, ready to start; the path to start it with
+    "Point a stream at a sink: a function, a Delta table, or what Spark calls the format."
+    sink, storage = dataset.sink, run.runtime.storage
+    if "handler" in sink:
+
+        def handle(batch: DataFrame, batch_id: int) -> None:
+            with declaring():
+                sink["handler"](batch, batch_id)
+
+        return writer.foreachBatch(handle), None
+    options = {key: localize(storage, str(value)) for key, value in sink["options"].items()}
+    table = options.pop("tableName", None)
+    path = storage.table_path(run.runtime.graph.name(table)) if table else options.pop("path", None)
+    if sink["format"] == "delta":
+        writer = writer.option("mergeSchema", "true")
+    return writer.format(sink["format"]).options(**options), path
