@@ -29,9 +29,9 @@ def flow_frame(
         return snapshot_columns(runtime, flow, evaluation), evaluation
     with runtime.lock:
         if flow.query is not None:
-            return evaluate(runtime, flow.query, evaluation, flow), evaluation
+            return evaluate(runtime, evaluation, flow), evaluation
         with evaluating(evaluation), runtime.graph.within(flow.scope):
-            return runtime.read_table(flow.spec.source, not flow.once), evaluation
+            return runtime.read_table(flow.cdc_spec.source, not flow.once), evaluation
 
 
 def analyse_flow(
@@ -142,7 +142,7 @@ def check_view(
 ) -> None:
     "Evaluate a view without data, and its rules with it."
     evaluation = Evaluation(Flow(str(dataset.name), dataset.name, "view"), views=[dataset.name])
-    check_rules(dataset, evaluate(runtime, dataset.query, evaluation, dataset))
+    check_rules(dataset, evaluate(runtime, evaluation, dataset))
     runtime.view_reads[dataset.name] = evaluation.reads
 
 

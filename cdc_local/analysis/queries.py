@@ -124,7 +124,7 @@ def relation_frame(
 ) -> DataFrame:  # Its rows
     "The frame that a table or a table function in SQL means; `PipelineError` for an unknown function."
     if relation.function is None:
-        return runtime.read_table(relation.name, relation.streaming, relation.options)
+        return runtime.read_table(str(relation.name), relation.streaming, relation.options)
     arguments = dict(relation.arguments)
     if "path" not in arguments:
         raise PipelineError(

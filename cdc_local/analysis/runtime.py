@@ -142,7 +142,7 @@ class Runtime:
             raise describe_cycle([*map(str, evaluation.views), str(dataset.name)], dataset)
         evaluation.views.append(dataset.name)
         flow = evaluation.flow or Flow(str(dataset.name), dataset.name, "view")
-        frame = evaluate(self, dataset.query, replace(evaluation, flow=flow), dataset)
+        frame = evaluate(self, replace(evaluation, flow=flow), dataset)
         evaluation.views.pop()
         if frame.isStreaming != streaming:
             found, reader = ("a stream", "readStream") if frame.isStreaming else ("a batch", "read")
@@ -225,14 +225,15 @@ def describe_cycle(
 
 def evaluate(
     runtime: Runtime,  # The update
-    query: Callable[[], Any],  # A dataset function
     evaluation: Evaluation,  # Takes the reads
-    item: Dataset | Flow,  # The dataset or flow that has the query
+    item: Dataset | Flow,  # A dataset or flow that has a query
 ) -> DataFrame:  # What it returned
     "Call a dataset function as Lakeflow would; `PipelineError` if it fails or returns no frame."
+    if item.query is None:
+        raise TypeError(f"{item.name} has no query to evaluate")
     try:
         with evaluating(evaluation), runtime.graph.within(item.scope):
-            frame = query()
+            frame = item.query()
     except Exception as error:
         wrong = user_error(error, runtime.sources)
         wrong.location = wrong.location or item.location

@@ -70,7 +70,7 @@ def stored_source_columns(
     path = runtime.storage.table_path(flow.target)
     if not is_table(path):
         raise PipelineError(
-            f"{flow.target} has no snapshot yet: {flow.spec.source} returned None",
+            f"{flow.target} has no snapshot yet: {flow.cdc_spec.source} returned None",
             flow.location,
             "its columns come from a snapshot; run the pipeline when there is one",
         )
@@ -87,7 +87,7 @@ def current_snapshot(
 ) -> DataFrame:  # Its rows
     "Read the table of which a snapshot is taken."
     with runtime.lock, evaluating(evaluation), runtime.graph.within(flow.scope):
-        return runtime.read_table(flow.spec.source, False)
+        return runtime.read_table(flow.cdc_spec.source, False)
 
 
 def snapshot_columns(
@@ -110,4 +110,4 @@ def snapshot_columns(
             snapshot, version = next(snapshots.pending(lambda _: answer))
         except ValueError as wrong:
             raise PipelineError(f"{flow.target}: {wrong}", flow.location) from None
-    return snapshots.changes(snapshot, snapshot, flow.spec.keys, version)
+    return snapshots.changes(snapshot, snapshot, flow.cdc_spec.keys, version)

@@ -56,6 +56,13 @@ class Flow:
     scope: tuple | None = None  # Catalog and schema of one-part names in its query
     location: Location | None = None  # Where it was declared
 
+    @property
+    def cdc_spec(self) -> CdcSpec:
+        "What an AUTO CDC flow declares; `TypeError` for a flow of another kind."
+        if self.spec is None:
+            raise TypeError(f"flow {self.name} is of kind {self.kind} and has no spec")
+        return self.spec
+
 
 def add_named(
     graph: "Graph",  # Supplies catalog and schema
@@ -108,7 +115,7 @@ class Graph:
         return add_named(self, self.flows, flow.name, flow)
 
     @contextmanager
-    def within(self, scope: tuple):
+    def within(self, scope: tuple | None):
         "Let one-part names mean tables of this catalog and schema; `USE` in a source file changes it for the rest of that file."
         before = self.catalog, self.schema
         self.catalog, self.schema = scope or before

@@ -106,7 +106,7 @@ def let_deletes_pass(
     "Let deletes and truncates pass the rules of an AUTO CDC target."
     if not dataset.expectations:
         return dataset
-    conditions = (flow.spec.apply_as_deletes, flow.spec.apply_as_truncates)
+    conditions = (flow.cdc_spec.apply_as_deletes, flow.cdc_spec.apply_as_truncates)
     removes = [
         F.coalesce(_as_column(condition), F.lit(False)) for condition in conditions if condition is not None
     ]

@@ -77,9 +77,9 @@ class SnapshotFlow(BackingTableFlow):
         runtime, dataset = run.runtime, run.runtime.graph.datasets[flow.target]
         path = runtime.storage.table_path(flow.target)
         current = read_stored(runtime.spark, path)
-        if flow.spec.stored_as_scd_type == 2:
+        if flow.cdc_spec.stored_as_scd_type == 2:
             current = current.where(F.col(END_AT).isNull()).drop(START_AT, END_AT)
-        changes = snapshots.changes(current, snapshot, flow.spec.keys, version)
+        changes = snapshots.changes(current, snapshot, flow.cdc_spec.keys, version)
         target = Target.of(flow, changes.schema)
         create_backing_table(
             runtime.spark, path, target, changes.schema, dataset.comment, dataset.table_properties
