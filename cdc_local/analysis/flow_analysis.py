@@ -12,7 +12,7 @@ from pyspark.sql.types import StructType
 from cdc_local.analysis.evaluation import Evaluation, evaluating
 from cdc_local.analysis.runtime import Runtime, describe_cycle, evaluate
 from cdc_local.analysis.snapshot_source import snapshot_columns
-from cdc_local.auto_cdc.target import visible_schema
+from cdc_local.auto_cdc.target import find_visible_schema
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception
@@ -176,7 +176,7 @@ def target_schema(
         declared = cast(StructType, StructType.fromDDL(dataset.schema))
     if flow.spec is None:
         return source if declared is None else declared
-    shown = visible_schema(runtime.spark, flow, source)
+    shown = find_visible_schema(runtime.spark, flow, source)
     if declared is None:
         return shown
     check_declared_schema(dataset, declared, shown)

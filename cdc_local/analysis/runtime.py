@@ -106,7 +106,7 @@ class Runtime:
             path = self.storage.table_path(name)
             if is_table(path):
                 if streaming and evaluation is not None and evaluation.flow is not None:
-                    options = starting_options(path, checkpoint_path(self, evaluation.flow), options)
+                    options = choose_starting_options(path, checkpoint_path(self, evaluation.flow), options)
                 return read_stored(self.spark, path, streaming, options).alias(name.table)
             if "." not in text and self.spark._jsparkSession.catalog().tableExists(text):
                 return self.spark.table(text)

@@ -178,8 +178,9 @@ def source_events(
     spark, path = run.runtime.spark, run.runtime.storage.flow_path(flow.target, flow.name) / "events"
     try:
         frame, evaluation = flow_frame(run.runtime, flow)
-        frame = with_expectations(let_deletes_pass(run.runtime.graph.datasets[flow.target], flow), frame, evaluation)
-        events = change_events(frame, target).where(condition | scd1.keyless(target.spec.keys))
+        dataset = let_deletes_pass(run.runtime.graph.datasets[flow.target], flow)
+        frame = with_expectations(dataset, frame, evaluation)
+        events = extract_events(frame, target).where(condition | scd1.keyless(target.keys))
         path.mkdir(parents=True)
         if events.isStreaming:
             run_stream(run, flow, events.writeStream.format("parquet").outputMode("append"), path)

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.auto_cdc.merge import apply_events
-from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
+from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
 from cdc_local.update.counters import CHANGES, Counters, batch_counters, stream_counters
 from cdc_local.update.flow_strategy import FlowStrategy, QueryFlow
@@ -58,7 +58,7 @@ class AutoCdcFlow(BackingTableFlow, QueryFlow):
     ) -> Counters:
         "Merge events into the target's backing table; a batch merged again after a crash changes nothing."
         target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
-        events = change_events(frame, target)
+        events = extract_events(frame, target)
         if not frame.isStreaming:
             return merge_events(run, flow, events, path, target, evaluation)
 

@@ -110,7 +110,7 @@ def is_unchanged(
     "Tell that a materialized view need not be computed."
     if fingerprint is None:
         return False
-    return bool(read_json(note) == {"fingerprint": fingerprint, "table": list(delta_version(path))})
+    return bool(read_json(note) == {"fingerprint": fingerprint, "table": list(read_table_version(path))})
 
 
 def keep_fingerprint(
@@ -119,4 +119,4 @@ def keep_fingerprint(
     fingerprint: str | None,  # Its fingerprint
 ) -> None:
     "Note what a materialized view was computed from."
-    write_json(note, {"fingerprint": fingerprint, "table": list(delta_version(path))})
+    write_json(note, {"fingerprint": fingerprint, "table": list(read_table_version(path))})

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import read_stored, with_expectations
 from cdc_local.analysis.snapshot_source import current_snapshot, latest_version, next_snapshot, version_note
-from cdc_local.auto_cdc.target import Target, change_events, create_backing_table
+from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 from cdc_local.dataflow.graph import Flow
 from cdc_local.errors import PipelineError
 from cdc_local.storage import write_json
@@ -85,7 +85,7 @@ class SnapshotFlow(BackingTableFlow):
             runtime.spark, path, target, changes.schema, dataset.comment, dataset.table_properties
         )
         changes = with_expectations(self.rules_for(dataset, flow), changes, evaluation)
-        counters = merge_events(run, flow, change_events(changes, target), path, target, evaluation)
+        counters = merge_events(run, flow, extract_events(changes, target), path, target, evaluation)
         note_version(version_note(runtime.storage, flow), version)
         return counters
 

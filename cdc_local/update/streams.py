@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime, checkpoint_path
 from cdc_local.dataflow.graph import Flow
-from cdc_local.delta.stream_progress import clear_unwritten_offsets, planned_batch
+from cdc_local.delta.stream_progress import delete_unwritten_offsets, has_unfinished_batch
 from cdc_local.storage import TableName, read_json
 from cdc_local.update.event_log import EventLog
 
@@ -52,7 +52,7 @@ def run_stream(
     delete_unwritten_offsets(checkpoint)
     writer = writer.option("checkpointLocation", str(checkpoint)).queryName(flow.name)
     # a batch that an interrupted update had planned ends as planned; what came after it is a second one
-    rounds = 2 if at_once and planned_batch(checkpoint) else 1
+    rounds = 2 if at_once and has_unfinished_batch(checkpoint) else 1
     trigger = {"once": True} if at_once else {"availableNow": True}
     progress = []
     for _ in range(rounds):

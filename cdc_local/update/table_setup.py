@@ -9,7 +9,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Flow
-from cdc_local.delta.support import stored_schema
+from cdc_local.delta.log import read_nullable_schema
 from cdc_local.engines.spark.catalyst import can_upcast
 from cdc_local.errors import PipelineError
 from cdc_local.storage import Storage, TableName, is_table, read_json, write_json
@@ -75,7 +75,7 @@ def describe_narrowing(
     return [
         f"{flow.target.table}.{name} is {new.simpleString()} now "
         f"and {stored.simpleString()} in the stored table"
-        for name, stored, new in narrowing_columns(runtime.spark, stored_schema(table), incoming)
+        for name, stored, new in narrowing_columns(runtime.spark, read_nullable_schema(table), incoming)
         if name.partition(".")[0] not in (scd2.START_AT, scd2.END_AT)  # another sequence is refused as such
     ]
 
