@@ -10,7 +10,7 @@ pytest.importorskip("pyspark")
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
-from cdc_local.autoloader import (
+from cdc_local.autoloader.schema import (
     KnownSchemas,
     check_options,
     detect_format,
