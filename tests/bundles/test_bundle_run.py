@@ -13,10 +13,22 @@ from typer.testing import CliRunner
 
 from cdc_local.bundles import run as bundle_runs
 from cdc_local.bundles.bundle import load_bundle, local_user
-from cdc_local.bundles.run import RunRequest, UpdateFailedError, run_bundle_job, run_pipeline
+from cdc_local.bundles.located_values import BundleError
+from cdc_local.bundles.run import (
+    RunRequest,
+    UpdateFailedError,
+    build_artifacts,
+    find_pipeline_key,
+    find_resource_kind,
+    load_resource,
+    read_job_parameters,
+    read_update_options,
+    run_bundle_job,
+    run_pipeline,
+)
 from cdc_local.cli.exit_status import interruptible
 from cdc_local.cli.main import app
-from cdc_local.errors import UsageError
+from cdc_local.errors import PipelineError, UsageError
 from cdc_local.jobs.pipeline_task import UpdateOptions
 from cdc_local.jobs.processes import PYTHON, Program
 from cdc_local.storage import Storage
@@ -197,3 +209,217 @@ def test_the_first_interrupt_stops_and_the_second_interrupts():
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+# What a job needs before it runs
+
+TOP = """bundle: {name: shop}
+include: [resources/*.yml]
+artifacts:
+  shop: {type: whl, path: .., build: 'echo built > built.txt'}
+targets: {dev: {mode: development}}
+"""
+DAILY = """resources:
+  jobs:
+    daily:
+      name: daily
+      parameters: [{name: day, default: '1'}]
+      tasks:
+        - task_key: load
+          spark_python_task: {python_file: ../../etl/load.py, parameters: ['{{job.parameters.day}}']}
+        - task_key: report
+          depends_on: [{task_key: load}]
+          notebook_task: {notebook_path: ../../etl/report.py}
+"""
+BUILD = """        - task_key: build
+          depends_on: [{task_key: load}]
+          pipeline_task: {pipeline_id: '${resources.pipelines.orders.id}'}
+  pipelines:
+    orders: {name: orders, libraries: [{glob: {include: ../../etl/sql/**}}]}
+"""
+
+
+@pytest.fixture
+def shop(tmp_path):
+    "A clone whose bundle has a job of three tasks and a pipeline; what makes its bundle and its storage."
+    files = {
+        "bundle/databricks.yml": TOP,
+        "bundle/resources/daily.yml": DAILY + BUILD,
+        "etl/load.py": "import sys; print('day', sys.argv[1])",
+        "etl/report.py": "# Databricks notebook source\nprint('report of day', dbutils.widgets.get('day'))",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def load(folder):
+    return load_bundle(folder / "bundle", environ={})
+
+
+def run(folder, key, **settings):
+    return run_bundle_job(RunRequest(load(folder), key, Storage(folder / "cdc").create(), **settings))
+
+
+def test_a_key_names_a_job_or_a_pipeline(shop):
+    assert [find_resource_kind(load(shop), key) for key in ("daily", "orders")] == ["jobs", "pipelines"]
+    expected = "bundle shop has no job or pipeline 'dayly'; did you mean daily?"
+    with pytest.raises(UsageError) as refused:
+        find_resource_kind(load(shop), "dayly")
+    assert str(refused.value) == expected
+
+
+def test_paths_of_a_resource_become_paths_of_this_machine(shop):
+    job, pipeline = (
+        load_resource(load(shop), "jobs", "daily"),
+        load_resource(load(shop), "pipelines", "orders"),
+    )
+    assert job["tasks"][0]["spark_python_task"]["python_file"] == str(shop / "etl/load.py")
+    assert job["tasks"][1]["notebook_task"]["notebook_path"] == str(shop / "etl/report.py")
+    assert pipeline["libraries"][0]["glob"]["include"] == str(shop / "etl/sql/**")
+    assert job["tasks"][0]["spark_python_task"]["parameters"] == ["{{job.parameters.day}}"]
+
+
+def test_a_task_updates_a_pipeline_of_the_same_bundle(shop):
+    task = load(shop).resources("jobs")["daily"]["tasks"][2]
+    assert find_pipeline_key(load(shop), task) == "orders"
+    with pytest.raises(UsageError, match="task build: pipeline '0f3a' is not in this bundle"):
+        find_pipeline_key(load(shop), {"task_key": "build", "pipeline_task": {"pipeline_id": "0f3a"}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({"full_refresh_selection": ["items"]}, UpdateOptions(full_refresh_selection=("items",))),
+        (
+            {"full_refresh": True, "refresh_selection": ["orders"]},
+            UpdateOptions(full_refresh=True, refresh_selection=("orders",)),
+        ),
+    ],
+)
+def test_a_task_says_what_it_asks_of_an_update(settings, options):
+    assert read_update_options({"pipeline_task": settings}) == options
+
+
+def test_parameters_of_a_job_have_defaults_and_come_from_the_command_line(shop):
+    job = load(shop).resources("jobs")["daily"]
+    assert read_job_parameters(job, {}) == {"day": "1"}
+    assert read_job_parameters(job, {"day": "2"}) == {"day": "2"}
+    with pytest.raises(UsageError, match="job daily has no parameter 'dya'; it has day"):
+        read_job_parameters(job, {"dya": "2"})
+
+
+def test_artifacts_are_built_in_their_folder(shop):
+    lines = []
+    build_artifacts(load(shop), lines.append)
+    assert lines == ["shop: echo built > built.txt"]
+    assert (shop / "built.txt").read_text() == "built\n"
+
+
+def test_a_build_that_fails_says_what_it_printed(shop):
+    text = "bundle: {name: b}\nartifacts: {b: {build: 'echo no compiler; exit 3'}}\ntargets: {dev: {}}"
+    (shop / "bundle/databricks.yml").write_text(text)
+    with pytest.raises(PipelineError) as failed:
+        build_artifacts(load(shop))
+    expected = "artifact b: `echo no compiler; exit 3` ended with status 3\nno compiler"
+    assert str(failed.value) == f"{shop}/bundle/databricks.yml:2: {expected}"
+
+
+# A job, run
+
+
+def test_a_job_runs_its_tasks_with_its_parameters(shop):
+    (shop / "bundle/resources/daily.yml").write_text(DAILY)
+    changes = []
+    done = run(
+        shop,
+        "daily",
+        parameters={"day": "3"},
+        on_change=lambda task: changes.append(f"{task.task_key} {task.result or task.state}"),
+    )
+    assert changes == ["load RUNNING", "load SUCCESS", "report RUNNING", "report SUCCESS"]
+    assert (done.key, done.result) == ("daily", "SUCCESS")
+    assert [task.output for task in done.tasks] == ["day 3", "report of day 3"]
+    assert (shop / "cdc/notebooks/daily/report.ipynb").is_file()  # the executed copy
+
+
+def test_a_task_that_fails_says_why_and_holds_back_what_depends_on_it(shop):
+    (shop / "bundle/resources/daily.yml").write_text(DAILY)
+    (shop / "etl/load.py").write_text("raise SystemExit('error: the source is down')")
+    done = run(shop, "daily")
+    assert done.result == "FAILED"
+    assert [(task.task_key, task.result, task.message) for task in done.tasks] == [
+        ("load", "FAILED", "the source is down"),
+        ("report", "UPSTREAM_FAILED", ""),
+    ]
+
+
+RATES = """bundle: {{name: wheel}}
+artifacts:
+  shop:
+    type: whl
+    path: ..
+    build: 'mkdir -p dist && {python} -m zipfile -c dist/shop-1-py3-none-any.whl shop.py'
+targets: {{dev: {{}}}}
+resources:
+  jobs:
+    rates:
+      name: rates
+      environments: [{{environment_key: default, spec: {{dependencies: [../dist/*.whl]}}}}]
+      tasks:
+        - task_key: tell
+          environment_key: default
+          spark_python_task: {{python_file: ../etl/rates.py}}
+"""
+
+
+def test_a_task_runs_with_the_wheel_that_was_just_built(shop):
+    (shop / "bundle/databricks.yml").write_text(RATES.format(python=sys.executable))
+    (shop / "shop.py").write_text("RATE = 0.19")
+    (shop / "etl/rates.py").write_text("import shop; print(shop.RATE)")
+    with pytest.raises(BundleError, match=r"\.\./dist/\*\.whl matches 0 wheels; build it first"):
+        load_resource(load(shop), "jobs", "rates")
+    done = run(shop, "rates")
+    assert (done.result, done.tasks[0].output) == ("SUCCESS", "0.19")
+    (shop / "dist/shop-2-py3-none-any.whl").write_text("")
+    with pytest.raises(BundleError, match=r"\.\./dist/\*\.whl matches 2 wheels; name one"):
+        load_resource(load(shop), "jobs", "rates")
+
+
+REFUSED = """resources:
+  jobs:
+    daily:
+      name: daily
+      tasks:
+        - {task_key: load, spark_python_task: {python_file: ../../etl/load.py}}
+        - {task_key: ask, depends_on: [{task_key: load}], sql_task: {warehouse_id: w}}
+    linked:
+      name: linked
+      git_source: {git_url: 'https://git.example.org/shop.git', git_provider: gitLab}
+      tasks: [{task_key: load, spark_python_task: {python_file: etl/load.py}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (
+            "daily",
+            "task ask: sql_task is not supported by the local runner;"
+            " it runs notebook_task, spark_python_task, python_wheel_task and pipeline_task",
+        ),
+        (
+            "linked",
+            "job linked takes its files from a repository (git_source);"
+            " name files of the bundle, to run them here",
+        ),
+    ],
+)
+def test_a_job_that_cannot_be_run_here_is_refused_before_its_first_task(shop, key, message):
+    (shop / "bundle/resources/daily.yml").write_text(REFUSED)
+    changes = []
+    with pytest.raises(UsageError) as refused:
+        run(shop, key, on_change=changes.append)
+    assert str(refused.value) == message
+    assert changes == [] and not (shop / "built.txt").exists()

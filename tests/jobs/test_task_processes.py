@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +40,7 @@ def stopped(source):
         stop.set()
 
     with pytest.raises(PipelineError, match="it was stopped"):
-        run_program(Program((*PYTHON, "-c", source)), stop, on_line)
+        run_program(python(source), stop, on_line)
     return lines, time.monotonic() - began
 
 
@@ -75,3 +76,62 @@ def test_why_a_program_failed():
     assert describe_failed_process(1, deque(), deque(["error: a", "b", "error: c", "d"])) == "c\nd"
     assert describe_failed_process(-signal.SIGKILL, deque(["out"]), deque()) == "ended by SIGKILL\nout"
     assert describe_failed_process(3, deque(["out"]), deque()) == "exit status 3\nout"
+
+
+def python(source, *arguments, **settings):
+    return Program((*PYTHON, "-c", source, *arguments), **settings)
+
+
+def test_a_program_gets_its_input_and_arguments_and_its_lines_are_passed_on():
+    lines = []
+    source = "import sys; print(sys.stdin.read().upper(), sys.argv[1])"
+    assert run_program(python(source, "x", stdin="hello"), on_line=lines.append) == "HELLO x"
+    assert lines == ["HELLO x"]
+
+
+def test_a_program_runs_in_its_folder_with_its_variables():
+    source = 'import os; print(os.environ["DAY"], os.path.samefile(".", "/"))'
+    assert run_program(python(source, environ={"DAY": "2"}, folder=Path("/"))) == "2 True"
+
+
+@pytest.mark.parametrize(
+    ("source", "first", "last"),
+    [
+        (
+            "import sys; print('reading'); sys.exit('error: orders.json is not there')",
+            "orders.json is not there",
+            "orders.json is not there",
+        ),
+        ("import os; os.kill(os.getpid(), 9)", "ended by SIGKILL", "ended by SIGKILL"),
+        ("1/0", "exit status 1", "ZeroDivisionError: division by zero"),
+        ("print('all that it said'); raise SystemExit(3)", "exit status 3", "all that it said"),
+    ],
+)
+def test_a_program_that_fails_says_why(source, first, last):
+    with pytest.raises(PipelineError) as failed:
+        run_program(python(source))
+    lines = str(failed.value).splitlines()
+    assert (lines[0], lines[-1]) == (first, last)
+
+
+def test_a_program_that_ends_without_reading_its_input_says_why():
+    program = python('import sys; sys.exit("error: too busy")', stdin="x" * 1_000_000)
+    with pytest.raises(PipelineError, match="too busy"):
+        run_program(program)
+
+
+def is_running(pid):
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] != "Z"  # a zombie has ended
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for a process in /proc")
+def test_what_a_stopped_program_started_ends_with_it():
+    source = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    (pid,), _ = stopped(source)
+    assert any(not is_running(int(pid)) or time.sleep(0.1) for _ in range(100))
