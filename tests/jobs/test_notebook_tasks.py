@@ -105,9 +105,10 @@ def test_dbutils_knows_the_parameters_and_spark_is_not_started_for_nothing(noteb
         ("rows = 3", False),
     ],
 )
-def test_spark_starts_only_for_a_notebook_that_uses_it(notebook_with, cell, starts):
+def test_spark_starts_only_for_a_notebook_that_uses_it(cell, starts):
+    run = NotebookRun("etl.ipynb", "ran.ipynb", ".", ".cdc")
     notebook = new_notebook(cells=[new_code_cell(cell)])
-    assert ("spark" in preparation_code(notebook, notebook_with())) is starts
+    assert ("spark" in preparation_code(notebook, run)) is starts
 
 
 def test_sql_is_split_at_semicolons_that_end_statements():
