@@ -1,7 +1,8 @@
 """`cdc bundle`: check a bundle, run its jobs and pipelines."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,61 +21,10 @@ from cdc_local.cli.options import (
 )
 from cdc_local.errors import UsageError
 
+if TYPE_CHECKING:
+    from cdc_local.bundles.run import RunRequest
 
-def find_bundles(
-    start: Path,  # A folder
-) -> list[
-    Path
-]:  # Folders with a `databricks.yml`: the folder itself, else those below it and below `bundles/`
-    "The bundles of a folder; `UsageError` where there is none."
-    if (start / "databricks.yml").is_file():
-        return [start]
-    found = sorted(
-        path.parent
-        for pattern in ("*/databricks.yml", "bundles/*/databricks.yml")
-        for path in start.glob(pattern)
-    )
-    if found:
-        return found
-    raise UsageError(
-        f"no bundle in {start}: there is no databricks.yml", hint="--bundle DIR names its folder"
-    )
-
-
-def choose_bundle(
-    key: str,  # Key of a job or a pipeline
-    folder: Path | None,  # What `--bundle` said
-    start: Path,  # Where to look otherwise
-) -> Path:  # The bundle that declares it
-    "Choose the bundle; `UsageError` where several could be meant."
-    from cdc_local.bundles.bundle import read_bundle_files
-
-    folders = [folder] if folder else find_bundles(start)
-    if len(folders) == 1:
-        return folders[0]
-    known = {
-        each: [
-            name
-            for kind in ("jobs", "pipelines")
-            for name in (read_bundle_files(each).values.get("resources") or {}).get(kind) or ()
-        ]
-        for each in folders
-    }
-    having = [each for each in folders if key in known[each]]
-    if len(having) == 1:
-        return having[0]
-    if having:
-        raise UsageError(
-            f"{len(having)} bundles here have {key!r}: {', '.join(map(str, having))}",
-            hint="--bundle DIR names one",
-        )
-    raise UsageError(
-        f"no bundle here has a job or a pipeline {key!r}",
-        hint=f"there are {', '.join(name for names in known.values() for name in names) or 'none'}",
-    )
-
-
-bundles = typer.Typer(
+commands = typer.Typer(
     no_args_is_help=True, help="Check a bundle, and run its jobs and pipelines on this machine."
 )
 
@@ -87,11 +37,12 @@ TargetOption = Annotated[
 ]
 
 VariableOption = Annotated[
-    list[str], typer.Option("--var", metavar="NAME=VALUE", help="Value of a variable; can be repeated.")
+    list[str] | None,
+    typer.Option("--var", metavar="NAME=VALUE", help="Value of a variable; can be repeated."),
 ]
 
 
-@bundles.command(
+@commands.command(
     "check",
     epilog=examples(
         "cdc bundle check  # every bundle here, every target",
@@ -100,24 +51,29 @@ VariableOption = Annotated[
     ),
 )
 @guarded
-def bundle_check(
+def check_bundles(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR…", help="Folders of bundles; those found here by default.")
-    ] = [],
+        list[Path] | None,
+        typer.Argument(metavar="DIR…", help="Folders of bundles; those found here by default."),
+    ] = None,
     target: Annotated[
         str | None, typer.Option("--target", "-t", help="Only this target; every one by default.")
     ] = None,
-    variables: VariableOption = [],
+    variables: VariableOption = None,
     layout: LinesOption = Lines.table,
     debug: DebugOption = False,
-):
-    "Find what Databricks would refuse, and what nobody can want, in every target, without a workspace. Exit status 1 where there is any."
+) -> None:
+    """Find what Databricks would refuse, and what nobody can want, in every target, without a workspace.
+    Exit status 1 where there is any."""
     from cdc_local.bundles.check import bundle_problems
     from cdc_local.delta.rows import format_json
 
-    given, problems, checked = read_pairs("--var", variables), [], folders or find_bundles(Path())
-    for each in checked:
-        problems += bundle_problems(each, [target] if target else [], given)
+    given, checked = read_pairs("--var", variables), folders or find_bundles(Path())
+    problems = [
+        problem
+        for folder in checked
+        for problem in bundle_problems(folder, [target] if target else [], given)
+    ]
     for problem in problems:
         typer.echo(format_json(vars(problem)) if layout is Lines.json else str(problem))
     if problems:
@@ -126,7 +82,7 @@ def bundle_check(
         typer.echo(f"no problem in {', '.join(map(str, checked))}")
 
 
-@bundles.command(
+@commands.command(
     "run",
     epilog=examples(
         "cdc bundle run dlt_wheel_job  # every task of the job, in order",
@@ -135,45 +91,45 @@ def bundle_check(
     ),
 )
 @guarded
-def bundle_run(
+def run_resource(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Key of a job or a pipeline in the bundle.")],
     folder: BundleOption = None,
     target: TargetOption = None,
-    variables: VariableOption = [],
+    variables: VariableOption = None,
     parameters: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--param", metavar="NAME=VALUE", help="Parameter of the job; can be repeated."),
-    ] = [],
+    ] = None,
     full_refresh: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--full-refresh",
             metavar="T,…",
             help="Of a pipeline: empty these tables and process all their input again.",
         ),
-    ] = [],
+    ] = None,
     full_refresh_all: Annotated[
         bool, typer.Option("--full-refresh-all", help="Of a pipeline: the same for all tables.")
     ] = False,
     refresh: Annotated[
-        list[str], typer.Option("--refresh", metavar="T,…", help="Of a pipeline: update only these tables.")
-    ] = [],
+        list[str] | None,
+        typer.Option("--refresh", metavar="T,…", help="Of a pipeline: update only these tables."),
+    ] = None,
     layout: LinesOption = Lines.table,
     quiet: QuietOption = False,
     storage: StorageOption = STORAGE,
     debug: DebugOption = False,
-):
-    "Run a job or a pipeline of a bundle on this machine, as its YAML says: variables, target, parameters, order, retries, timeouts, the wheel that it builds."
+) -> None:
+    """Run a job or a pipeline of a bundle on this machine, as its YAML says: variables, target, parameters,
+    order, retries, timeouts, the wheel that it builds."""
     from cdc_local.bundles.bundle import load_bundle
     from cdc_local.bundles.run import RunRequest, find_resource_kind
     from cdc_local.jobs.pipeline_task import UpdateOptions
     from cdc_local.storage import Storage
 
     bundle = load_bundle(choose_bundle(key, folder, Path()), target, read_pairs("--var", variables))
-    options, given = (
-        UpdateOptions(None, full_refresh_all, read_names(refresh), read_names(full_refresh)),
-        read_pairs("--param", parameters),
-    )
+    options = UpdateOptions(None, full_refresh_all, read_names(refresh), read_names(full_refresh))
+    given = read_pairs("--param", parameters)
     kind = find_resource_kind(bundle, key)
     if kind == "pipelines" and given:
         raise UsageError(
@@ -182,37 +138,78 @@ def bundle_run(
     if kind == "jobs" and options != UpdateOptions():
         raise UsageError(f"{key} is a job; --refresh and --full-refresh are for pipelines")
     request = RunRequest(bundle, key, Storage(storage).create(), given, options)
-    (run_job_and_print if kind == "jobs" else run_pipeline_and_print)(request, progress_style(layout, quiet))
+    style = progress_style(layout, quiet)
+    if kind == "jobs":
+        _run_job(request, style)
+    else:
+        _run_pipeline(request, style)
 
 
-def run_job_and_print(
-    request,  # `RunRequest`
+def find_bundles(
+    start: Path,  # A folder
+) -> list[Path]:  # Folders of databricks.yml: the folder itself, else those in it and in its `bundles/`
+    "Find the bundles of a folder; `UsageError` where there is none."
+    if (start / "databricks.yml").is_file():
+        return [start]
+    patterns = ("*/databricks.yml", "bundles/*/databricks.yml")
+    found = sorted(path.parent for pattern in patterns for path in start.glob(pattern))
+    if found:
+        return found
+    raise UsageError(
+        f"no bundle in {start}: there is no databricks.yml", hint="--bundle DIR names its folder"
+    )
+
+
+def choose_bundle(
+    key: str,  # Key of a job or a pipeline
+    folder: Path | None,  # What `--bundle` names
+    start: Path,  # Where to look otherwise
+) -> Path:  # The bundle that declares it
+    "Choose the bundle; `UsageError` where several could be meant, or none."
+    folders = [folder] if folder else find_bundles(start)
+    if len(folders) == 1:
+        return folders[0]
+    keys = {bundle: _resource_keys(bundle) for bundle in folders}
+    declaring = [bundle for bundle in folders if key in keys[bundle]]
+    if len(declaring) == 1:
+        return declaring[0]
+    if declaring:
+        raise UsageError(
+            f"{len(declaring)} bundles here have {key!r}: {', '.join(map(str, declaring))}",
+            hint="--bundle DIR names one",
+        )
+    known = ", ".join(name for names in keys.values() for name in names)
+    raise UsageError(f"no bundle here has a job or a pipeline {key!r}", hint=f"there are {known or 'none'}")
+
+
+def _resource_keys(
+    folder: Path,  # Of a bundle
+) -> list[str]:  # Keys of its jobs, then of its pipelines
+    "List what a bundle can run."
+    from cdc_local.bundles.bundle import read_bundle_files
+
+    resources = read_bundle_files(folder).values.get("resources") or {}
+    return [key for kind in ("jobs", "pipelines") for key in resources.get(kind) or ()]
+
+
+def _run_job(
+    request: "RunRequest",  # The job
     style: str,  # Style of `JobProgress`
 ) -> None:
-    "Run a job, and print how its tasks ended."
-    from dataclasses import replace
-
+    """Run a job, and print how its tasks ended; raises `typer.Exit` with 1 where it failed, with 130 where it
+    was stopped."""
     from cdc_local.bundles.run import run_bundle_job
     from cdc_local.reports.job import JobProgress, tasks_table
     from cdc_local.reports.tables import make_console
     from cdc_local.reports.update import result_table
 
     console = make_console()
-    with (
-        interruptible() as stop,
-        JobProgress(
-            console, style, len(request.bundle.resources("jobs")[request.key].get("tasks") or ())
-        ) as progress,
-    ):
-        done = run_bundle_job(
-            replace(
-                request,
-                on_line=progress.show_line,
-                on_event=progress.show_event,
-                on_change=progress.show_task,
-            ),
-            stop,
+    tasks = len(request.bundle.resources("jobs")[request.key].get("tasks") or ())
+    with interruptible() as stop, JobProgress(console, style, tasks) as progress:
+        listening = replace(
+            request, on_line=progress.show_line, on_event=progress.show_event, on_change=progress.show_task
         )
+        done = run_bundle_job(listening, stop)
     if style == "auto":
         for result in done.updates.values():
             console.print(result_table(result.flows))
@@ -229,13 +226,11 @@ def run_job_and_print(
     raise typer.Exit(1)
 
 
-def run_pipeline_and_print(
-    request,  # `RunRequest`
-    style: str,  # Style of `UpdateProgress`
+def _run_pipeline(
+    request: "RunRequest",  # The pipeline
+    style: str,  # Style of `JobProgress`
 ) -> None:
-    "Run one update of a pipeline, and print what it did."
-    from dataclasses import replace
-
+    "Run one update of a pipeline, and print what it did; raises `typer.Exit` as `finish` does."
     from cdc_local.bundles.run import UpdateFailedError, build_artifacts, run_pipeline
     from cdc_local.reports.job import JobProgress
     from cdc_local.reports.tables import make_console
@@ -243,19 +238,12 @@ def run_pipeline_and_print(
     console = make_console()
     with interruptible() as stop, JobProgress(console, style) as progress:
         build_artifacts(request.bundle, lambda line: progress.show_line("", line))
+        listening = replace(request, on_line=progress.show_line, on_event=progress.show_event)
         try:
-            result = run_pipeline(
-                replace(request, on_line=progress.show_line, on_event=progress.show_event),
-                request.key,
-                request.options,
-                stop,
-            )
+            result = run_pipeline(listening, request.key, request.options, stop)
         except UpdateFailedError as failed:
             if not failed.result.flows and not stop.is_set():
                 raise
-            result = replace(
-                failed.result,
-                state="CANCELED" if stop.is_set() else "FAILED",
-                error=failed.result.error or str(failed),
-            )
+            state = "CANCELED" if stop.is_set() else "FAILED"
+            result = replace(failed.result, state=state, error=failed.result.error or str(failed))
     finish(result, console, style)

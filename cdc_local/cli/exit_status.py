@@ -1,4 +1,5 @@
-"""What a command raises, as a message and an exit status."""
+"""What a command raises, as a message and an exit status: 0 done, 1 the update failed, 2 wrong use, 130
+interrupted."""
 
 import functools
 import signal
@@ -6,65 +7,51 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
 
 from cdc_local.errors import PipelineError
 from cdc_utils import __version__
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def is_users_mistake(
-    error: Exception,  # What was raised
-) -> bool:  # Whether its text is written for the user
-    "Our own errors about wrong input, and plain `ValueError`s."
-    return (
-        isinstance(error, PipelineError)
-        or type(error) is ValueError
-        or (isinstance(error, ValueError) and type(error).__module__.startswith(("cdc_utils.", "cdc_local.")))
-    )
-
-
-def keep_traceback(
-    storage: Path | None,  # Storage folder of the command, if it has one
-) -> Path:  # The file
-    "Write the traceback of the error being handled beside the tables, or else into a temporary folder."
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}.txt"
-    folder = (
-        Path(storage) / "tracebacks"
-        if storage and Path(storage).is_dir()
-        else Path(tempfile.mkdtemp(prefix="cdc-"))
-    )
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="cdc-"))
-    (folder / name).write_text(
-        f"cdc_utils {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n\n{traceback.format_exc()}"
-    )
-    return folder / name
-
+    from cdc_utils.results import UpdateResult
 
 INTERRUPTED = "interrupted: what was committed stays, and the next run goes on from there"
 
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 
-def came_of_interrupt(
-    error: BaseException,  # What was raised
-) -> bool:  # Whether it is Ctrl-C, or what failed while it was dealt with
-    "Ctrl-C breaks connections, and tidying up may fail on those: that is nobody's fault."
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
+
+def guarded(
+    command: Callable[Parameters, Returned],  # A command
+) -> Callable[Parameters, Returned]:  # The same, under `exit_status`
+    "Give a command its exit status."
+
+    @functools.wraps(command)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        storage, debug = kwargs.get("storage"), bool(kwargs.get("debug"))
+        with exit_status(storage if isinstance(storage, Path) else None, debug):
+            return command(*args, **kwargs)
+
+    run.__doc__ = " ".join(
+        (command.__doc__ or "").split()
+    )  # a docstring of two lines is one paragraph of help
+    return run
 
 
 @contextmanager
 def exit_status(
-    storage: Path = None,  # Where a traceback may go
+    storage: Path | None = None,  # Where a traceback may go
     debug: bool = False,  # Show the traceback
-):
+) -> Iterator[None]:
     "Turn what a command raises into a message on stderr and an exit status."
     try:
         yield
@@ -81,41 +68,67 @@ def exit_status(
         if is_users_mistake(error):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(getattr(error, "exit_code", 2)) from None
-        if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(
-            ("cdc_utils", "cdc_local")
-        ):
+        package = str(error.name) if isinstance(error, ModuleNotFoundError) else ""
+        if package and not package.startswith(("cdc_utils", "cdc_local")):
             typer.echo(
-                f"error: this command needs the package {error.name}, which is not installed; pip install 'cdc-utils[local]'",
+                f"error: this command needs the package {package}, which is not installed; "
+                "pip install 'cdc-utils[local]'",
                 err=True,
             )
             raise typer.Exit(2) from None
         where = "" if debug else f"; the traceback is in {keep_traceback(storage)}, --debug shows it"
         typer.echo(
-            f"error: this is a fault of cdc_utils, not of your pipeline ({type(error).__name__}: {error}){where}",
+            "error: this is a fault of cdc_utils, not of your pipeline "
+            f"({type(error).__name__}: {error}){where}",
             err=True,
         )
         raise typer.Exit(1) from None
 
 
-def guarded(
-    command: Callable,  # A command
-) -> Callable:  # The same, under `exit_status`
-    "Give a command its exit status."
+def is_users_mistake(
+    error: BaseException,  # What was raised
+) -> bool:  # Whether its text is written for the user
+    "Tell our own errors about wrong input, and plain `ValueError`s, from faults of this project."
+    return (
+        isinstance(error, PipelineError)
+        or type(error) is ValueError
+        or (isinstance(error, ValueError) and type(error).__module__.startswith(("cdc_utils.", "cdc_local.")))
+    )
 
-    @functools.wraps(command)
-    def run(*args, **kwargs):
-        with exit_status(kwargs.get("storage"), kwargs.get("debug", False)):
-            return command(*args, **kwargs)
 
-    return run
+def came_of_interrupt(
+    error: BaseException,  # What was raised
+) -> bool:  # Whether it is Ctrl-C, or what failed while it was dealt with
+    "Look for Ctrl-C: it breaks connections, and tidying up may fail on those, which is nobody's fault."
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause is not None
+
+
+def keep_traceback(
+    storage: Path | None,  # Storage folder of the command, if it has one
+) -> Path:  # The file
+    "Write the traceback of the error being handled beside the tables, or else into a temporary folder."
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}.txt"
+    folder = storage / "tracebacks" if storage and storage.is_dir() else Path(tempfile.mkdtemp(prefix="cdc-"))
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="cdc-"))
+    (folder / name).write_text(
+        f"cdc_utils {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n\n{traceback.format_exc()}"
+    )
+    return folder / name
 
 
 def finish(
-    result,  # `UpdateResult`
-    console,  # Where to print
+    result: "UpdateResult",  # What the update did
+    console: "Console",  # Where to print
     style: str,  # Style of `UpdateProgress`
 ) -> None:
-    "Print the result of an update; raises `typer.Exit` with 1 for one that failed, with 130 for one that was stopped."
+    """Print the result of an update; raises `typer.Exit` with 1 for one that failed, with 130 for one that
+    was stopped."""
     from cdc_local.reports.update import expectations_table, result_table
 
     if style == "auto":
@@ -130,32 +143,25 @@ def finish(
     if result.state == "CANCELED":
         typer.echo(INTERRUPTED, err=True)
         raise typer.Exit(130)
-    told = (
-        result.error
-        or "; ".join(str(flow.error) for flow in result.flows if flow.error)
-        or f"update {result.update_id} is {result.state}"
-    )
-    typer.echo(f"error: {told}", err=True)
+    errors = "; ".join(str(flow.error) for flow in result.flows if flow.error)
+    typer.echo(f"error: {result.error or errors or f'update {result.update_id} is {result.state}'}", err=True)
     raise typer.Exit(1)
 
 
 @contextmanager
-def interruptible():
-    "An event that Ctrl-C or a polite end of this process sets; a second Ctrl-C interrupts the command itself."
-    stop, kinds = threading.Event(), (signal.SIGINT, signal.SIGTERM)
+def interruptible() -> Iterator[threading.Event]:
+    "Make an event that Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts the command itself."
+    stop, signals = threading.Event(), (signal.SIGINT, signal.SIGTERM)
 
-    def interrupt(number, frame):
+    def interrupt(number: int, frame: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
 
-    before = (
-        {kind: signal.signal(kind, interrupt) for kind in kinds}
-        if threading.current_thread() is threading.main_thread()
-        else {}
-    )
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, interrupt) for number in signals} if in_main_thread else {}
     try:
         yield stop
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

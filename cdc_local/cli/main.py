@@ -1,20 +1,68 @@
-"""Everything of this project that a shell can start, and what it answers when something is wrong."""
+"""The program `cdc`: its commands, in the order of `cdc --help`, and its version."""
 
 import sys
+from typing import Annotated
 
-from cdc_local.cli import bundle, operations, remote, run, tables  # noqa: F401  # each adds its commands to `app`
-from cdc_local.cli.app import app, is_own_process
+import typer
 
-app.add_typer(bundle.bundles, name="bundle")
-app.add_typer(remote.remote, name="remote")
-remote.remote.add_typer(remote.wheels, name="wheels")
+from cdc_local.cli import (
+    bundle,
+    demo,
+    erase,
+    events,
+    feed,
+    prove,
+    remote,
+    repair,
+    replay,
+    run,
+    show,
+    workspace,
+)
+from cdc_local.cli.own_process import is_own_process
+from cdc_utils import __version__
+
+app = typer.Typer(
+    name="cdc",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run change-data-capture pipelines written for Databricks on this machine, "
+    "and look at their tables.",
+    epilog="Start with [bold]cdc demo[/bold]. "
+    "Exit status: 0 done, 1 the update failed, 2 wrong use, 130 interrupted.",
+)
 
 
-__all__ = ["app", "main"]
+def _print_version(
+    wanted: bool,  # Whether `--version` was given
+) -> None:
+    "Print the version and stop."
+    if wanted:
+        typer.echo(f"cdc_utils {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    "Run change-data-capture pipelines written for Databricks on this machine, and look at their tables."
+
+
+for module in (show, events, feed, run, demo, prove, replay, repair, erase, workspace):
+    app.add_typer(module.commands)
+app.add_typer(bundle.commands, name="bundle")
+app.add_typer(remote.commands, name="remote")
 
 
 def main() -> None:
-    "What the shell starts as `cdc`."
+    "Run what the shell started as `cdc`."
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # data that this terminal has no letters for

@@ -1,15 +1,20 @@
 """Options that several commands share, and how their text is read."""
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cdc_local.errors import UsageError
 
+if TYPE_CHECKING:
+    from cdc_local.storage import Storage
 
-class Format(str, Enum):
+STORAGE, CATALOG, SCHEMA = Path(".cdc"), "main", "default"  # What a command uses where an option is not given
+
+
+class Format(StrEnum):
     "How rows are printed."
 
     table = "table"  # For the eye
@@ -17,12 +22,17 @@ class Format(str, Enum):
     csv = "csv"  # A header and one line per row
 
 
-class Lines(str, Enum):
+class Lines(StrEnum):
     "How events are printed."
 
     table = "table"  # For the eye
     json = "json"  # One JSON object a line
 
+
+PathsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH…", help="Source files (.py, .ipynb, .sql), folders or ** patterns."),
+]
 
 StorageOption = Annotated[
     Path,
@@ -35,79 +45,110 @@ CatalogOption = Annotated[str, typer.Option("--catalog", help="Catalog of names 
 
 SchemaOption = Annotated[str, typer.Option("--schema", help="Schema of names that give none.")]
 
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")]
+ConfOption = Annotated[
+    list[str] | None,
+    typer.Option("--conf", metavar="KEY=VALUE", help="Pipeline configuration; can be repeated."),
+]
 
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+MasterOption = Annotated[str | None, typer.Option("--master", help="Spark master; local[*] by default.")]
 
-LinesOption = Annotated[Lines, typer.Option("--format", help="json: one object per event and line.")]
+RootPathOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--root-path",
+        metavar="DIR",
+        help="Folder that joins sys.path; the parent of the sources by default.",
+    ),
+]
 
-STORAGE, CATALOG, SCHEMA = Path(".cdc"), "main", "default"
+FullRefreshOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--full-refresh", metavar="T,…", help="Empty these tables and process all their input again."
+    ),
+]
 
+FullRefreshAllOption = Annotated[bool, typer.Option("--full-refresh-all", help="The same for all tables.")]
 
-def read_conf(
-    pairs: list[str],  # `key=value`, as typed
-) -> dict[str, str]:  # Configuration; of a key given twice the last value
-    "Split the `--conf` options; `UsageError` for one without a key or a `=`."
-    found = {}
-    for pair in pairs:
-        key, sign, value = pair.partition("=")
-        if not sign or not key.strip():
-            raise UsageError(f"--conf {pair!r} is not key=value", hint="write e.g. --conf cdc.catalog=main")
-        found[key.strip()] = value
-    return found
-
-
-def read_names(
-    options: list[str],  # As typed; each may name several, separated by commas
-) -> tuple[str, ...]:  # Names of tables
-    "Split the options that take tables."
-    return tuple(name.strip() for option in options for name in option.split(",") if name.strip())
-
-
-def examples(
-    *lines: str,  # Commands, and what they do after a `#`
-) -> str:  # The end of a help page
-    "Examples for `--help`."
-
-    def shown(line):
-        command, _, remark = line.partition("#")
-        return f"[cyan]{command.strip()}[/cyan]" + (f"  {remark.strip()}" if remark else "")
-
-    return "\n\n".join(["[bold]Examples[/bold]", *map(shown, lines)])
-
-
-class Level(str, Enum):
-    "The least serious level shown."
-
-    INFO = "INFO"
-    WARN = "WARN"
-    ERROR = "ERROR"
-
-
-def progress_style(
-    layout: Lines,  # table or json
-    quiet: bool,  # Errors only
-) -> str:  # Style of `UpdateProgress`
-    "How an update is shown while it runs."
-    return "json" if layout is Lines.json else "quiet" if quiet else "auto"
-
-
-TablesOption = Annotated[list[str], typer.Option(metavar="T,…", help="Tables, separated by commas.")]
+RefreshOption = Annotated[
+    list[str] | None, typer.Option("--refresh", metavar="T,…", help="Update only these tables.")
+]
 
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check and tell what would be done; write nothing.")
 ]
 
+LinesOption = Annotated[Lines, typer.Option("--format", help="json: one object per event and line.")]
+
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")]
+
 
 def read_pairs(
     option: str,  # Its name
-    pairs: list[str],  # `name=value`, as typed
-) -> dict[str, str]:  # Name -> value
+    pairs: list[str] | None,  # `name=value`, as typed
+    form: str = "name=value",  # What a message calls the right form
+    hint: str = "",  # What to write instead
+) -> dict[str, str]:  # Name -> value; of a name given twice the last value
     "Split options that give values to names; `UsageError` for one without a name or a `=`."
     found = {}
-    for pair in pairs:
+    for pair in pairs or ():
         name, sign, value = pair.partition("=")
         if not sign or not name.strip():
-            raise UsageError(f"{option} {pair!r} is not name=value")
+            raise UsageError(f"{option} {pair!r} is not {form}", hint=hint)
         found[name.strip()] = value
     return found
+
+
+def read_conf(
+    pairs: list[str] | None,  # `--conf` options, as typed
+    catalog: str,  # `--catalog`
+    schema: str,  # `--schema`
+) -> dict[str, str]:  # Configuration of the pipeline
+    "Read the `--conf` options, and `cdc.catalog` and `cdc.schema` where they don't set them."
+    given = read_pairs("--conf", pairs, "key=value", "write e.g. --conf cdc.catalog=main")
+    return {"cdc.catalog": catalog, "cdc.schema": schema} | given
+
+
+def read_names(
+    options: list[str] | None,  # As typed; each may name several, separated by commas
+) -> tuple[str, ...]:  # Names
+    "Split the options that take tables or columns."
+    return tuple(name.strip() for option in options or () for name in option.split(",") if name.strip())
+
+
+def open_storage(
+    storage: Path,  # As typed
+) -> "Storage":  # It is there and can be read
+    "Open a storage folder for reading; `UsageError` where there is none."
+    from cdc_local.storage import Storage
+
+    if not storage.is_dir():
+        raise UsageError(
+            f"no storage folder {storage}",
+            hint="`cdc demo` or `cdc run` makes one; --storage DIR names another",
+        )
+    return Storage(storage).check()
+
+
+def progress_style(
+    layout: Lines,  # table or json
+    quiet: bool,  # Errors only
+) -> str:  # Style of `UpdateProgress`: 'auto', 'json' or 'quiet'
+    "Choose how an update is shown while it runs."
+    if layout is Lines.json:
+        return "json"
+    return "quiet" if quiet else "auto"
+
+
+def examples(
+    *lines: str,  # Commands, and what they do after a `#`
+) -> str:  # The end of a help page
+    "Write the examples of `--help`."
+
+    def example(line: str) -> str:
+        command, _, remark = line.partition("#")
+        return f"[cyan]{command.strip()}[/cyan]" + (f"  {remark.strip()}" if remark else "")
+
+    return "\n\n".join(["[bold]Examples[/bold]", *map(example, lines)])

@@ -1,545 +1,100 @@
-"""Feeds for `cdc prove`: made up from a pipeline's own declarations."""
+"""Feeds for `cdc prove`: made from a pipeline's own declarations, or read from the user's files."""
 
-import csv
 import json
 import random
 import re
-from collections import defaultdict
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from io import StringIO
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, cast
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     BooleanType,
+    DataType,
     DateType,
     NumericType,
     StringType,
+    StructField,
     StructType,
     TimestampNTZType,
     TimestampType,
 )
 
-from cdc_local.analysis.evaluation import evaluated_flow
-from cdc_local.analysis.flow_analysis import analyse_pipeline, table_schema
-from cdc_local.analysis.runtime import Runtime
-from cdc_local.dataflow.graph import Flow, Graph
+from cdc_local.dataflow.graph import Flow
 from cdc_local.errors import UsageError
-from cdc_local.source.files import discover_sources, read_source
-from cdc_local.source.user_errors import user_location
-from cdc_local.storage import Storage, TableName, is_table
-from cdc_local.update.request import UpdateRequest, update_session
-from cdc_local.update.source_environment import declare_sources, source_environment
+from cdc_local.operations.prove_survey import Input, Survey, flows_behind
 from cdc_utils import scd1
 
+RAW_LINE = "\0"  # Column of an event whose row is a line of the user's file, as it was written
+MOST_COMBINATIONS = 200  # Of values that the delete rule is asked about
+MOMENTS = (DateType, TimestampType, TimestampNTZType)
 
-@dataclass(frozen=True)
-class Input:
-    "A place that the pipeline's events come from."
-
-    place: str  # Folder below the storage, or a table's full name
-    file_format: str  # 'json', 'csv', or 'table'
-    schema: StructType  # Its columns
-    options: tuple = ()  # Auto Loader's options, as pairs
+Rule: TypeAlias = str | Column  # SQL text, or a Column
 
 
-def file_input(
-    storage: Storage,  # Storage of the analysis
-    path: str,  # What the pipeline reads, on this machine
-    options: dict,  # Auto Loader's options
-    schema: Any,  # Declared schema, or None
-) -> Input:
-    "Describe a folder; `UsageError` for one that no feed can be made for."
-    known = {name.lower().removeprefix("cloudfiles."): str(value) for name, value in options.items()}
-    folder, kind = Path(path), known.get("format", "json").lower()
-    if not folder.is_relative_to(storage.root) or re.search(r"[*?{\[]", str(path)):
-        raise UsageError(
-            f"no feed can be made for {path}: it is no folder of a volume",
-            hint="let the pipeline read from /Volumes/…",
-        )
-    shown = "/" + str(folder.relative_to(storage.root))
-    if schema is None:
-        raise UsageError(
-            f"no feed can be made for {shown}: its schema is inferred, so the tables depend on the batches",
-            hint="declare it with .schema(…)",
-        )
-    if kind not in ("json", "csv"):
-        raise UsageError(
-            f"no feed can be made for {shown}: its format is {kind}", hint="the formats are json and csv"
-        )
-    if isinstance(schema, str):
-        schema = StructType.fromDDL(schema)
-    return Input(str(folder.relative_to(storage.root)), kind, schema, tuple(known.items()))
+class Event(NamedTuple):
+    "A row of a feed."
 
-
-class Survey(NamedTuple):
-    "What a pipeline reads and declares."
-
-    graph: Graph  # Its datasets and flows
-    inputs: dict  # Flow name -> `Input`s that its stream reads itself
-    reads: dict  # Flow name -> tables and views it reads
-    columns: dict  # Flow name -> columns that its query brings
-    tables: dict  # Tables of the user's storage that are copied whole: name -> path
-
-
-class SurveyingRuntime(Runtime):
-    "Notes what the flows of a pipeline read while they are analysed."
-
-    def __init__(
-        self,
-        spark: SparkSession,  # Classic Spark with Delta
-        graph: Graph,  # The pipeline
-        storage: Storage,  # Storage of the analysis, empty
-        stored: Storage,  # The user's storage
-    ) -> None:
-        super().__init__(spark, graph, storage, table_schema, keep_schemas=False)
-        self.stored = stored
-        self.inputs: dict[str, list[Input]] = defaultdict(list)  # flow name -> what its stream reads itself
-        self.copied: dict[TableName, Path] = {}  # tables of the user's storage that are copied with all rows
-
-    def read_files(
-        self,
-        path: str,  # A path on this machine
-        options: dict[str, str],  # Auto Loader's options
-        schema: StructType | str | None = None,  # Declared schema
-        streaming: bool = True,  # `readStream` or, for SQL's `read_files`, `read`
-    ) -> DataFrame:
-        "Read files, and note their folder; `UsageError` for one that no feed can be made for."
-        found = file_input(self.storage, path, options, schema)
-        Path(path).mkdir(parents=True, exist_ok=True)
-        if streaming and found not in self._flow_inputs():
-            self._flow_inputs().append(found)
-        return super().read_files(path, options, schema, streaming)
-
-    def read_table(
-        self,
-        text: str,  # A name as written
-        streaming: bool,  # Read as a stream
-        options: dict[str, str] | None = None,  # Reader options
-    ) -> DataFrame:
-        "Read a table; of one of the user's storage, note it and read its columns alone."
-        from deltalake import DeltaTable
-
-        name = self.graph.name(text)
-        path, here = self.stored.table_path(name), self.storage.table_path(name)
-        if name not in self.graph.datasets and is_table(path):
-            if not here.exists():
-                DeltaTable.create(str(here), DeltaTable(str(path)).schema())
-            if not streaming:
-                self.copied[name] = path
-            else:
-                schema = self.spark.read.format("delta").load(str(path)).schema
-                self._flow_inputs().append(Input(str(name), "table", schema))
-        return super().read_table(text, streaming, options)
-
-    def _flow_inputs(self) -> list[Input]:  # Empty and of no use outside a flow
-        "The inputs of the flow that is being analysed."
-        flow = evaluated_flow()
-        return self.inputs[flow.name] if flow is not None else []
-
-
-def survey_pipeline(
-    request: UpdateRequest,  # The pipeline, and the user's storage
-    folder: Path,  # An empty folder
-) -> Survey:
-    "Declare and analyse a pipeline away from its data."
-    sources = [read_source(path) for path in discover_sources(list(request.sources))]
-    storage = Storage(folder).create()
-    with ExitStack() as stack:
-        spark, graph = (
-            stack.enter_context(update_session(replace(request, dry_run=True))),
-            Graph(request.catalog, request.schema),
-        )
-        runtime = SurveyingRuntime(spark, graph, storage, Storage(request.storage))
-        graph.locate = lambda: user_location(runtime.sources)
-        stack.enter_context(source_environment(request, runtime))
-        declare_sources(request, runtime, sources)
-        analyse_pipeline(runtime)
-    return Survey(
-        graph,
-        dict(runtime.inputs),
-        {name: each.reads for name, each in runtime.analysed.items()},
-        dict(runtime.source_columns),
-        runtime.copied,
-    )
-
-
-def upstream_of(
-    found: Survey,  # The pipeline
-    flow: str,  # One of its flows
-) -> list[str]:  # It and every flow that its rows pass through
-    "The flows behind a flow, views included."
-    names = [flow]
-    for name in names:
-        names += [
-            each.name
-            for each in found.graph.flows.values()
-            if each.target in found.reads.get(name, ()) and each.name not in names
-        ]
-    return names
-
-
-def moment_text(
-    number: int,  # Counted from 0 within a key
-    kind,  # Spark type that the text stands for
-) -> Any:  # A value for a file
-    "Write a moment as a column of this type has it; a date cannot tell moments of one day apart."
-    moment = datetime(2026, 1, 1) + timedelta(hours=7 * number)
-    if isinstance(kind, NumericType):
-        return number
-    if isinstance(kind, DateType):
-        return str(moment.date())
-    if isinstance(kind, TimestampNTZType):
-        return moment.isoformat()
-    return (
-        moment.isoformat(timespec="milliseconds") + "Z" if isinstance(kind, TimestampType) else f"{number:08}"
-    )
-
-
-def candidate_values(
-    name: str,  # A column
-    kind,  # Its type
-    rules: list,  # Conditions of the pipeline, text or Column
-) -> list[str]:  # Values as text, plain ones last
-    "What might be put into a column: the words of the rules that mention it, and plain values of its type."
-    found = []
-    for text in map(str, rules):
-        if not re.search(rf"\b{re.escape(name)}\b", text, re.I):
-            continue
-        found += [
-            word.replace("%", "x").replace("_", "x") if "%" in word else word
-            for word in re.findall(r"'([^']*)'", text)
-        ] + re.findall(r"[\w.-]+", text)
-    if isinstance(kind, BooleanType):
-        return ["true", "false"]
-    if isinstance(kind, NumericType):
-        found += ["1", "2", "3"]
-    elif isinstance(kind, (DateType, TimestampType, TimestampNTZType)):
-        found += ["2026-03-01", "2026-04-01"]
-    elif isinstance(kind, StringType):
-        found += ["a", "b", "c", "x@example.com"]
-    return list(dict.fromkeys(found))
-
-
-def allowed_values(
-    spark: SparkSession,  # Evaluates the rules
-    columns: StructType,  # Columns that the rules look at
-    name: str,  # One of them
-    values: list,  # Its candidates; None among them
-    rules: list,  # Conditions that must not be false
-) -> list:  # Those that no rule on this column alone refuses
-    "Ask the rules which values they let pass."
-
-    def mentioned(rule):
-        return [each for each in columns.names if re.search(rf"\b{re.escape(each)}\b", str(rule), re.I)]
-
-    rules = [rule for rule in rules if mentioned(rule) == [name]]
-    kind = columns[name].dataType.simpleString()
-    frame = spark.createDataFrame([(number, value) for number, value in enumerate(values)], "n int, v string")
-    frame = frame.select("n", "v", F.expr(f"try_cast(v AS {kind})").alias(name)).where(
-        f"v IS NULL OR `{name}` IS NOT NULL"
-    )
-    for rule in rules:
-        frame = frame.where(F.coalesce(F.expr(rule) if isinstance(rule, str) else rule, F.lit(True)))
-    return [row.v for row in frame.orderBy("n").select("v").collect()]
+    input_number: int  # Which input it arrives in
+    key: tuple[str, ...]  # Values of its key columns, as text
+    row: tuple[tuple[str, Any], ...]  # (column, value) pairs, without those that are NULL
 
 
 @dataclass(frozen=True)
 class Plan:
     "How to make up the rows of one input."
 
-    keys: tuple  # Columns that identify a row
-    sequence: tuple  # Columns that order its events
-    pools: dict  # Other column -> values as text; None among them where NULL is allowed
-    deletes: list  # Values of the delete rule's columns for an event that deletes
-    upserts: list  # The same for one that does not
-    kinds: dict  # Column -> the type that its text stands for
+    keys: tuple[str, ...]  # Columns that identify a row
+    sequence: tuple[str, ...]  # Columns that order its events
+    values: dict[str, list[str | None]]  # Other column -> values as text; None where NULL is allowed
+    deletes: list[dict[str, str | None]]  # Values of the delete rule's columns for an event that deletes
+    upserts: list[dict[str, str | None]]  # The same for one that does not
+    types: dict[str, DataType]  # Column -> the type that its text stands for
 
 
-def plan_input(
+def make_feed(
     spark: SparkSession,  # Evaluates the rules
-    found: Survey,  # The pipeline
-    flow: Flow,  # An AUTO CDC flow
-    place: Input,  # One of its inputs
-) -> Plan:
-    "Decide what the columns of an input may hold; `UsageError` if a key is not among them."
-    columns, spec, behind = found.columns[flow.name], flow.spec, upstream_of(found, flow.name)
-    datasets = {found.graph.flows[name].target for name in behind}.union(
-        *[found.reads[name] for name in behind]
-    )
-    rules = [
-        rule.constraint
-        for name in datasets
-        if name in found.graph.datasets
-        for rule in found.graph.datasets[name].expectations
-    ]
-    spelt, names = (
-        {field.name.lower(): field.name for field in columns},
-        {field.name.lower(): field.name for field in place.schema},
-    )
-    for key in spec.keys:
-        if key.lower() not in names:
-            raise UsageError(
-                f"no feed can be made for {flow.target}: its key {key} is no column of {place.place}",
-                hint="--feed DIR takes files of your own",
-            )
-    kinds = {
-        field.name: columns[spelt[field.name.lower()]].dataType
-        if field.name.lower() in spelt
-        else field.dataType
-        for field in place.schema
-    }
-
-    def mentioned(text):
-        return tuple(
-            name for low, name in names.items() if re.search(rf"\b{re.escape(low)}\b", str(text), re.I)
-        )
-
-    keys, sequence = tuple(names[key.lower()] for key in spec.keys), mentioned(spec.sequence_by)
-    times = (DateType, TimestampType, TimestampNTZType)
-    if not sequence:
-        sequence = tuple(name for name, kind in kinds.items() if isinstance(kind, times) and name not in keys)
-
-    def pool(name):
-        if name.lower() not in spelt:
-            return [None, *candidate_values(name, kinds[name], ())]
-        known = StructType(
-            [replace_name(columns[spelt[name.lower()]], name)]
-            + [field for field in columns if field.name.lower() != name.lower()]
-        )
-        return allowed_values(
-            spark,
-            known,
-            name,
-            [*candidate_values(name, kinds[name], [*rules, spec.apply_as_deletes or ""]), None],
-            rules,
-        )
-
-    pools = {
-        name: pool(name) for name in kinds if name not in (*keys, *sequence) and not name.startswith("_")
-    }
-    ruled = [name for name in mentioned(spec.apply_as_deletes or "") if name in pools]
-    combinations = [
-        dict(zip(ruled, values)) for values in list(product(*[pools[name] for name in ruled]))[:200]
-    ]
-    deleting = (
-        choose_deletes(spark, columns, spec.apply_as_deletes, combinations)
-        if ruled
-        else [False] * len(combinations)
-    )
-
-    def those(wanted):
-        return [each for each, is_delete in zip(combinations, deleting) if is_delete == wanted]
-
-    return Plan(
-        keys,
-        sequence,
-        {name: values for name, values in pools.items() if name not in ruled},
-        those(True),
-        those(False) or [{}],
-        kinds,
-    )
-
-
-def replace_name(
-    field,  # A field of a schema
-    name: str,  # Its name in another spelling
-):
-    "The field under another spelling of its name."
-    return type(field)(name, field.dataType, field.nullable)
-
-
-def choose_deletes(
-    spark: SparkSession,  # Evaluates the rule
-    columns: StructType,  # Columns of the events
-    rule: Any,  # `apply_as_deletes`
-    rows: list[dict],  # Values as text, by column
-) -> list[bool]:
-    "Ask the delete rule about rows."
-
-    def typed(field):
-        given = {name.lower(): name for name in rows[0]}.get(field.name.lower())
-        return (
-            F.expr(f"try_cast(v[{list(rows[0]).index(given)}] AS {field.dataType.simpleString()})")
-            if given
-            else F.lit(None).cast(field.dataType)
-        ).alias(field.name)
-
-    frame = spark.createDataFrame(
-        [(number, list(row.values())) for number, row in enumerate(rows)], "n int, v array<string>"
-    )
-    frame = frame.select("n", *map(typed, columns))
-    return [bool(row[0]) for row in frame.orderBy("n").select(scd1.as_column(frame, rule)).collect()]
-
-
-class Event(NamedTuple):
-    "A row of a feed."
-
-    place: int  # Which input
-    key: tuple  # Values of its key columns, as text
-    row: tuple  # (column, value) pairs, without those that are NULL
-
-
-def json_value(
-    text: str | None,  # A value
-    kind,  # Spark type of its column
-) -> Any:  # The same for a JSON line
-    "Type a value for JSON."
-    if text is None or isinstance(text, (int, float)):
-        return text
-    if isinstance(kind, BooleanType):
-        return text == "true"
-    return (float(text) if "." in text else int(text)) if isinstance(kind, NumericType) else text
-
-
-def make_key_events(
+    survey: Survey,  # The pipeline
+    flows: list[Flow],  # Its AUTO CDC flows
+    inputs: list[Input],  # Its inputs
+    events: int,  # How many, about
     draw: random.Random,  # Source of chance
-    place: int,  # Which input
-    number: int,  # Which key
-    plan: Plan,  # What its columns may hold
-    schema: StructType,  # Its columns
-) -> list[Event]:  # In the order of time
-    "One key's events: a fifth deletes, a quarter of the values NULL, moments unique."
-
-    def key(name):
-        return (
-            number
-            if isinstance(plan.kinds[name], NumericType)
-            else moment_text(number, plan.kinds[name])
-            if not isinstance(plan.kinds[name], StringType)
-            else f"key {number:03}"
+) -> list[Event]:  # In the order of time within a key, keys mixed
+    "Make up a feed from the pipeline's declarations; `UsageError` where a key is no column of an input."
+    plans = []
+    for source in inputs:
+        reader = next(
+            flow
+            for flow in flows
+            if any(source in survey.inputs.get(name, ()) for name in flows_behind(survey, flow.name))
         )
-
-    keys, events, at = {name: key(name) for name in plan.keys}, [], 0
-    for _ in range(draw.randint(1, 7)):
-        at += draw.randint(1, 3)
-        row = keys | {name: moment_text(at, plan.kinds[name]) for name in plan.sequence}
-        row |= draw.choice(plan.deletes if plan.deletes and draw.random() < 0.2 else plan.upserts)
-        for name, values in plan.pools.items():
-            filled = [value for value in values if value is not None]
-            row[name] = None if not filled or None in values and draw.random() < 0.25 else draw.choice(filled)
-        typed = {name: json_value(value, schema[name].dataType) for name, value in row.items()}
-        events.append(
-            Event(
-                place,
-                tuple(map(str, keys.values())),
-                tuple((name, value) for name, value in typed.items() if value is not None),
-            )
-        )
-    return events
+        plans.append(plan_input(spark, survey, reader, source))
+    by_key: list[list[Event]] = []
+    while sum(map(len, by_key)) < events:
+        key_number = len(by_key)
+        number = key_number % len(inputs)
+        by_key.append(make_key_events(draw, number, key_number, plans[number], inputs[number].schema))
+    turns = [key_number for key_number, key_events in enumerate(by_key) for _ in key_events]
+    draw.shuffle(turns)
+    waiting = [iter(key_events) for key_events in by_key]
+    return [next(waiting[key_number]) for key_number in turns]
 
 
-def deliveries(
-    events: list[Event],  # In order
-    runs: int,  # Of each manner
-    draw: random.Random,  # Source of chance
-) -> dict[str, list]:  # Law -> deliveries, each a list of batches
-    "The same events in other manners."
-
-    def cut(rows, many):
-        cuts = sorted(draw.sample(range(1, len(rows)), min(many, len(rows)) - 1))
-        return [rows[start:end] for start, end in zip([0, *cuts], [*cuts, len(rows)])]
-
-    def shuffled(rows):
-        return draw.sample(rows, len(rows))
-
-    def repeated():
-        return shuffled(events + draw.sample(events, max(1, len(events) * 15 // 100)))
-
-    return {
-        "order": [[shuffled(events)] for _ in range(runs)],
-        "batches": [cut(shuffled(events), draw.randint(2, 8)) for _ in range(runs)],
-        "repeats": [cut(repeated(), 2) for _ in range(runs)],
-    }
-
-
-def land_batch(
-    storage: Storage,  # Where
-    places: list[Input],  # The inputs
-    batch: list[Event],  # What arrives
-    name: str,  # Of the file, unique in the storage
-) -> None:
-    "Let a batch arrive: one file, or one commit, an input."
-    import pyarrow as pa
-    from deltalake import DeltaTable, write_deltalake
-
-    for number, place in enumerate(places):
-        rows = [dict(event.row) for event in batch if event.place == number]
-        if place.file_format == "table":
-            path = str(storage.table_path(TableName.parse(place.place, "", "")))
-            schema = pa.schema(DeltaTable(path).schema().to_arrow())
-            if rows:
-                write_deltalake(path, typed_table(rows, schema), mode="append")
-            continue
-        folder = storage.root / place.place
-        folder.mkdir(parents=True, exist_ok=True)
-        if rows:
-            (folder / f"{name}.{place.file_format}").write_text(file_text(rows, place))
-
-
-def typed_table(
-    rows: list[dict],  # Values as text or numbers
-    schema,  # Arrow schema
-):  # Arrow table
-    "Rows for a Delta table; Arrow reads the text of moments."
-    import pyarrow as pa
-
-    def values(field):
-        return pa.array(
-            [
-                None if row.get(field.name) is None else str(row[field.name]).replace(".000Z", "")
-                for row in rows
-            ],
-            pa.string(),
-        )
-
-    def column(field):
-        if not pa.types.is_timestamp(field.type):
-            return values(field).cast(field.type)
-        return (
-            values(field).cast(pa.timestamp("us")).cast(field.type)
-            if field.type.tz is None
-            else values(field).cast(pa.timestamp("us")).cast("int64").cast(field.type)
-        )
-
-    return pa.table([column(field) for field in schema], schema=schema)
-
-
-def file_text(
-    rows: list[dict],  # Values by column
-    place: Input,  # With the format and its options
-) -> str:
-    "Write rows as the input's format has them."
-    if place.file_format == "json":
-        return "".join((row["\0"] if "\0" in row else json.dumps(row)) + "\n" for row in rows)
-    options, text = dict(place.options), StringIO()
-    writer = csv.DictWriter(
-        text,
-        place.schema.names,
-        delimiter=options.get("sep", options.get("delimiter", ",")),
-        lineterminator="\n",
-        extrasaction="ignore",
-    )
-    if options.get("header", "false").lower() == "true":
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def own_feed(
+def read_feed(
     folder: Path,  # JSON lines of the user
-    places: list,  # Inputs of the pipeline
-    keys: tuple,  # Columns that identify a row
+    inputs: list[Input],  # Inputs of the pipeline
+    keys: Sequence[str],  # Columns that identify a row
 ) -> list[Event]:
-    "Read the user's files as the feed, line by line in the order of their names; `UsageError` if they cannot be cut into lines."
-    if len(places) != 1 or places[0].file_format != "json":
+    """Read the user's files as the feed, line by line in the order of their names; `UsageError` if the
+    pipeline reads anything but one folder of JSON lines, or there are fewer than two events."""
+    if len(inputs) != 1 or inputs[0].file_format != "json":
+        locations = ", ".join(source.location for source in inputs)
         raise UsageError(
-            f"--feed {folder} cannot be used: the pipeline reads {', '.join(place.place for place in places)}",
+            f"--feed {folder} cannot be used: the pipeline reads {locations}",
             hint="it takes one folder of JSON lines",
         )
     files = sorted(
@@ -551,8 +106,9 @@ def own_feed(
             row = json.loads(line)
         except ValueError:
             row = None  # a line cut short is an event as well
-        named = {name.lower(): value for name, value in row.items()} if isinstance(row, dict) else {}
-        events.append(Event(0, tuple(str(named.get(key.lower())) for key in keys), (("\0", line),)))
+        values = {name.lower(): value for name, value in row.items()} if isinstance(row, dict) else {}
+        key = tuple(str(values.get(name.lower())) for name in keys)
+        events.append(Event(0, key, ((RAW_LINE, line),)))
     if len(events) < 2:
         raise UsageError(
             f"--feed {folder} has {len(events)} events", hint="two are needed to change their order"
@@ -560,34 +116,234 @@ def own_feed(
     return list(dict.fromkeys(events))
 
 
-def made_feed(
+# --- what the columns of an input may contain ---------------------------------------------------------------
+
+
+def plan_input(
     spark: SparkSession,  # Evaluates the rules
-    found: Survey,  # The pipeline
-    flows: list,  # Its AUTO CDC flows
-    places: list,  # Its inputs
-    events: int,  # How many, about
-    draw: random.Random,  # Source of chance
-) -> list[Event]:  # In the order of time within a key, keys mixed
-    "Make up a feed from the pipeline's declarations."
-    plans = [
-        plan_input(
-            spark,
-            found,
-            next(
-                flow
-                for flow in flows
-                if any(place in found.inputs.get(name, ()) for name in upstream_of(found, flow.name))
-            ),
-            place,
+    survey: Survey,  # The pipeline
+    flow: Flow,  # An AUTO CDC flow
+    source: Input,  # One of its inputs
+) -> Plan:
+    "Decide what the columns of an input may contain; `UsageError` if a key is not among them."
+    columns, spec = survey.columns[flow.name], flow.cdc_spec
+    rules = _rules_behind(survey, flow)
+    flow_names = {field.name.lower(): field.name for field in columns}
+    input_names = {field.name.lower(): field.name for field in source.schema}
+    for key in spec.keys:
+        if key.lower() not in input_names:
+            raise UsageError(
+                f"no feed can be made for {flow.target}: its key {key} is no column of {source.location}",
+                hint="--feed DIR takes files of your own",
+            )
+    types = {
+        field.name: columns[flow_names[field.name.lower()]].dataType
+        if field.name.lower() in flow_names
+        else field.dataType
+        for field in source.schema
+    }
+    keys = tuple(input_names[key.lower()] for key in spec.keys)
+    sequence = _mentioned_columns(source.schema.names, cast(Rule, spec.sequence_by))
+    if not sequence:
+        sequence = tuple(
+            name for name, kind in types.items() if isinstance(kind, MOMENTS) and name not in keys
         )
-        for place in places
+    delete_rule = cast("Rule | None", spec.apply_as_deletes)
+
+    def column_values(name: str) -> list[str | None]:
+        if name.lower() not in flow_names:
+            return [None, *candidate_values(name, types[name], ())]
+        candidates = candidate_values(name, types[name], [*rules, "" if delete_rule is None else delete_rule])
+        fields = [rename_field(columns[flow_names[name.lower()]], name)]
+        fields += [field for field in columns if field.name.lower() != name.lower()]
+        return allowed_values(spark, StructType(fields), name, [*candidates, None], rules)
+
+    values = {
+        name: column_values(name)
+        for name in types
+        if name not in (*keys, *sequence) and not name.startswith("_")
+    }
+    ruled = [name for name in _mentioned_columns(source.schema.names, delete_rule) if name in values]
+    combinations = [
+        dict(zip(ruled, chosen, strict=True))
+        for chosen in list(product(*[values[name] for name in ruled]))[:MOST_COMBINATIONS]
     ]
-    made, number = [], 0
-    while sum(map(len, made)) < events:
-        place = number % len(places)
-        made.append(make_key_events(draw, place, number, plans[place], places[place].schema))
-        number += 1
-    turns = [index for index, each in enumerate(made) for _ in each]
-    draw.shuffle(turns)
-    waiting = [iter(each) for each in made]
-    return [next(waiting[index]) for index in turns]
+    deleting = [False] * len(combinations)
+    if delete_rule is not None and ruled:
+        deleting = evaluate_delete_rule(spark, columns, delete_rule, combinations)
+    deletes = [row for row, is_delete in zip(combinations, deleting, strict=True) if is_delete]
+    upserts = [row for row, is_delete in zip(combinations, deleting, strict=True) if not is_delete]
+    free_values = {name: allowed for name, allowed in values.items() if name not in ruled}
+    return Plan(keys, sequence, free_values, deletes, upserts or [{}], types)
+
+
+def _rules_behind(
+    survey: Survey,  # The pipeline
+    flow: Flow,  # One of its flows
+) -> list[Rule]:  # Conditions of the expectations that its rows pass
+    "Find the expectations on a flow's way."
+    behind = flows_behind(survey, flow.name)
+    datasets = {survey.graph.flows[name].target for name in behind}
+    datasets = datasets.union(*[survey.reads[name] for name in behind])
+    return [
+        expectation.constraint
+        for name in sorted(datasets, key=str)
+        if name in survey.graph.datasets
+        for expectation in survey.graph.datasets[name].expectations
+    ]
+
+
+def _mentions(
+    rule: Rule | None,  # SQL, or a Column
+    name: str,  # A column
+) -> bool:
+    "Whether the text of a rule has the name of a column, in any spelling."
+    return rule is not None and bool(re.search(rf"\b{re.escape(name)}\b", str(rule), re.I))
+
+
+def _mentioned_columns(
+    names: Iterable[str],  # Columns
+    rule: Rule | None,  # SQL, or a Column
+) -> tuple[str, ...]:  # Those that it mentions
+    "Find the columns that a rule mentions."
+    return tuple(name for name in names if _mentions(rule, name))
+
+
+def candidate_values(
+    name: str,  # A column
+    kind: DataType,  # Its type
+    rules: Iterable[Rule],  # Conditions of the pipeline
+) -> list[str]:  # Values as text, plain ones last
+    """List what might be put into a column: the words of the rules that mention it, and plain values of its
+    type."""
+    found = []
+    for text in (str(rule) for rule in rules if _mentions(rule, name)):
+        found += [
+            word.replace("%", "x").replace("_", "x") if "%" in word else word
+            for word in re.findall(r"'([^']*)'", text)
+        ]
+        found += re.findall(r"[\w.-]+", text)
+    if isinstance(kind, BooleanType):
+        return ["true", "false"]
+    if isinstance(kind, NumericType):
+        found += ["1", "2", "3"]
+    elif isinstance(kind, MOMENTS):
+        found += ["2026-03-01", "2026-04-01"]
+    elif isinstance(kind, StringType):
+        found += ["a", "b", "c", "x@example.com"]
+    return list(dict.fromkeys(found))
+
+
+def allowed_values(
+    spark: SparkSession,  # Evaluates the rules
+    columns: StructType,  # Columns that the rules look at
+    name: str,  # One of them
+    values: list[str | None],  # Its candidates; None among them
+    rules: Iterable[Rule],  # Conditions that must not be false
+) -> list[str | None]:  # Those that no rule on this column alone refuses
+    "Ask the rules which values they let pass."
+    kind = columns[name].dataType.simpleString()
+    frame = spark.createDataFrame(list(enumerate(values)), "n int, v string")
+    frame = frame.select("n", "v", F.expr(f"try_cast(v AS {kind})").alias(name)).where(
+        f"v IS NULL OR `{name}` IS NOT NULL"
+    )
+    for rule in rules:
+        if _mentioned_columns(columns.names, rule) == (name,):
+            condition = F.expr(rule) if isinstance(rule, str) else rule
+            frame = frame.where(F.coalesce(condition, F.lit(True)))
+    return [row.v for row in frame.orderBy("n").select("v").collect()]
+
+
+def rename_field(
+    field: StructField,  # A column
+    name: str,  # Its name in another spelling
+) -> StructField:
+    "Spell the name of a column in another way."
+    return StructField(name, field.dataType, field.nullable)
+
+
+def evaluate_delete_rule(
+    spark: SparkSession,  # Evaluates the rule
+    columns: StructType,  # Columns of the events
+    rule: Rule,  # `apply_as_deletes`
+    rows: list[dict[str, str | None]],  # Values as text, by column; the same columns in each row
+) -> list[bool]:  # For each row whether it deletes
+    "Ask the delete rule about rows."
+    given = {name.lower(): position for position, name in enumerate(rows[0])}
+
+    def typed(field: StructField) -> Column:
+        if field.name.lower() not in given:
+            return F.lit(None).cast(field.dataType).alias(field.name)
+        position = given[field.name.lower()]
+        return F.expr(f"try_cast(v[{position}] AS {field.dataType.simpleString()})").alias(field.name)
+
+    frame = spark.createDataFrame(
+        [(number, list(row.values())) for number, row in enumerate(rows)], "n int, v array<string>"
+    )
+    frame = frame.select("n", *map(typed, columns))
+    return [bool(row[0]) for row in frame.orderBy("n").select(scd1.as_column(frame, rule)).collect()]
+
+
+# --- rows ---------------------------------------------------------------------------------------------------
+
+
+def make_key_events(
+    draw: random.Random,  # Source of chance
+    input_number: int,  # Which input they arrive in
+    key_number: int,  # Which key
+    plan: Plan,  # What its columns may contain
+    schema: StructType,  # Its columns
+) -> list[Event]:  # In the order of time
+    "Make up one key's events: a fifth deletes, a quarter of the values NULL, moments unique."
+    keys: dict[str, Any] = {name: _key_value(key_number, plan.types[name]) for name in plan.keys}
+    events, moment = [], 0
+    for _ in range(draw.randint(1, 7)):
+        moment += draw.randint(1, 3)
+        row: dict[str, Any] = keys | {name: format_moment(moment, plan.types[name]) for name in plan.sequence}
+        row |= draw.choice(plan.deletes if plan.deletes and draw.random() < 0.2 else plan.upserts)
+        for name, values in plan.values.items():
+            filled = [value for value in values if value is not None]
+            row[name] = None if not filled or None in values and draw.random() < 0.25 else draw.choice(filled)
+        typed = {name: to_json_value(value, schema[name].dataType) for name, value in row.items()}
+        pairs = tuple((name, value) for name, value in typed.items() if value is not None)
+        events.append(Event(input_number, tuple(map(str, keys.values())), pairs))
+    return events
+
+
+def _key_value(
+    number: int,  # Which key
+    kind: DataType,  # Type of the key's column
+) -> str | int:
+    "Make up the value of a key."
+    return f"key {number:03}" if isinstance(kind, StringType) else format_moment(number, kind)
+
+
+def format_moment(
+    number: int,  # Counted from 0 within a key
+    kind: DataType,  # Type that the text stands for
+) -> str | int:  # A value for a file
+    "Write a moment as a column of this type has it; a date cannot tell moments of one day apart."
+    moment = datetime(2026, 1, 1) + timedelta(hours=7 * number)
+    if isinstance(kind, NumericType):
+        return number
+    if isinstance(kind, DateType):
+        return str(moment.date())
+    if isinstance(kind, TimestampNTZType):
+        return moment.isoformat()
+    if isinstance(kind, TimestampType):
+        return moment.isoformat(timespec="milliseconds") + "Z"
+    return f"{number:08}"
+
+
+def to_json_value(
+    text: str | int | float | None,  # A value
+    kind: DataType,  # Type of its column
+) -> str | int | float | bool | None:  # The same for a JSON line
+    "Type a value for JSON."
+    if text is None or isinstance(text, (int, float)):
+        return text
+    if isinstance(kind, BooleanType):
+        return text == "true"
+    if isinstance(kind, NumericType):
+        return float(text) if "." in text else int(text)
+    return text

@@ -1,102 +1,22 @@
-"Damaged rows of AUTO CDC targets, mended from their source: equal to an undamaged run, others untouched, updates go on."
-
-import json
-from dataclasses import replace
+"Damaged rows of AUTO CDC targets are mended from their source: equal to an undamaged run, others untouched."
 
 import pytest
-
-pytest.importorskip("pyspark")
-from delta.tables import DeltaTable
 from deltalake import DeltaTable as Files
+from moves_pipeline import PIPELINE, Moves
+from pyspark.sql.types import StructType
 
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
-from cdc_local.delta.rows import Rows
-from cdc_local.engines.spark.session import local_spark
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.operations import repair as repairing
 from cdc_local.operations.repair import (
-    Choice,
-    Repaired,
-    persist_rows,
-    prepare_aside,
-    repair_table,
-    repaired_flows,
+    KeyChoice,
+    find_target_flows,
+    key_condition,
+    sequence_condition,
 )
+from cdc_local.operations.repair_source import open_repair_storage, persist_rows
 from cdc_local.storage import Storage, TableName, lock_storage
 from cdc_local.update.event_log import read_events
-from cdc_local.update.request import UpdateRequest
-from cdc_local.update.run import run_update
-
-PIPELINE = """
-from pyspark import pipelines as dp
-@dp.table
-def landed():
-    files = spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json')
-    return files.option('cloudFiles.schemaHints', 'at int').load('/Volumes/main/default/raw/moves')
-@dp.temporary_view
-def wanted(): return spark.readStream.table('landed').where("city is null or city <> 'Nowhere'")
-@dp.temporary_view
-def keyed(): return spark.readStream.table('wanted').where('id is not null')
-common = dict(keys=['id'], sequence_by='at', apply_as_deletes="op = 'D'", except_column_list=['op', 'at', '_rescued_data'])
-for target in ('now', 'history', 'direct'): dp.create_streaming_table(target)
-dp.create_auto_cdc_flow('now', 'wanted', apply_as_truncates="op = 'T'", **common)
-dp.create_auto_cdc_flow('history', 'keyed', stored_as_scd_type=2, **common)
-@dp.temporary_view
-def files(): return landed_files().where('id is not null')
-def landed_files():
-    return spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json').load('/Volumes/main/default/raw/moves')
-dp.create_auto_cdc_flow('direct', source='files', keys=['id'], sequence_by='int(at)', except_column_list=['at', 'op', '_rescued_data'])
-"""
-FIRST = [
-    ("7", "Bern", 10, "U"),
-    ("7", "Oslo", 12, "U"),
-    ("8", "Rome", 10, "U"),
-    ("8", "Rome", 13, "D"),
-    ("9", "Nowhere", 1, "U"),
-    ("9", "Kyiv", 11, "U"),
-    ("6", "Gone", 3, "U"),
-    (None, None, 5, "T"),
-]
-
-
-class Moves:
-    "A pipeline with an SCD type 1, a type 2 and a file-fed target, after one update; `right` is what their files then held."
-
-    def __init__(self, folder, first=FIRST, told=(8, 7, 6, 7)):
-        self.sources, self.storage = folder / "transformations", Storage(folder / "storage")
-        self.sources.mkdir()
-        (self.sources / "moves.py").write_text(PIPELINE.lstrip())
-        self.request = UpdateRequest((str(self.sources),), self.storage.root, master="local[2]")
-        self.land("1", *first)
-        assert self.update() == dict(zip(("landed", "now", "history", "direct"), told))
-        self.right = {table: self.stored(table) for table in ("now", "history", "direct")}
-
-    def land(self, name, *events):
-        landing = self.storage.root / "Volumes/main/default/raw/moves"
-        landing.mkdir(parents=True, exist_ok=True)
-        (landing / f"{name}.json").write_text(
-            "".join(json.dumps(dict(zip(("id", "city", "at", "op"), event))) + "\n" for event in events)
-        )
-
-    def update(self):
-        result = run_update(self.request)
-        assert result.state == "COMPLETED", result.error
-        return {flow.dataset.split(".")[-1]: flow.num_output_rows for flow in result.flows}
-
-    def path(self, table):
-        return str(self.storage.table_path(TableName("main", "default", table)))
-
-    def stored(self, table):
-        return sorted(map(str, Files(self.path(table)).to_pyarrow_table().to_pylist()))
-
-    def version(self, table):
-        return Files(self.path(table)).version()
-
-    def delta(self, table):
-        return DeltaTable.forPath(local_spark(), self.path(table))
-
-    def repair(self, table, where=None, since=None, until=None, force=False, **options):
-        return repair_table(replace(self.request, **options), table, Choice(where, since, until), force)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +83,35 @@ def test_wrong_use_changes_nothing(moves):
     assert moves.version("history") == version and not list(moves.storage.state_path.glob("repair-*"))
 
 
+def test_a_dry_run_says_what_a_repair_does_and_writes_nothing(moves):
+    moves.delta("history").update("id = '7' and __sequence = 12", {"city": "'Olso'"})
+    damaged, version = moves.stored("history"), moves.version("history")
+    planned = moves.repair("history", "id = '7'", dry_run=True)
+    assert (planned.keys, planned.rows_before, planned.rows_after) == (1, 2, 2)
+    assert (planned.removed, planned.added) == (1, 1)
+    shown = [[row[0], row[planned.changes.columns.index("city")]] for row in planned.changes.values]
+    assert shown == [["-", "Olso"], ["+", "Oslo"]]
+    assert (moves.stored("history"), moves.version("history")) == (damaged, version)
+    assert moves.repair("history", "id = '7'") == planned
+    assert moves.stored("history") == moves.right["history"]
+    again = moves.repair("history", since="12", until="12")
+    assert (again.keys, again.changed, moves.version("history")) == (1, False, version + 1)
+
+
+@pytest.mark.parametrize(
+    "table, where, message",
+    [
+        ("hsitory", "id = '7'", r"no table hsitory in this pipeline; did you mean history\?"),
+        ("landed", "id = '7'", r"main.default.landed is no AUTO CDC target \(its flow is append\)"),
+        ("history", "city = 'Oslo'", "write a condition on the key columns: id"),
+        ("history", None, "no keys are chosen"),
+    ],
+)
+def test_what_cannot_be_repaired_is_refused(moves, table, where, message):
+    with pytest.raises(UsageError, match=message):
+        moves.repair(table, where)
+
+
 def test_a_held_storage_and_a_changed_declaration_are_refused(moves):
     with lock_storage(moves.storage), pytest.raises(UsageError, match="in use"):
         moves.repair("history", "true")
@@ -226,7 +175,7 @@ def test_what_the_source_has_lost_is_not_thrown_away(moves):
     assert moves.stored("history") == moves.right["history"]
 
 
-# --- parts, without the pipeline ----------------------------------------------------------------------------------------------------------
+# --- parts, without the pipeline ----------------------------------------------------------------------------
 
 
 def table(name):
@@ -247,7 +196,7 @@ def test_which_tables_can_be_repaired(tmp_path):
     for name in ("moves", "totals", "people"):
         (storage.table_path(table(name)) / "_delta_log").mkdir(parents=True)
         (storage.table_path(table(name)) / "_delta_log/00000000000000000000.json").touch()
-    assert [flow.name for flow in repaired_flows(graph, storage, "default.moves")] == ["one", "two"]
+    assert [flow.name for flow in find_target_flows(graph, storage, "default.moves")] == ["one", "two"]
     for name, words in (
         ("totals", "its flow is complete"),
         ("people", "its flow is missing"),
@@ -256,7 +205,7 @@ def test_which_tables_can_be_repaired(tmp_path):
         ("x", "it has moved, moves, people, totals"),
     ):
         with pytest.raises(UsageError, match=words.replace("?", r"\?")):
-            repaired_flows(graph, storage, name)
+            find_target_flows(graph, storage, name)
 
 
 def test_the_folder_aside_has_the_schemas_and_goes(tmp_path):
@@ -269,23 +218,54 @@ def test_the_folder_aside_has_the_schemas_and_goes(tmp_path):
         folder.mkdir(parents=True)
     (schemas / "1").write_text("id int")
     for dry_run in (True, False):
-        with prepare_aside(storage, dry_run) as there:
+        with open_repair_storage(storage, dry_run) as there:
             assert there.table_path(table("moves")) == storage.table_path(table("moves"))
             assert (there.flow_path(table("moves"), "flow") / "schemas" / "0" / "1").read_text() == "id int"
-            assert there.aside.is_relative_to(storage.root) != dry_run and left.exists() == dry_run
-        assert not there.aside.exists()
+            assert there.folder.is_relative_to(storage.root) != dry_run and left.exists() == dry_run
+        assert not there.folder.exists()
 
 
-def test_rows_that_are_kept_are_computed_once(tmp_path):
+def test_rows_that_are_kept_are_computed_once(spark, tmp_path):
     read = tmp_path / "read.txt"
     read.write_text("Bern\n")
-    once = persist_rows(local_spark().read.text(str(read)), tmp_path / "kept")
+    once = persist_rows(spark.read.text(str(read)), tmp_path / "kept")
     read.unlink()
     assert [row.value for row in once.collect()] == ["Bern"]
 
 
-def test_rows_that_only_go_or_only_come_are_a_change():
-    def changed(removed, added):
-        return Repaired("moves", 1, removed, added, removed, added, Rows((), [])).changed
+def test_a_choice_is_described_in_words():
+    assert str(KeyChoice(until="2026-01-03")) == "an event until 2026-01-03"
+    choice = KeyChoice("country = 'CH'", since="2026-01-02")
+    assert str(choice) == "country = 'CH' and an event since 2026-01-02"
 
-    assert (changed(0, 0), changed(1, 0), changed(0, 1)) == (False, True, True)
+
+def test_a_condition_on_keys_names_key_columns_only(spark):
+    keys = StructType.fromDDL("id INT, country STRING")
+    with pytest.raises(UsageError, match="write a condition on the key columns: id, country"):
+        key_condition(KeyChoice("city = 'Bern'"), keys, spark)
+    rows = spark.createDataFrame([(7, "CH"), (8, "CH")], keys)
+    assert rows.where(key_condition(KeyChoice("id = 7"), keys, spark)).count() == 1
+    assert rows.where(key_condition(KeyChoice(since="1"), keys, spark)).count() == 2
+
+
+@pytest.mark.parametrize(
+    "since, until, rows",
+    [
+        ("2026-01-02", None, 1),
+        (None, "2026-01-02", 0),
+        ("2026-01-02 10:00:00", "2026-01-02 10:00:00", 1),
+    ],
+)
+def test_the_bounds_of_a_sequence_are_included(spark, since, until, rows):
+    events = spark.sql("SELECT timestamp '2026-01-02 10:00:00' AS __sequence")
+    assert events.where(sequence_condition(KeyChoice(since=since, until=until), events)).count() == rows
+
+
+def test_a_bound_that_is_no_value_of_the_sequence_is_refused(spark):
+    events = spark.sql("SELECT timestamp '2026-01-02 10:00:00' AS __sequence")
+    with pytest.raises(UsageError, match="--since 'soon' is no timestamp"):
+        sequence_condition(KeyChoice(since="soon"), events)
+    pairs = spark.sql("SELECT struct(1 AS a, 2 AS b) AS __sequence")
+    with pytest.raises(UsageError, match="choose the keys with --where"):
+        sequence_condition(KeyChoice(since="1"), pairs)
+    assert sequence_condition(KeyChoice("id = 7"), pairs) is None

@@ -1,18 +1,15 @@
-"Mended rows through real updates of this project's pipeline: they land once, at their right place, and every row read is kept or quarantined."
+"Mended rows land once, at their right place, and every row read is kept or quarantined."
 
 import json
 import os
-from decimal import Decimal
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
 
 from cdc_local.delta.reader import read_rows, read_table
 from cdc_local.errors import UsageError
 from cdc_local.operations import replay as replaying
-from cdc_local.operations.replay import MendedRow, landed_lines, plan_landing, refuse_format, replay_rows
+from cdc_local.operations.replay import replay_rows
 from cdc_local.storage import Storage, TableName
 from cdc_local.update.event_log import read_events
 from cdc_local.update.request import UpdateRequest
@@ -87,7 +84,7 @@ def test_a_late_mended_row_splits_a_version_and_no_row_is_lost(storage, tmp_path
         replay_rows(storage, QUARANTINE, [mended])
     done = replay_rows(storage, QUARANTINE, [mended], skip_unchanged=True)
     assert (
-        done.place == (storage.root / "Volumes/main/default/raw_data/customers").resolve()
+        done.folder == (storage.root / "Volumes/main/default/raw_data/customers").resolve()
     )  # from source_file alone
     assert list(json.loads(done.landings[0].content)) == [
         "id",
@@ -134,75 +131,5 @@ def test_a_replay_that_dies_leaves_no_half_file(storage, tmp_path, monkeypatch):
     monkeypatch.undo()
     again = replay_rows(storage, QUARANTINE, [first, second])
     assert [(each.rows, each.landed_before) for each in again.landings] == [(0, 1), (1, 0)]
-    files = list(again.place.glob("*-replay-*"))
-    assert len(files) == len({file.read_text() for file in files}) and not list(again.place.glob(".*"))
-
-
-# --- parts, without an update ---------------------------------------------------------------------------------------------------------------
-
-
-def test_numbers_keep_their_digits_so_an_untouched_row_is_known(tmp_path):
-    storage, name = Storage(tmp_path / "cdc").create(), TableName("main", "default", "orders_quarantine")
-    (tmp_path / "raw").mkdir()
-    rows = pa.table(
-        {
-            "price": pa.array([Decimal("1.10")], pa.decimal128(10, 2)),
-            "source_file": [(tmp_path / "raw/a.json").as_uri()],
-        }
-    )
-    write_deltalake(str(storage.table_path(name)), rows)
-    mended = tmp_path / "mended.json"
-    mended.write_text("\n".join(read_rows(storage, name).json_lines()))
-    with pytest.raises(UsageError, match="1 of 1 rows are as they are in quarantine"):
-        replay_rows(storage, name, [mended])
-    for options in (
-        {"force": True},
-        {"force": True, "skip_unchanged": True},
-    ):  # a rule was mended: all of them land
-        assert (
-            replay_rows(storage, name, [mended], dry_run=True, **options).landings[0].content
-            == b'{"price": 1.10}\n'
-        )
-
-
-@pytest.mark.parametrize(
-    "files, fits",
-    [
-        ([], True),
-        (["a.json"], True),
-        (["a.json.gz"], True),
-        (["a.jsonl", "b.csv"], True),
-        ([".a.csv.crc", "_log.csv", "README"], True),
-        (["a.csv"], False),
-        (["a.snappy.parquet"], False),
-    ],
-)
-def test_json_lines_land_where_json_is_read(tmp_path, files, fits):
-    for name in files:
-        (tmp_path / name).touch()
-    if fits:
-        refuse_format(tmp_path, QUARANTINE)
-    else:
-        with pytest.raises(UsageError, match=f"holds {''.join(Path(files[0]).suffixes)} files"):
-            refuse_format(tmp_path, QUARANTINE)
-
-
-def test_what_an_earlier_replay_landed_is_known_whatever_is_in_it(tmp_path):
-    line = '{"note": "one\u2028two"}'  # a line separator for Python, none for JSON lines
-    (tmp_path / "orders-replay-0.json").write_text(line + "\n", encoding="utf-8")
-    for name in ("orders.json", ".orders-replay-1.json", "_orders-replay-1.json"):
-        (tmp_path / name).write_text("{}\n")
-    assert landed_lines(tmp_path) == {line}
-
-
-def test_a_row_in_two_mended_files_lands_once(tmp_path):
-    landed, rows = set(), [MendedRow("a.json", 1, {"id": "7"}), MendedRow("a.json", 2, {"id": "8"})]
-
-    def planned(rows):
-        return plan_landing(rows, ["id"], tmp_path, "orders.json", {}, landed, False)
-
-    assert [(each.rows, each.landed_before) for each in map(planned, (rows[:1], rows, rows))] == [
-        (1, 0),
-        (1, 1),
-        (0, 2),
-    ]
+    files = list(again.folder.glob("*-replay-*"))
+    assert len(files) == len({file.read_text() for file in files}) and not list(again.folder.glob(".*"))
