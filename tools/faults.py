@@ -2,11 +2,11 @@
 
 `tests/mutants/ROOM.toml` names them, a `[[fault]]` each:
 
-    what = "…"                                     what goes wrong, in a few words
-    function = "cdc_local.delta.log.has_only_grown"     a function, method, class, or a module for what is in none
-    replace = "exact text"                         stands there once; the indentation of all lines is ignored
+    what = "…"                            what goes wrong, in a few words
+    function = "cdc_local.delta.log.…"    a function, method, class, or a module for what is in none
+    replace = "exact text"                stands there once; the indentation of all lines is ignored
     with = "other text"
-    caught_by = "tests/delta/test_log.py::test_…"  a test, a file of tests, or a notebook
+    caught_by = "tests/…/test_….py::…"    a test, a file of tests, or a notebook
 
 Text, not line numbers: a fault goes with its function wherever that moves."""
 

@@ -15,7 +15,8 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = [".git", ".venv", ".cache", ".cdc", ".hypothesis", ".pytest_cache", ".ruff_cache", "__pycache__"]
 BUILT = ["build", "dist", "public"]
-QUICKLY = ["-o", "addopts=", *[f"-pno:{plugin}" for plugin in ("cacheprovider", "nbval", "xdist", "faker")]]
+UNUSED = ("cacheprovider", "nbval", "xdist", "faker")  # plugins of pytest that take time to import
+QUICKLY = ["-o", "addopts=", *[f"-pno:{plugin}" for plugin in UNUSED], "-pno_shrinking"]
 PASSED, FAILED = (
     0,
     1,
@@ -55,7 +56,7 @@ def test_environment(
     "The environment in which a test of the scratch tree runs."
     return {
         **os.environ,
-        "PYTHONPATH": str(tree),
+        "PYTHONPATH": os.pathsep.join([str(tree), str(ROOT / "tools")]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HYPOTHESIS_STORAGE_DIRECTORY": str(tree / ".hypothesis"),
     }
