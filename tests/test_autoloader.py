@@ -10,19 +10,15 @@ pytest.importorskip("pyspark")
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
-from cdc_local.autoloader.schema import (
-    KnownSchemas,
-    check_options,
-    detect_format,
-    in_backticks,
-    json_documents,
-    open_with_spark,
-    partition_names,
-    read_batch,
-    read_stream,
-)
+from cdc_local.autoloader.files import detect_format, open_with_spark
+from cdc_local.autoloader.json_documents import split_documents
+from cdc_local.autoloader.options import parse_options
+from cdc_local.autoloader.partitions import partition_names
+from cdc_local.autoloader.read import read_batch, read_stream
+from cdc_local.autoloader.schema import KnownSchemas
 from cdc_local.engines.spark.session import local_spark
 from cdc_local.errors import PipelineError
+from cdc_local.sql_names import quote_for_spark
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +154,8 @@ def test_bytes_that_are_no_utf8_become_text_that_every_reader_takes(spark, tmp_p
     rows = read_batch(spark, str(tmp_path), options, schema, no_warning)
     texts = [field.name for field in rows.schema if field.dataType.simpleString() == "string"]
     found = rows.select(
-        F.to_json(F.struct(*map(in_backticks, texts))).alias("all"),
-        *[F.is_valid_utf8(in_backticks(name)).alias(name) for name in texts],
+        F.to_json(F.struct(*map(quote_for_spark, texts))).alias("all"),
+        *[F.is_valid_utf8(quote_for_spark(name)).alias(name) for name in texts],
     ).collect()
     assert "\ufffd" in "".join(row["all"] for row in found) and texts
     assert all(row[name] in (True, None) for row in found for name in texts)
@@ -210,9 +206,9 @@ def test_an_encoding_that_spark_does_not_know_is_refused(spark, tmp_path):
             read_batch(spark, str(tmp_path), JSON | {"encoding": "klingon"}, schema, no_warning).collect()
 
 
-def test_names_in_backticks_and_in_folders():
-    assert in_backticks("a`b") == "`a``b`"
-    assert partition_names({}, ("/in/day=1/site=a/n=1.json", "/in/day=2/n=2.json")) == ("day", "site")
+def test_names_quote_for_spark_and_in_folders():
+    assert quote_for_spark("a`b") == "`a``b`"
+    assert partition_names(None, ("/in/day=1/site=a/n=1.json", "/in/day=2/n=2.json")) == ("day", "site")
 
 
 def test_a_key_twice_deep_inside(spark, tmp_path):
@@ -223,7 +219,8 @@ def test_a_key_twice_deep_inside(spark, tmp_path):
         '{"id": 3, "z": {"q": 1, "q": 2}}',
     )
     documents = [
-        json.loads(row.value)["id"] for row in json_documents(spark.read.text(str(tmp_path)), {}).collect()
+        json.loads(row.value)["id"]
+        for row in split_documents(spark.read.text(str(tmp_path)), parse_options(JSON, print)).collect()
     ]
     assert documents == [1, 2, 3]
     frame = read_batch(spark, str(tmp_path), JSON, warn=no_warning)
@@ -325,7 +322,7 @@ def test_refusals_name_what_is_wrong(spark, tmp_path):
             spark, str(tmp_path), {**JSON, "cloudFiles.schemaEvolutionMode": "addNewColumns"}, "id string"
         )
     with pytest.raises(PipelineError, match="schemaEvolutionMode is 'grow'"):
-        check_options({**JSON, "schemaEvolutionMode": "grow"}, print)
+        parse_options({**JSON, "schemaEvolutionMode": "grow"}, print)
     with pytest.raises(PipelineError, match="header is 'maybe'"):
         read_stream(
             spark, str(tmp_path), {"format": "csv", "header": "maybe", "rescuedDataColumn": "r"}, "id string"

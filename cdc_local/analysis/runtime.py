@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
-from cdc_local.autoloader.schema import read_batch, read_stream
+from cdc_local.autoloader.read import read_batch, read_stream
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
 from cdc_local.dataflow.graph import Dataset, Flow, Graph

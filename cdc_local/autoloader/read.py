@@ -1,0 +1,82 @@
+"""Where files are opened: `read_stream` as `cloudFiles` does, `read_batch` as SQL's `read_files` does."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from cdc_local.autoloader.csv_lines import read_csv
+from cdc_local.autoloader.file_formats import CSV, JSON
+from cdc_local.autoloader.files import FileSource, detect_format
+from cdc_local.autoloader.json_documents import read_json
+from cdc_local.autoloader.layout import Layout
+from cdc_local.autoloader.options import Options, option_key, parse_options
+from cdc_local.autoloader.schema import plan_layout
+from cdc_local.autoloader.spark_formats import read_with_spark
+
+
+def read_stream(
+    spark: SparkSession,  # The session
+    path: str,  # Folder, file or glob
+    options: Mapping[str, str | bool],  # Options of `cloudFiles`
+    schema: StructType | str | None = None,  # Declared columns; None to infer them from the files
+    schema_folder: Path | None = None,  # Where to remember inferred columns; None to remember nothing
+    warn: Callable[[str], None] = warnings.warn,  # Called with each thing that is not emulated
+) -> DataFrame:  # A streaming frame; `_metadata` can be selected from it
+    "Read files as Auto Loader does, each exactly once; raises `PipelineError`."
+    parsed = parse_options(options, warn, has_schema=schema is not None)
+    layout, known = plan_layout(spark, path, parsed, schema, schema_folder, True)
+    _warn_of_format(parsed, layout, warn)
+    frame = _open_files(FileSource(spark, path, parsed, True, known.started), layout)
+    known.write(schema_folder)
+    return frame
+
+
+def read_batch(
+    spark: SparkSession,  # The session
+    path: str,  # Folder, file or glob
+    options: Mapping[str, str | bool],  # Options of `read_files`
+    schema: StructType | str | None = None,  # Declared columns; None to infer them from the files
+    warn: Callable[[str], None] = warnings.warn,  # Called with each thing that is not emulated
+) -> DataFrame:  # The rows of all files there are now
+    """Read files as
+    [`read_files`](https://docs.databricks.com/aws/en/sql/language-manual/functions/read_files) does; types
+    are inferred unless `inferColumnTypes` is off, and the format unless it is named."""
+    has_format = any(option_key(name) == "format" for name in options)
+    parsed = parse_options(
+        options,
+        warn,
+        has_schema=schema is not None,
+        default_format="" if has_format else detect_format(spark, path),
+        infers_types=True,
+    )
+    layout, known = plan_layout(spark, path, parsed, schema, None, False)
+    _warn_of_format(parsed, layout, warn)
+    return _open_files(FileSource(spark, path, parsed, False, known.started), layout)
+
+
+def _open_files(
+    source: FileSource,  # The files
+    layout: Layout,  # The columns wanted
+) -> DataFrame:  # The columns of the layout, in its order
+    "Open the files in the way their format and the options call for."
+    options = source.options
+    if options.format is JSON:
+        return read_json(source, layout)
+    if options.format is CSV and layout.rescued and not options.multiline:
+        return read_csv(source, layout)
+    return read_with_spark(source, layout)
+
+
+def _warn_of_format(
+    options: Options,  # Of the read
+    layout: Layout,  # The columns wanted
+    warn: Callable[[str], None],  # Called with each thing that is not emulated
+) -> None:
+    "Say where a format keeps less than Auto Loader would."
+    if options.format is CSV and options.multiline:
+        warn("CSV with multiLine is matched by position, and nothing of it is rescued locally")
+    if layout.rescued and not options.format.is_rescued:
+        warn(f"{options.format.name}: the rescued column {layout.rescued} stays NULL locally")
