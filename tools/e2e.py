@@ -220,7 +220,7 @@ class Sdk:
             / "dist"
             / Path(bundle.resources("pipelines")[PIPELINE]["environment"]["dependencies"][0]).name
         )
-        wheel_path = remote.put_wheel(self.client, wheel, f"{said['artifact_path']}/.internal")
+        wheel_path = remote.upload_wheel(self.client, wheel, f"{said['artifact_path']}/.internal")
         self.upload(bundle, said["file_path"])
 
         def there(value):  # as the CLI translates paths of the project
@@ -322,19 +322,19 @@ def redeploy(deployment, client, project, storage, target, settings):
         load_bundle(project / "bundles/app", target, user=USER).settings.values["workspace"]["artifact_path"]
         + "/.internal"
     )
-    before = {each.name for each in remote.wheels_in(client, folder)}
+    before = {each.name for each in remote.list_wheels(client, folder)}
     add_rule(project)
     deployment.deploy(target)
-    after = {each.name for each in remote.wheels_in(client, folder)}
+    after = {each.name for each in remote.list_wheels(client, folder)}
     check(
         len(after - before) == 1 and before <= after,
         f"a changed notebook deploys a wheel of another name: {', '.join(after - before)}",
     )
     deployment.run_job(target)
-    pipeline = remote.pipeline_id(client, PIPELINE)
+    pipeline = remote.find_pipeline_id(client, PIPELINE)
     spec = client.pipelines.get(pipeline)
     updates = client.pipelines.list_updates(pipeline).updates
-    told = json.dumps(remote.update_events(client, pipeline, updates[0].update_id))
+    told = json.dumps(remote.list_update_events(client, pipeline, updates[0].update_id))
     check(f'"{NEW_RULE}"' in told, f"the update ran the new wheel: its events tell of the rule {NEW_RULE}")
     check(next(iter(after - before)) in json.dumps(spec.as_dict()), "the pipeline names the new wheel")
 

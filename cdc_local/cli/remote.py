@@ -64,10 +64,10 @@ def run_remote_update(
     "Start an update of a deployed pipeline, follow it, and print what it did. Exit status 1 where it fails."
     from cdc_local.reports.tables import make_console
     from cdc_local.reports.update import UpdateProgress
-    from cdc_utils.remote import connect, follow_update, pipeline_id, start_update
+    from cdc_utils.remote import connect, find_pipeline_id, follow_update, start_update
 
     client, console, style = connect(profile=profile), make_console(), progress_style(layout, quiet)
-    found = pipeline_id(client, pipeline)
+    found = find_pipeline_id(client, pipeline)
     update = start_update(client, found, full_refresh_all, read_names(refresh), read_names(full_refresh))
     with UpdateProgress(console, style) as progress:
         result = follow_update(
@@ -107,10 +107,10 @@ def run_remote_job(
     "Run a deployed job, wait for it, and print how its tasks ended. Exit status 1 where it fails."
     from cdc_local.reports.job import JobProgress, tasks_table
     from cdc_local.reports.tables import make_console
-    from cdc_utils.remote import connect, job_id, run_job
+    from cdc_utils.remote import connect, find_job_id, run_job
 
     client, console, style = connect(profile=profile), make_console(), progress_style(layout, quiet)
-    given, found = read_pairs("--param", parameters), job_id(client, job)
+    given, found = read_pairs("--param", parameters), find_job_id(client, job)
     tasks = len(client.jobs.get(found).settings.tasks or ())
     with JobProgress(console, style, tasks) as progress:
         result, runs = run_job(client, found, given, progress.show_task, every)
@@ -140,9 +140,9 @@ def put_remote_wheel(
     debug: DebugOption = False,
 ) -> None:
     "Put a wheel into a volume, and read it back."
-    from cdc_utils.remote import connect, put_wheel
+    from cdc_utils.remote import connect, upload_wheel
 
-    typer.echo(put_wheel(connect(profile=profile), wheel, folder))
+    typer.echo(upload_wheel(connect(profile=profile), wheel, folder))
 
 
 @wheel_commands.command(
@@ -156,9 +156,9 @@ def list_remote_wheels(
 ) -> None:
     "List the wheels of a folder, the newest first."
     from cdc_local.reports.tables import format_number, make_console, plain_table
-    from cdc_utils.remote import connect, wheels_in
+    from cdc_utils.remote import connect, list_wheels
 
-    found = wheels_in(connect(profile=profile), folder)
+    found = list_wheels(connect(profile=profile), folder)
     lines = [(wheel.name, format_number(wheel.file_size)) for wheel in found]
     make_console().print(plain_table("", ("Wheel", ">Bytes"), lines))
 

@@ -44,10 +44,10 @@ def workspace(
     """Serve a workspace on this machine, for the databricks command and the SDK: deploy there,
     and run what was deployed."""
     from cdc_local.storage import Storage
-    from cdc_local.workspace.call import user_name
+    from cdc_local.workspace.local_workspace import read_user_name
     from cdc_local.workspace.server import serve_workspace, start_token
 
-    opened, name = Storage(storage).create(), user_name(user)
+    opened, name = Storage(storage).create(), read_user_name(user)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("cdc_local.workspace").setLevel(logging.WARNING if quiet else logging.INFO)
     with (
@@ -65,7 +65,7 @@ def workspace(
             "For the databricks command and the SDK:"
         )
         typer.echo(f"  export DATABRICKS_HOST={running.host}")
-        typer.echo(f"  export DATABRICKS_TOKEN={running.token_shown}")
+        typer.echo(f"  export DATABRICKS_TOKEN={running.shell_token}")
         typer.echo("  export DATABRICKS_BUNDLE_ENGINE=direct DATABRICKS_CONFIG_FILE=/dev/null")
         sys.stdout.flush()
         stop.wait()

@@ -1,290 +1,243 @@
-"""Schemas, volumes, grants and permissions, as notes."""
+"""Schemas and volumes of Unity Catalog, and grants on them, as notes."""
 
 import re
 import shutil
 import uuid
-from collections.abc import Iterable
+from typing import Any
 
-from cdc_local.workspace.files import CallError
+from cdc_local.workspace.call_error import CallError
 from cdc_local.workspace.state import State, api_time, new_number
+
+_CHANGEABLE = ("comment", "owner", "properties", "enable_predictive_optimization")  # Of a schema or volume
 
 
 def check_name(
-    text: str,  # A catalog, schema or volume
-    what: str,  # Which of them
-) -> str:  # As it is stored
-    "A name of Unity Catalog, in lower case; `CallError` for one that is none."
-    if isinstance(text, str) and re.fullmatch(r"[\w-]+(?: [\w-]+)*", text) and len(text) <= 255:
-        return text.lower()
+    name: Any,  # Name of a catalog, schema or volume, as it was sent
+    parameter: str,  # Which of them, as the call names it
+) -> str:  # As it is stored: in lower case
+    "Read a name of Unity Catalog; `CallError` for one that is none."
+    if isinstance(name, str) and re.fullmatch(r"[\w-]+(?: [\w-]+)*", name) and len(name) <= 255:
+        return name.lower()
     raise CallError(
-        "INVALID_PARAMETER_VALUE", f"{what} {text!r} is not a valid name: letters, digits, _ and - name it"
+        "INVALID_PARAMETER_VALUE",
+        f"{parameter} {name!r} is not a valid name: letters, digits, _ and - name it",
     )
+
+
+def list_catalogs(
+    state: State,  # The notes
+) -> list[dict[str, Any]]:  # As the API answers
+    "List the catalogs that something is in; `main` is always there."
+    names = {
+        "main",
+        *[schema["catalog_name"] for schema in state.all("schemas")],
+        *[table.catalog for table in state.storage.tables()],
+    }
+    return [describe_catalog(name, state.user) for name in sorted(names)]
+
+
+def describe_catalog(
+    name: str,  # The catalog
+    owner: str,  # Name of the user
+) -> dict[str, Any]:  # As the API answers
+    "Describe a catalog; each that is named is there."
+    return {"name": name, "full_name": name, "catalog_type": "MANAGED_CATALOG", "owner": owner}
+
+
+def _ownership(user: str) -> dict[str, Any]:
+    "Say who makes a schema or volume, and when."
+    now = api_time()
+    return {"owner": user, "created_at": now, "created_by": user, "updated_at": now, "updated_by": user}
 
 
 def create_schema(
-    state: State,  # Where it is remembered
-    asked: dict,  # `catalog_name`, `name`, and what else the API takes
-) -> dict:  # The schema
+    state: State,  # The notes
+    settings: dict[str, Any],  # `catalog_name`, `name`, and what else the API takes
+) -> dict[str, Any]:  # The schema
     "Declare a schema; `CallError` if it is there."
-    catalog, name = (
-        check_name(asked.get("catalog_name"), "catalog_name"),
-        check_name(asked.get("name"), "name"),
-    )
-    full, moment = f"{catalog}.{name}", api_time()
+    catalog = check_name(settings.get("catalog_name"), "catalog_name")
+    name = check_name(settings.get("name"), "name")
+    full_name = f"{catalog}.{name}"
     with state.lock:
-        if state.find("schemas", full):
-            raise CallError("SCHEMA_ALREADY_EXISTS", f"Schema '{full}' already exists")
-        made = asked | {
+        if state.find("schemas", full_name):
+            raise CallError("SCHEMA_ALREADY_EXISTS", f"Schema '{full_name}' already exists")
+        schema = {
             "catalog_name": catalog,
             "name": name,
-            "full_name": full,
+            "full_name": full_name,
             "catalog_type": "MANAGED_CATALOG",
-            "owner": state.user,
             "schema_id": str(uuid.uuid4()),
-            "created_at": moment,
-            "created_by": state.user,
-            "updated_at": moment,
-            "updated_by": state.user,
         }
-        return state.keep("schemas", full, made)
+        stored: dict[str, Any] = state.write("schemas", full_name, settings | schema | _ownership(state.user))
+        return stored
 
 
 def get_schema(
-    state: State,  # Where it is remembered
-    full: str,  # `catalog.schema`
-) -> dict:  # The schema
-    "One schema; `CallError` where there is none."
-    return state.get("schemas", full.lower(), f"Schema '{full}' does not exist.", "SCHEMA_DOES_NOT_EXIST")
-
-
-def get_volume(
-    state: State,  # Where it is remembered
-    full: str,  # `catalog.schema.volume`
-) -> dict:  # The volume
-    "One volume; `CallError` where there is none."
-    return state.get("volumes", full.lower(), f"Volume '{full}' does not exist.", "VOLUME_DOES_NOT_EXIST")
+    state: State,  # The notes
+    full_name: str,  # `catalog.schema`, in upper or lower case
+) -> dict[str, Any]:  # The schema
+    "Read a schema; `CallError` where there is none."
+    message = f"Schema '{full_name}' does not exist."
+    schema: dict[str, Any] = state.get("schemas", full_name.lower(), message, "SCHEMA_DOES_NOT_EXIST")
+    return schema
 
 
 def create_volume(
-    state: State,  # Where it is remembered
-    asked: dict,  # `catalog_name`, `schema_name`, `name`, `volume_type`
-) -> dict:  # The volume
+    state: State,  # The notes
+    settings: dict[str, Any],  # `catalog_name`, `schema_name`, `name`, `volume_type`
+) -> dict[str, Any]:  # The volume
     "Declare a managed volume and make its folder; `CallError` without its schema, or if it is there."
     catalog, schema, name = (
-        check_name(asked.get(part), part) for part in ("catalog_name", "schema_name", "name")
+        check_name(settings.get(parameter), parameter)
+        for parameter in ("catalog_name", "schema_name", "name")
     )
-    full, moment = f"{catalog}.{schema}.{name}", api_time()
-    if asked.get("volume_type", "MANAGED") != "MANAGED":
+    full_name = f"{catalog}.{schema}.{name}"
+    if settings.get("volume_type", "MANAGED") != "MANAGED":
         raise CallError(
             "INVALID_PARAMETER_VALUE",
-            f"volume_type {asked['volume_type']!r} of {full}: a laptop has managed volumes only",
+            f"volume_type {settings['volume_type']!r} of {full_name}: a laptop has managed volumes only",
         )
     with state.lock:
         get_schema(state, f"{catalog}.{schema}")
-        if state.find("volumes", full):
-            raise CallError("VOLUME_ALREADY_EXISTS", f"Volume '{full}' already exists")
-        place = state.storage.root.joinpath("Volumes", catalog, schema, name)
-        place.mkdir(parents=True, exist_ok=True)
-        made = asked | {
+        if state.find("volumes", full_name):
+            raise CallError("VOLUME_ALREADY_EXISTS", f"Volume '{full_name}' already exists")
+        folder = state.storage.root.joinpath("Volumes", catalog, schema, name)
+        folder.mkdir(parents=True, exist_ok=True)
+        volume = {
             "catalog_name": catalog,
             "schema_name": schema,
             "name": name,
-            "full_name": full,
+            "full_name": full_name,
             "volume_type": "MANAGED",
             "volume_id": str(uuid.uuid4()),
-            "owner": state.user,
-            "storage_location": place.as_uri(),
-            "created_at": moment,
-            "created_by": state.user,
-            "updated_at": moment,
-            "updated_by": state.user,
+            "storage_location": folder.as_uri(),
         }
-        return state.keep("volumes", full, made)
+        stored: dict[str, Any] = state.write("volumes", full_name, settings | volume | _ownership(state.user))
+        return stored
+
+
+def get_volume(
+    state: State,  # The notes
+    full_name: str,  # `catalog.schema.volume`, in upper or lower case
+) -> dict[str, Any]:  # The volume
+    "Read a volume; `CallError` where there is none."
+    message = f"Volume '{full_name}' does not exist."
+    volume: dict[str, Any] = state.get("volumes", full_name.lower(), message, "VOLUME_DOES_NOT_EXIST")
+    return volume
 
 
 def change_securable(
-    state: State,  # Where it is remembered
+    state: State,  # The notes
     kind: str,  # `schemas` or `volumes`
-    known: dict,  # What is remembered
-    asked: dict,  # What to change
-    may: Iterable[str] = (
-        "comment",
-        "owner",
-        "properties",
-        "enable_predictive_optimization",
-    ),  # What can be changed
-) -> dict:  # As it is now
+    securable: dict[str, Any],  # A schema or volume
+    changes: dict[str, Any],  # Part -> new value
+) -> dict[str, Any]:  # As it is now
     "Change a schema or volume; `CallError` for a part that cannot be changed here."
-    other = sorted(set(asked) - set(may) - {"name", "full_name", "catalog_name", "schema_name"})
-    if other:
+    named = {"name", "full_name", "catalog_name", "schema_name"}  # The client names it; nothing is changed
+    unknown = sorted(set(changes) - set(_CHANGEABLE) - named)
+    if unknown:
         raise CallError(
             "INVALID_PARAMETER_VALUE",
-            f"{', '.join(other)} of {known['full_name']} cannot be changed here; {', '.join(may)} can",
+            f"{', '.join(unknown)} of {securable['full_name']} cannot be changed here;"
+            f" {', '.join(_CHANGEABLE)} can",
         )
-    changed = {name: asked[name] for name in may if name in asked}
-    return state.keep(
-        kind, known["full_name"], known | changed | {"updated_at": api_time(), "updated_by": state.user}
-    )
+    changed = {part: changes[part] for part in _CHANGEABLE if part in changes}
+    changed |= {"updated_at": api_time(), "updated_by": state.user}
+    stored: dict[str, Any] = state.write(kind, securable["full_name"], securable | changed)
+    return stored
 
 
-def move_to_trash(
-    state: State,  # The workspace
-    *parts: str,  # Folder below the storage
+def _move_to_trash(
+    state: State,  # The notes
+    *parts: str,  # A folder below the storage
 ) -> None:
     "Move a folder away, if it is there."
-    place = state.storage.root.joinpath(*parts)
-    if not place.exists():
+    folder = state.storage.root.joinpath(*parts)
+    if not folder.exists():
         return
     target = state.root / "trash" / f"{new_number()}" / "/".join(parts)
     target.parent.mkdir(parents=True)
-    shutil.move(place, target)
+    shutil.move(folder, target)
 
 
 def delete_volume(
-    state: State,  # Where it is remembered
-    full: str,  # `catalog.schema.volume`
+    state: State,  # The notes
+    full_name: str,  # `catalog.schema.volume`
 ) -> None:
-    "Drop a volume and its files; `CallError` where there is none."
+    "Drop a volume, and move its files to the trash; `CallError` where there is none."
     with state.lock:
-        volume = get_volume(state, full)
-        state.drop("volumes", volume["full_name"])
-        state.drop("grants", f"volume/{volume['full_name']}")
-        move_to_trash(state, "Volumes", *volume["full_name"].split("."))
+        name: str = get_volume(state, full_name)["full_name"]
+        state.delete("volumes", name)
+        state.delete("grants", f"volume/{name}")
+        _move_to_trash(state, "Volumes", *name.split("."))
 
 
 def delete_schema(
-    state: State,  # Where it is remembered
-    full: str,  # `catalog.schema`
-    force: bool = False,  # Drop what is in it, too
+    state: State,  # The notes
+    full_name: str,  # `catalog.schema`
+    force: bool = False,  # Whether to drop what is in it, too
 ) -> None:
-    "Drop a schema; `CallError` where there is none, or something is in it."
+    """Drop a schema; its tables, their checkpoints and its volumes go to the trash.
+
+    Raises `CallError` where there is none, or something is in it.
+    """
     with state.lock:
-        schema = get_schema(state, full)
-        parts = schema["full_name"].split(".")
-        inside = [
-            each["full_name"] for each in state.all("volumes") if each["full_name"].split(".")[:2] == parts
-        ]
-        tables = [str(name) for name in state.storage.tables() if [name.catalog, name.schema] == parts]
-        if (inside or tables) and not force:
+        name: str = get_schema(state, full_name)["full_name"]
+        parts = name.split(".")
+        names = [volume["full_name"] for volume in state.all("volumes")]
+        volumes = [volume for volume in names if volume.split(".")[:2] == parts]
+        tables = [str(table) for table in state.storage.tables() if [table.catalog, table.schema] == parts]
+        if (volumes or tables) and not force:
             raise CallError(
                 "SCHEMA_NOT_EMPTY",
-                f"Schema '{full}' is not empty: {', '.join([*inside, *tables])}; delete it with force=true",
+                f"Schema '{full_name}' is not empty: {', '.join([*volumes, *tables])};"
+                " delete it with force=true",
             )
-        for volume in inside:
+        for volume in volumes:
             delete_volume(state, volume)
         for tree in ("tables", "checkpoints", "Volumes"):
-            move_to_trash(state, tree, *parts)
-        state.drop("schemas", schema["full_name"])
-        state.drop("grants", f"schema/{schema['full_name']}")
+            _move_to_trash(state, tree, *parts)
+        state.delete("schemas", name)
+        state.delete("grants", f"schema/{name}")
 
 
 def update_grants(
-    state: State,  # Where they are remembered
-    securable: str,  # e.g. `schema/main.sales`
-    changes: list[dict],  # `principal`, `add`, `remove`
-) -> dict:  # As the API answers
-    "Add and remove privileges."
+    state: State,  # The notes
+    securable: str,  # Kind and name, e.g. `schema/main.sales`
+    changes: list[dict[str, Any]],  # `principal`, `add`, `remove`
+) -> dict[str, Any]:  # As the API answers
+    "Add and remove privileges; `CallError` for a change without a principal, or one that does both."
     with state.lock:
-        known = dict(state.find("grants", securable) or {})
+        grants = dict(state.find("grants", securable) or {})
         for change in changes:
-            who, add, remove = (
-                change.get("principal"),
-                set(change.get("add") or ()),
-                set(change.get("remove") or ()),
-            )
-            if not who:
+            principal = change.get("principal")
+            added = set(change.get("add") or ())
+            removed = set(change.get("remove") or ())
+            if not principal:
                 raise CallError(
                     "INVALID_PARAMETER_VALUE", f"a change of the grants of {securable} names no principal"
                 )
-            if add & remove:
+            if added & removed:
                 raise CallError(
-                    "INVALID_PARAMETER_VALUE", f"Duplicate privileges to add and delete for principal {who}."
+                    "INVALID_PARAMETER_VALUE",
+                    f"Duplicate privileges to add and delete for principal {principal}.",
                 )
-            before = set() if "ALL_PRIVILEGES" in remove else set(known.get(who, ()))
-            known[who] = sorted(before - remove | add)
-        state.keep("grants", securable, {who: privileges for who, privileges in known.items() if privileges})
+            before = set() if "ALL_PRIVILEGES" in removed else set(grants.get(principal, ()))
+            grants[principal] = sorted(before - removed | added)
+        granted = {principal: privileges for principal, privileges in grants.items() if privileges}
+        state.write("grants", securable, granted)
     return read_grants(state, securable)
 
 
 def read_grants(
-    state: State,  # Where they are remembered
-    securable: str,  # e.g. `schema/main.sales`
-) -> dict:  # As the API answers
-    "Who was granted what."
-    known = state.find("grants", securable) or {}
+    state: State,  # The notes
+    securable: str,  # Kind and name, e.g. `schema/main.sales`
+) -> dict[str, Any]:  # As the API answers
+    "Read who was granted what."
+    grants = state.find("grants", securable) or {}
     return {
         "privilege_assignments": [
-            {"principal": who, "privileges": privileges} for who, privileges in sorted(known.items())
+            {"principal": principal, "privileges": privileges}
+            for principal, privileges in sorted(grants.items())
         ]
     }
-
-
-OBJECT_KINDS = {
-    "jobs": "job",
-    "pipelines": "pipelines",
-    "directories": "directory",
-    "notebooks": "notebook",
-    "files": "file",
-}  # In a path of the API, to its name in an answer
-
-PRINCIPAL_KEYS = ("user_name", "group_name", "service_principal_name")  # Who a permission is given to
-
-
-def read_permissions(
-    state: State,  # Where they are remembered
-    kind: str,  # One of `KINDS`
-    number: str,  # Id of the object
-) -> dict:  # As the API answers
-    "Who may do what with an object; of a job or pipeline, its maker owns it until somebody else does."
-    if kind not in OBJECT_KINDS:
-        raise CallError(
-            "INVALID_PARAMETER_VALUE",
-            f"permissions of {kind!r} are not known here; of {', '.join(OBJECT_KINDS)} they are",
-        )
-    owned = (
-        [{"user_name": state.user, "permission_level": "IS_OWNER"}] if kind in ("jobs", "pipelines") else []
-    )
-    known = state.find("permissions", f"{kind}/{number}")
-
-    def shown(each):
-        who = {name: each[name] for name in PRINCIPAL_KEYS if each.get(name)}
-        return who | {
-            "display_name": next(iter(who.values()), ""),
-            "all_permissions": [{"inherited": False, "permission_level": each["permission_level"]}],
-        }
-
-    return {
-        "object_id": f"/{kind}/{number}",
-        "object_type": OBJECT_KINDS[kind],
-        "access_control_list": [shown(each) for each in (owned if known is None else known)],
-    }
-
-
-def write_permissions(
-    state: State,  # Where they are remembered
-    kind: str,  # One of `KINDS`
-    number: str,  # Id of the object
-    asked: list[dict],  # Who, and `permission_level`
-    add: bool = False,  # Whether those known stay
-) -> dict:  # As the API answers
-    "Set or add permissions; `CallError` unless a job or pipeline has one owner."
-    with state.lock:
-        known = [each for each in read_permissions(state, kind, number)["access_control_list"] if add]
-        plain = [
-            {name: each[name] for name in PRINCIPAL_KEYS if name in each}
-            | {"permission_level": each["all_permissions"][0]["permission_level"]}
-            for each in known
-        ]
-
-        def who(each):
-            return tuple(each.get(name) for name in PRINCIPAL_KEYS)
-
-        for each in asked:
-            if not any(who(each)) or not each.get("permission_level"):
-                raise CallError("INVALID_PARAMETER_VALUE", f"{each} names nobody, or no permission_level")
-            plain = [other for other in plain if who(other) != who(each)] + [each]
-        owners = sum(each["permission_level"] == "IS_OWNER" for each in plain)
-        if kind in ("jobs", "pipelines") and owners != 1:
-            raise CallError("INVALID_PARAMETER_VALUE", f"The {kind[:-1]} must have exactly one owner.")
-        state.keep("permissions", f"{kind}/{number}", plain)
-    return read_permissions(state, kind, number)

@@ -1,60 +1,99 @@
-"""Calls of Unity Catalog: catalogs, schemas, volumes, grants, permissions."""
+"""Calls of Unity Catalog: catalogs, schemas, volumes and grants."""
 
-from cdc_local.workspace.call import Call
+from typing import Any
+
+from cdc_local.workspace.call import Call, CallTable
+from cdc_local.workspace.call_error import CallError
 from cdc_local.workspace.catalog import (
     change_securable,
     create_schema,
     create_volume,
     delete_schema,
     delete_volume,
+    describe_catalog,
     get_schema,
     get_volume,
+    list_catalogs,
     read_grants,
-    read_permissions,
     update_grants,
-    write_permissions,
 )
-from cdc_local.workspace.definitions import get_job, get_pipeline
-from cdc_local.workspace.files import CallError
-from cdc_local.workspace.state import State
 
 
-def list_catalogs(
-    state: State,  # Schemas and tables
-) -> list[dict]:
-    "Catalogs that something is in; `main` is always there."
-    names = {
-        "main",
-        *[each["catalog_name"] for each in state.all("schemas")],
-        *[name.catalog for name in state.storage.tables()],
-    }
-    return [
-        {"name": name, "full_name": name, "catalog_type": "MANAGED_CATALOG", "owner": state.user}
-        for name in sorted(names)
-    ]
+def _show_metastore(call: Call) -> dict[str, Any]:
+    "Name the metastore: each workspace has one of its own."
+    number = call.workspace.number
+    return {"metastore_id": f"{number}", "workspace_id": number, "default_catalog_name": "main"}
 
 
-def list_within(
-    call: Call,  # `catalog_name`, `schema_name`
-    kind: str,  # `schemas` or `volumes`
-    parents: tuple[str, ...],
-) -> dict:
-    "Those of a kind that are in what the call names."
-    named = {parent: call.text(parent).lower() for parent in parents}
+def _list_catalogs(call: Call) -> dict[str, Any]:
+    "List the catalogs."
+    return {"catalogs": list_catalogs(call.workspace.state)}
+
+
+def _show_catalog(call: Call) -> dict[str, Any]:
+    "Describe the catalog `name`; each that is named is there."
+    return describe_catalog(call.text("name"), call.workspace.user)
+
+
+def _list_schemas(call: Call) -> dict[str, Any]:
+    "List the schemas of `catalog_name`."
+    catalog = call.text("catalog_name").lower()
+    schemas = call.workspace.state.all("schemas")
+    return call.page("schemas", [schema for schema in schemas if schema["catalog_name"] == catalog])
+
+
+def _create_schema(call: Call) -> dict[str, Any]:
+    "Declare a schema."
+    return create_schema(call.workspace.state, call.body)
+
+
+def _show_schema(call: Call) -> dict[str, Any]:
+    "Describe the schema `full_name`."
+    return get_schema(call.workspace.state, call.text("full_name"))
+
+
+def _change_schema(call: Call) -> dict[str, Any]:
+    "Change the schema `full_name` as the body says."
+    return change_securable(call.workspace.state, "schemas", _show_schema(call), call.body)
+
+
+def _delete_schema(call: Call) -> None:
+    "Drop the schema `full_name`; with `force` what is in it, too."
+    delete_schema(call.workspace.state, call.text("full_name"), call.flag("force"))
+
+
+def _list_volumes(call: Call) -> dict[str, Any]:
+    "List the volumes of `catalog_name`.`schema_name`."
+    schema = [call.text("catalog_name").lower(), call.text("schema_name").lower()]
+    volumes = call.workspace.state.all("volumes")
     return call.page(
-        kind,
-        [
-            each
-            for each in call.workspace.state.all(kind)
-            if all(each[parent] == name for parent, name in named.items())
-        ],
+        "volumes",
+        [volume for volume in volumes if [volume["catalog_name"], volume["schema_name"]] == schema],
     )
 
 
-def securable_grants(
-    call: Call,  # `kind`, `name`
-) -> str:  # e.g. `schema/main.default`
-    "The note of a securable's grants; `CallError` where there is no such thing."
+def _create_volume(call: Call) -> dict[str, Any]:
+    "Declare a managed volume."
+    return create_volume(call.workspace.state, call.body)
+
+
+def _show_volume(call: Call) -> dict[str, Any]:
+    "Describe the volume `full_name`."
+    return get_volume(call.workspace.state, call.text("full_name"))
+
+
+def _change_volume(call: Call) -> dict[str, Any]:
+    "Change the volume `full_name` as the body says."
+    return change_securable(call.workspace.state, "volumes", _show_volume(call), call.body)
+
+
+def _delete_volume(call: Call) -> None:
+    "Drop the volume `full_name`."
+    delete_volume(call.workspace.state, call.text("full_name"))
+
+
+def _securable(call: Call) -> str:
+    "Read `kind` and `name` of what has grants, as `schema/main.sales`; `CallError` where it is not there."
     kind, name = call.text("kind").lower(), call.text("name").lower()
     if kind == "schema":
         get_schema(call.workspace.state, name)
@@ -68,61 +107,32 @@ def securable_grants(
     return f"{kind}/{name}"
 
 
-def handle_permissions(
-    call: Call,  # `kind`, `number`, `access_control_list`
-    add: bool | None,  # None to read
-) -> dict:
-    "Read, set or add the permissions of an object."
-    state, kind, number = call.workspace.state, call.text("kind"), call.text("number")
-    if kind == "jobs":
-        get_job(state, number)
-    if kind == "pipelines":
-        get_pipeline(state, number)
-    return (
-        read_permissions(state, kind, number)
-        if add is None
-        else write_permissions(state, kind, number, call.items("access_control_list"), add)
-    )
+def _show_grants(call: Call) -> dict[str, Any]:
+    "Read the grants on a catalog, schema or volume."
+    return read_grants(call.workspace.state, _securable(call))
 
 
-UC = "/api/2.1/unity-catalog"
+def _change_grants(call: Call) -> dict[str, Any]:
+    "Add and remove privileges, as `changes` says."
+    return update_grants(call.workspace.state, _securable(call), call.objects("changes"))
 
-CATALOG_CALLS = {
-    f"GET {UC}/current-metastore-assignment": lambda call: {
-        "metastore_id": f"{call.workspace.number}",
-        "workspace_id": call.workspace.number,
-        "default_catalog_name": "main",
-    },
-    f"GET {UC}/catalogs": lambda call: {"catalogs": list_catalogs(call.workspace.state)},
-    f"GET {UC}/catalogs/{{name}}": lambda call: {
-        "name": call.text("name"),
-        "full_name": call.text("name"),
-        "catalog_type": "MANAGED_CATALOG",
-        "owner": call.workspace.user,
-    },
-    f"GET {UC}/schemas": lambda call: list_within(call, "schemas", ("catalog_name",)),
-    f"POST {UC}/schemas": lambda call: create_schema(call.workspace.state, call.body),
-    f"GET {UC}/schemas/{{name}}": lambda call: get_schema(call.workspace.state, call.text("name")),
-    f"PATCH {UC}/schemas/{{full}}": lambda call: change_securable(
-        call.workspace.state, "schemas", get_schema(call.workspace.state, call.text("full")), call.body
-    ),
-    f"DELETE {UC}/schemas/{{name}}": lambda call: delete_schema(
-        call.workspace.state, call.text("name"), call.flag("force")
-    ),
-    f"GET {UC}/volumes": lambda call: list_within(call, "volumes", ("catalog_name", "schema_name")),
-    f"POST {UC}/volumes": lambda call: create_volume(call.workspace.state, call.body),
-    f"GET {UC}/volumes/{{name}}": lambda call: get_volume(call.workspace.state, call.text("name")),
-    f"PATCH {UC}/volumes/{{full}}": lambda call: change_securable(
-        call.workspace.state, "volumes", get_volume(call.workspace.state, call.text("full")), call.body
-    ),
-    f"DELETE {UC}/volumes/{{name}}": lambda call: delete_volume(call.workspace.state, call.text("name")),
-    f"GET {UC}/permissions/{{kind}}/{{name}}": lambda call: read_grants(
-        call.workspace.state, securable_grants(call)
-    ),
-    f"PATCH {UC}/permissions/{{kind}}/{{name}}": lambda call: update_grants(
-        call.workspace.state, securable_grants(call), call.items("changes")
-    ),
-    "GET /api/2.0/permissions/{kind}/{number}": lambda call: handle_permissions(call, None),
-    "PUT /api/2.0/permissions/{kind}/{number}": lambda call: handle_permissions(call, False),
-    "PATCH /api/2.0/permissions/{kind}/{number}": lambda call: handle_permissions(call, True),
+
+_ROOT = "/api/2.1/unity-catalog"
+
+CATALOG_CALLS: CallTable = {
+    f"GET {_ROOT}/current-metastore-assignment": _show_metastore,
+    f"GET {_ROOT}/catalogs": _list_catalogs,
+    f"GET {_ROOT}/catalogs/{{name}}": _show_catalog,
+    f"GET {_ROOT}/schemas": _list_schemas,
+    f"POST {_ROOT}/schemas": _create_schema,
+    f"GET {_ROOT}/schemas/{{full_name}}": _show_schema,
+    f"PATCH {_ROOT}/schemas/{{full_name}}": _change_schema,
+    f"DELETE {_ROOT}/schemas/{{full_name}}": _delete_schema,
+    f"GET {_ROOT}/volumes": _list_volumes,
+    f"POST {_ROOT}/volumes": _create_volume,
+    f"GET {_ROOT}/volumes/{{full_name}}": _show_volume,
+    f"PATCH {_ROOT}/volumes/{{full_name}}": _change_volume,
+    f"DELETE {_ROOT}/volumes/{{full_name}}": _delete_volume,
+    f"GET {_ROOT}/permissions/{{kind}}/{{name}}": _show_grants,
+    f"PATCH {_ROOT}/permissions/{{kind}}/{{name}}": _change_grants,
 }

@@ -1,160 +1,104 @@
-"""Calls for files: the workspace's tree and the volumes."""
+"""Calls of the Files API: files and folders of volumes."""
 
-import base64
 import secrets
+from typing import Any
 
-from cdc_local.workspace.call import Call
-from cdc_local.workspace.files import (
-    NOTEBOOK_MARKS,
-    SUFFIXES,
-    CallError,
-    check_path,
-    check_volume,
-    delete_object,
-    describe_object,
-    list_folder,
-    list_volume,
-    make_folder,
-    save_file,
-)
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from cdc_local.workspace.call import Call, CallTable
+from cdc_local.workspace.call_error import CallError
+from cdc_local.workspace.files import delete_object, list_volume_folder, make_folder
+from cdc_local.workspace.local_workspace import Workspace
+from cdc_local.workspace.paths import check_path
+from cdc_local.workspace.request import RequestTable, receive_file
 
 
-def import_object(
-    call: Call,  # `path`, `format`, `language`, `overwrite`
-    content: bytes,  # What it holds
-) -> dict:
-    "Write a file or notebook; a notebook in source form gets the first line that makes it one."
-    path, kind, language = call.text("path"), call.text("format", "") or "SOURCE", call.text("language", "")
-    if kind not in ("SOURCE", "AUTO", "JUPYTER", "RAW"):
-        raise CallError(
-            "NOT_IMPLEMENTED", f"format {kind!r} is not known here; SOURCE, AUTO, JUPYTER and RAW are"
-        )
-    if kind == "SOURCE":
-        suffix = next(
-            (suffix for suffix, name in SUFFIXES.items() if name == language and suffix in NOTEBOOK_MARKS),
-            None,
-        )
-        if suffix is None:
-            raise CallError(
-                "INVALID_PARAMETER_VALUE",
-                f"language {language!r} of {path} is none of {', '.join(sorted(set(SUFFIXES.values())))}",
-            )
-        path, content = (
-            path + suffix,
-            content
-            if content.startswith(NOTEBOOK_MARKS[suffix])
-            else NOTEBOOK_MARKS[suffix] + b"\n" + content,
-        )
-    if kind == "JUPYTER" and not path.endswith(".ipynb"):
-        path += ".ipynb"
-    save_file(call.workspace.places, path, [content], call.flag("overwrite"), limit=call.workspace.limit)
-    return {}
+def _volume_path(call: Call) -> str:
+    "Read `path`, which must be in a volume that was declared."
+    return call.workspace.check_volume_path(call.text("path"))
 
 
-def export_object(
-    call: Call,  # `path`, `direct_download`
-):  # The file, or its content in base 64
-    "Read a file or notebook."
-    from starlette.responses import FileResponse
-
-    found = describe_object(call.workspace.places, call.text("path"))
-    if found["object_type"] == "DIRECTORY":
-        raise CallError("NOT_IMPLEMENTED", f"{found['path']} is a folder; folders are not exported here")
-    place = call.workspace.places.local(found["path"])
-    if call.flag("direct_download"):
-        return FileResponse(place, media_type="application/octet-stream")
-    return {"content": base64.b64encode(place.read_bytes()).decode(), "file_type": place.suffix[1:]}
-
-
-def decode_content(
-    call: Call,  # With `content`
-) -> bytes:
-    "Read content that came in base 64."
-    try:
-        return base64.b64decode(call.text("content", ""), validate=True)
-    except ValueError as error:
-        raise CallError("INVALID_PARAMETER_VALUE", f"content is not base 64: {error}") from None
-
-
-def delete_with_permissions(
-    call: Call,  # `path`, `recursive`
-) -> None:
-    "Delete, with the permissions of what is gone."
-    for number in delete_object(call.workspace.places, call.text("path"), call.flag("recursive")):
-        for kind in ("directories", "notebooks", "files"):
-            call.workspace.state.drop("permissions", f"{kind}/{number}")
-
-
-WORKSPACE_CALLS = {
-    "GET /api/2.0/workspace/get-status": lambda call: describe_object(
-        call.workspace.places, call.text("path")
-    ),
-    "GET /api/2.0/workspace/list": lambda call: {
-        "objects": list_folder(call.workspace.places, call.text("path"))
-    },
-    "POST /api/2.0/workspace/mkdirs": lambda call: make_folder(call.workspace.places, call.text("path")),
-    "POST /api/2.0/workspace/delete": delete_with_permissions,
-    "POST /api/2.0/workspace/import": lambda call: import_object(call, decode_content(call)),
-    "GET /api/2.0/workspace/export": export_object,
-}
-
-
-def read_volume_file(
-    call: Call,  # `path`
-):  # The file
-    "Read a file of a volume; a folder is none."
-    from starlette.responses import FileResponse
-
-    path = check_volume(call.text("path"), call.workspace.declared)
-    place = call.workspace.places.local(path)
-    if not place.is_file():
+def _read_file(call: Call) -> Response:
+    "Read the file `path`; a folder is none."
+    path = _volume_path(call)
+    local_path = call.workspace.paths.local(path)
+    if not local_path.is_file():
         raise CallError("RESOURCE_DOES_NOT_EXIST", f"The file {path} does not exist.")
-    return FileResponse(place, media_type="application/octet-stream")
+    return FileResponse(local_path, media_type="application/octet-stream")
 
 
-def delete_in_volume(
-    call: Call,  # `path`
-    folder: bool,  # Whether a folder is meant
-) -> None:
-    "Delete a file, or a folder that is empty."
-    path = check_volume(call.text("path"), call.workspace.declared)
-    place = call.workspace.places.local(path)
+def _delete_file(call: Call) -> None:
+    "Delete the file `path`."
+    path = _volume_path(call)
+    _refuse_volume_itself(path)
+    if not call.workspace.paths.local(path).is_file():
+        raise CallError("RESOURCE_DOES_NOT_EXIST", f"The file {path} does not exist.")
+    delete_object(call.workspace.paths, path)
+
+
+def _delete_folder(call: Call) -> None:
+    "Delete the folder `path`, which must be empty."
+    path = _volume_path(call)
+    _refuse_volume_itself(path)
+    if not call.workspace.paths.local(path).is_dir():
+        raise CallError("RESOURCE_DOES_NOT_EXIST", f"The directory {path} does not exist.")
+    delete_object(call.workspace.paths, path)
+
+
+def _refuse_volume_itself(path: str) -> None:
+    "Raise `CallError` for the path of a volume: it is dropped in the catalog."
     if len(check_path(path)) == 4:
         raise CallError("INVALID_PARAMETER_VALUE", f"{path} is the volume itself; delete that in the catalog")
-    if not (place.is_dir() if folder else place.is_file()):
-        raise CallError(
-            "RESOURCE_DOES_NOT_EXIST", f"The {'directory' if folder else 'file'} {path} does not exist."
-        )
-    delete_object(call.workspace.places, path)
 
 
-def make_in_volume(
-    call: Call,  # `path`
-) -> None:
-    "Make a folder of a volume."
-    make_folder(call.workspace.places, check_volume(call.text("path"), call.workspace.declared))
+def _list_folder(call: Call) -> dict[str, Any]:
+    "List the folder `path`."
+    entries = list_volume_folder(call.workspace.paths, _volume_path(call))
+    return call.page("contents", entries, "page_size", 1000)
 
 
-def begin_parts(
-    call: Call,  # `action`
-) -> dict:
-    "Open an upload in parts, which then finds no address for its parts."
-    check_volume(call.text("path"), call.workspace.declared)
+def _make_folder(call: Call) -> None:
+    "Make the folder `path`, and those above it."
+    make_folder(call.workspace.paths, _volume_path(call))
+
+
+def _begin_parts(call: Call) -> dict[str, Any]:
+    "Begin an upload in parts, for which `_refuse_parts` then has no addresses: the SDK sends the file whole."
+    _volume_path(call)
     if call.text("action", "") != "initiate-upload":
         raise CallError("NOT_IMPLEMENTED", "this workspace takes a file in one piece, by PUT")
     return {"multipart_upload": {"session_token": secrets.token_urlsafe()}}
 
 
-VOLUME_FILE_CALLS = {
-    "GET /api/2.0/fs/files{path:path}": read_volume_file,
-    "DELETE /api/2.0/fs/files{path:path}": lambda call: delete_in_volume(call, False),
-    "POST /api/2.0/fs/files{path:path}": begin_parts,
-    "GET /api/2.0/fs/directories{path:path}": lambda call: call.page(
-        "contents",
-        list_volume(call.workspace.places, check_volume(call.text("path"), call.workspace.declared)),
-        "page_size",
-        1000,
-    ),
-    "PUT /api/2.0/fs/directories{path:path}": make_in_volume,
-    "DELETE /api/2.0/fs/directories{path:path}": lambda call: delete_in_volume(call, True),
+VOLUME_FILE_CALLS: CallTable = {
+    "GET /api/2.0/fs/files{path:path}": _read_file,
+    "DELETE /api/2.0/fs/files{path:path}": _delete_file,
+    "POST /api/2.0/fs/files{path:path}": _begin_parts,
+    "GET /api/2.0/fs/directories{path:path}": _list_folder,
+    "PUT /api/2.0/fs/directories{path:path}": _make_folder,
+    "DELETE /api/2.0/fs/directories{path:path}": _delete_folder,
+}
+
+
+async def _put_file(workspace: Workspace, request: Request) -> Response:
+    "Receive a file as the body; the folders above it are made."
+    path = workspace.check_volume_path(request.path_params["path"])
+    await receive_file(workspace, request, path, make_parents=True)
+    return Response(status_code=204)
+
+
+async def _refuse_parts(workspace: Workspace, request: Request) -> Response:
+    "Answer that a file comes in one piece."
+    raise CallError(
+        "NOT_IMPLEMENTED", f"{request.url.path}: this workspace takes and gives a file in one piece"
+    )
+
+
+VOLUME_FILE_UPLOADS: RequestTable = {
+    "PUT /api/2.0/fs/files{path:path}": _put_file,
+    "POST /api/2.0/fs/create-upload-part-urls": _refuse_parts,
+    "POST /api/2.0/fs/create-resumable-upload-url": _refuse_parts,
+    "POST /api/2.0/fs/create-abort-upload-url": _refuse_parts,
+    "POST /api/2.0/fs/create-download-url": _refuse_parts,
 }

@@ -1,119 +1,47 @@
-"""Calls for jobs and their runs."""
+"""Calls of the Jobs API: jobs and their runs."""
 
-from cdc_local.workspace.call import Call
-from cdc_local.workspace.definitions import delete_job, get_job, keep_job, update_job
-from cdc_local.workspace.files import CallError
-from cdc_local.workspace.runs import run_output
-from cdc_local.workspace.state import ENDED_STATES
-from cdc_local.workspace.views import run_view
+from typing import Any
 
+from cdc_local.workspace.call import Call, CallTable
+from cdc_local.workspace.call_error import CallError
+from cdc_local.workspace.job_definitions import create_job, delete_job, get_job, reset_job, update_job
+from cdc_local.workspace.run_output import read_output
+from cdc_local.workspace.run_views import describe_run, find_run
+from cdc_local.workspace.values import read_names
+from cdc_utils.results import ENDED_TASK_STATES
 
-def list_jobs(
-    call: Call,  # `name`, `expand_tasks`, `limit`
-) -> dict:
-    "The jobs, the newest first."
-    name = call.text("name", "").lower()
-
-    def view(job):
-        return (
-            job
-            if call.flag("expand_tasks")
-            else job
-            | {
-                "settings": {
-                    part: value
-                    for part, value in job["settings"].items()
-                    if part not in ("tasks", "environments", "parameters")
-                }
-            }
-        )
-
-    found = [
-        view(job)
-        for job in call.workspace.state.all("jobs")
-        if not name or job["settings"]["name"].lower() == name
-    ]
-    page = call.page("jobs", sorted(found, key=lambda job: -job["job_id"]), "limit", 20)
-    return page | {"has_more": "next_page_token" in page}
+_NOT_LISTED = ("tasks", "environments", "parameters")  # Settings that a list shows with `expand_tasks` only
 
 
-def list_runs(
-    call: Call,  # `job_id`, `active_only`, `completed_only`, `expand_tasks`, `limit`
-) -> dict:
-    "Runs, the newest first."
-    job = call.number("job_id", 0)
-
-    def wanted(run):
-        return (
-            job in (0, run["job_id"])
-            and not (call.flag("active_only") and run["state"] in ENDED_STATES)
-            and not (call.flag("completed_only") and run["state"] not in ENDED_STATES)
-        )
-
-    found = sorted(filter(wanted, call.workspace.state.all("runs")), key=lambda run: -run["run_id"])
-    page = call.page("runs", [run_view(run, call.flag("expand_tasks")) for run in found], "limit", 20)
-    return page | {"has_more": "next_page_token" in page}
+def _create_job(call: Call) -> dict[str, Any]:
+    "Create a job."
+    workspace = call.workspace
+    return {"job_id": create_job(workspace.state, call.body, workspace.refuse_job_environments)["job_id"]}
 
 
-def show_run(
-    call: Call,  # `run_id`
-) -> dict:
-    "One run, of a job or of a task."
-    number = call.number("run_id")
-    run = next(
-        (
-            each
-            for each in call.workspace.state.all("runs")
-            if number in (each["run_id"], *[task["run_id"] for task in each["tasks"]])
-        ),
-        None,
-    )
-    if run is None:
-        raise CallError("RESOURCE_DOES_NOT_EXIST", f"Run {number} does not exist.")
-    view = run_view(run)
-    return (
-        view
-        if number == run["run_id"]
-        else view | next(task for task in view["tasks"] if task["run_id"] == number)
+def _reset_job(call: Call) -> None:
+    "Replace the settings of `job_id` by `new_settings`."
+    workspace, settings = call.workspace, _new_settings(call)
+    reset_job(workspace.state, call.number("job_id"), settings, workspace.refuse_job_environments)
+
+
+def _update_job(call: Call) -> None:
+    "Change `new_settings` of `job_id`, and take away `fields_to_remove`."
+    workspace = call.workspace
+    update_job(
+        workspace.state,
+        call.number("job_id"),
+        _new_settings(call, default={}),
+        read_names(call.body, "fields_to_remove"),
+        workspace.refuse_job_environments,
     )
 
 
-def cancel_all_runs(
-    call: Call,  # `job_id`
-) -> None:
-    "Cancel every run of a job."
-    get_job(call.workspace.state, call.number("job_id"))
-    for run in call.workspace.state.all("runs"):
-        if run["job_id"] == call.number("job_id"):
-            call.workspace.runs.cancel_run(run["run_id"])
-
-
-def cancel_and_delete_job(
-    call: Call,  # `job_id`
-) -> None:
-    "Cancel the runs of a job and forget it."
-    cancel_all_runs(call)
-    delete_job(call.workspace.state, call.number("job_id"))
-
-
-def delete_run(
-    call: Call,  # `run_id`
-) -> None:
-    "Forget a run that has ended."
-    state, number = call.workspace.state, call.number("run_id")
-    run = state.get("runs", number, f"Run {number} does not exist.")
-    if run["state"] not in ENDED_STATES:
-        raise CallError("INVALID_PARAMETER_VALUE", f"Run {number} is {run['state']}; cancel it first.")
-    for task in run["tasks"]:
-        state.drop("outputs", task["run_id"])
-    state.drop("runs", number)
-
-
-def read_settings(
+def _new_settings(
     call: Call,  # `new_settings`
-    default: dict = None,  # What a call that sends none means
-) -> dict:
-    "Settings that a call sends."
+    default: dict[str, Any] | None = None,  # Where it is missing; None: it must be there
+) -> dict[str, Any]:
+    "Read the settings of a job; `CallError` for anything else."
     settings = call.body.get("new_settings", default)
     if not isinstance(settings, dict):
         raise CallError(
@@ -122,49 +50,109 @@ def read_settings(
     return settings
 
 
-def run_job_now(
-    call: Call,  # `job_id`, `job_parameters` and the like
-) -> dict:
-    "Start a run of a job."
-    run = call.workspace.runs.start_run(call.number("job_id"), call.body)
+def _show_job(call: Call) -> dict[str, Any]:
+    "Describe the job `job_id`."
+    return get_job(call.workspace.state, call.number("job_id"))
+
+
+def _list_jobs(call: Call) -> dict[str, Any]:
+    "List the jobs, the newest first, those called `name`; `expand_tasks` shows what they do."
+    name = call.text("name", "").lower()
+    jobs = [
+        job for job in call.workspace.state.all("jobs") if not name or job["settings"]["name"].lower() == name
+    ]
+    jobs.sort(key=lambda job: -int(job["job_id"]))
+    if not call.flag("expand_tasks"):
+        jobs = [job | {"settings": _short_settings(job["settings"])} for job in jobs]
+    return _page_with_more(call, "jobs", jobs)
+
+
+def _short_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    "Leave out the settings that a list does not show."
+    return {part: value for part, value in settings.items() if part not in _NOT_LISTED}
+
+
+def _page_with_more(call: Call, name: str, items: list[Any]) -> dict[str, Any]:
+    "Answer with a page of a list, and whether more follows."
+    page = call.page(name, items, "limit", 20)
+    return page | {"has_more": "next_page_token" in page}
+
+
+def _run_job(call: Call) -> dict[str, Any]:
+    "Start a run of `job_id`."
+    run = call.workspace.runs.start(call.number("job_id"), call.body)
     return {"run_id": run["run_id"], "number_in_job": run["number_in_job"]}
 
 
-JOBS_API = "/api/2.{minor:int}/jobs"
+def _cancel_and_delete_job(call: Call) -> None:
+    "Cancel the runs of `job_id`, and delete the job."
+    _cancel_all_runs(call)
+    delete_job(call.workspace.state, call.number("job_id"))
 
-JOB_CALLS = {
-    f"POST {JOBS_API}/create": lambda call: {
-        "job_id": keep_job(
-            call.workspace.state, call.body, refuse_environments=call.workspace.refuse_job_environments
-        )["job_id"]
-    },
-    f"POST {JOBS_API}/reset": lambda call: (
-        keep_job(
-            call.workspace.state,
-            read_settings(call),
-            call.number("job_id"),
-            call.workspace.refuse_job_environments,
-        )
-        and {}
-    ),
-    f"POST {JOBS_API}/update": lambda call: (
-        update_job(
-            call.workspace.state,
-            call.number("job_id"),
-            read_settings(call, {}),
-            call.body.get("fields_to_remove") or (),
-            call.workspace.refuse_job_environments,
-        )
-        and {}
-    ),
-    f"GET {JOBS_API}/get": lambda call: get_job(call.workspace.state, call.number("job_id")),
-    f"GET {JOBS_API}/list": list_jobs,
-    f"POST {JOBS_API}/delete": cancel_and_delete_job,
-    f"POST {JOBS_API}/run-now": run_job_now,
-    f"GET {JOBS_API}/runs/get": show_run,
-    f"GET {JOBS_API}/runs/get-output": lambda call: run_output(call.workspace.state, call.number("run_id")),
-    f"GET {JOBS_API}/runs/list": list_runs,
-    f"POST {JOBS_API}/runs/cancel": lambda call: call.workspace.runs.cancel_run(call.number("run_id")),
-    f"POST {JOBS_API}/runs/cancel-all": cancel_all_runs,
-    f"POST {JOBS_API}/runs/delete": delete_run,
+
+def _list_runs(call: Call) -> dict[str, Any]:
+    "List runs, the newest first: those of `job_id`, `active_only` or `completed_only`."
+    job_id = call.number("job_id", 0)
+    runs = [run for run in call.workspace.state.all("runs") if job_id in (0, run["job_id"])]
+    if call.flag("active_only"):
+        runs = [run for run in runs if run["state"] not in ENDED_TASK_STATES]
+    if call.flag("completed_only"):
+        runs = [run for run in runs if run["state"] in ENDED_TASK_STATES]
+    runs.sort(key=lambda run: -int(run["run_id"]))
+    return _page_with_more(call, "runs", [describe_run(run, call.flag("expand_tasks")) for run in runs])
+
+
+def _show_run(call: Call) -> dict[str, Any]:
+    "Describe `run_id`, a run of a job or of a task."
+    number = call.number("run_id")
+    view = describe_run(find_run(call.workspace.state, number))
+    tasks: list[dict[str, Any]] = view["tasks"]
+    return view | next((task for task in tasks if task["run_id"] == number), {})
+
+
+def _show_output(call: Call) -> dict[str, Any]:
+    "Read what the task with `run_id` printed."
+    return read_output(call.workspace.state, call.number("run_id"))
+
+
+def _cancel_run(call: Call) -> None:
+    "Cancel `run_id`."
+    call.workspace.runs.cancel(call.number("run_id"))
+
+
+def _cancel_all_runs(call: Call) -> None:
+    "Cancel every run of `job_id`."
+    job = get_job(call.workspace.state, call.number("job_id"))
+    for run in call.workspace.state.all("runs"):
+        if run["job_id"] == job["job_id"]:
+            call.workspace.runs.cancel(run["run_id"])
+
+
+def _delete_run(call: Call) -> None:
+    "Delete `run_id`, which must have ended, and its output."
+    state, number = call.workspace.state, call.number("run_id")
+    run = state.get("runs", number, f"Run {number} does not exist.")
+    if run["state"] not in ENDED_TASK_STATES:
+        raise CallError("INVALID_PARAMETER_VALUE", f"Run {number} is {run['state']}; cancel it first.")
+    for task in run["tasks"]:
+        state.delete("outputs", task["run_id"])
+    state.delete("runs", number)
+
+
+_ROOT = "/api/2.{minor:int}/jobs"
+
+JOB_CALLS: CallTable = {
+    f"POST {_ROOT}/create": _create_job,
+    f"POST {_ROOT}/reset": _reset_job,
+    f"POST {_ROOT}/update": _update_job,
+    f"GET {_ROOT}/get": _show_job,
+    f"GET {_ROOT}/list": _list_jobs,
+    f"POST {_ROOT}/delete": _cancel_and_delete_job,
+    f"POST {_ROOT}/run-now": _run_job,
+    f"GET {_ROOT}/runs/get": _show_run,
+    f"GET {_ROOT}/runs/get-output": _show_output,
+    f"GET {_ROOT}/runs/list": _list_runs,
+    f"POST {_ROOT}/runs/cancel": _cancel_run,
+    f"POST {_ROOT}/runs/cancel-all": _cancel_all_runs,
+    f"POST {_ROOT}/runs/delete": _delete_run,
 }

@@ -1,109 +1,125 @@
-"""Calls for pipelines and their updates."""
+"""Calls of the Pipelines API: pipelines, their updates and events."""
 
 import re
+from typing import Any
 
-from cdc_local.workspace.call import Call
-from cdc_local.workspace.definitions import delete_pipeline, get_pipeline, keep_pipeline
-from cdc_local.workspace.events import list_events
-from cdc_local.workspace.files import CallError
-from cdc_local.workspace.views import pipeline_view
+from cdc_local.workspace.call import Call, CallTable
+from cdc_local.workspace.call_error import CallError
+from cdc_local.workspace.pipeline_definitions import (
+    delete_pipeline,
+    get_pipeline,
+    list_pipeline_updates,
+    store_pipeline,
+)
+from cdc_local.workspace.pipeline_events import list_events
+from cdc_local.workspace.pipeline_views import describe_pipeline
+
+_LISTED = ("pipeline_id", "name", "state", "creator_user_name", "run_as_user_name", "latest_updates")
 
 
-def list_pipelines(
-    call: Call,  # `filter`, `max_results`, `page_token`
-) -> dict:
-    "The pipelines, by name."
-    text = call.text("filter", "").strip()
-    wanted = re.fullmatch(r"name\s+like\s+'([^']*)'|name\s*=\s*'([^']*)'", text, re.I)
-    if text and not wanted:
-        raise CallError(
-            "INVALID_PARAMETER_VALUE", f"filter {text!r} is not known here; write name LIKE '%part%'"
-        )
-    pattern = re.compile(
-        re.escape(wanted[1] or wanted[2] or "").replace("%", ".*") if wanted else ".*", re.I | re.S
-    )
-    state, shown = (
-        call.workspace.state,
-        ("pipeline_id", "name", "state", "creator_user_name", "run_as_user_name", "latest_updates"),
-    )
+def _list_pipelines(call: Call) -> dict[str, Any]:
+    "List the pipelines by name, those whose name meets `filter`."
+    pattern = _name_pattern(call.text("filter", "").strip())
+    state = call.workspace.state
+    pipelines = sorted(state.all("pipelines"), key=lambda pipeline: str(pipeline["name"]))
     views = [
-        pipeline_view(state, each) for each in sorted(state.all("pipelines"), key=lambda each: each["name"])
+        describe_pipeline(state, pipeline) for pipeline in pipelines if pattern.fullmatch(pipeline["name"])
     ]
-    return call.page(
-        "statuses",
-        [
-            {name: view[name] for name in shown if name in view}
-            for view in views
-            if pattern.fullmatch(view["name"])
-        ],
-        default=25,
-    )
+    listed = [{part: view[part] for part in _LISTED if part in view} for view in views]
+    return call.page("statuses", listed, default_size=25)
 
 
-def show_update(
-    call: Call,  # `pipeline`, `update`
-) -> dict:
-    "One update of a pipeline."
-    state, pipeline, update = call.workspace.state, call.text("pipeline"), call.text("update")
-    get_pipeline(state, pipeline)
-    found = state.get("updates", update, f"The specified update {update} was not found.")
-    if found["pipeline_id"] != pipeline:
-        raise CallError("RESOURCE_DOES_NOT_EXIST", f"The specified update {update} was not found.")
-    return found
+def _name_pattern(
+    filter: str,  # e.g. `name LIKE 'etl%'`
+) -> re.Pattern[str]:  # Of the names that meet it
+    "Read the filter of a list of pipelines; `CallError` for one that is not known here."
+    match = re.fullmatch(r"name\s+like\s+'([^']*)'|name\s*=\s*'([^']*)'", filter, re.I)
+    if filter and not match:
+        raise CallError(
+            "INVALID_PARAMETER_VALUE", f"filter {filter!r} is not known here; write name LIKE '%part%'"
+        )
+    pattern = re.escape(match[1] or match[2] or "").replace("%", ".*") if match else ".*"
+    return re.compile(pattern, re.I | re.S)
 
 
-def list_updates(
-    call: Call,  # `pipeline`
-) -> dict:
-    "Updates of a pipeline, the newest first."
-    pipeline = get_pipeline(call.workspace.state, call.text("pipeline"))["pipeline_id"]
-    found = [each for each in call.workspace.state.all("updates") if each["pipeline_id"] == pipeline]
-    return call.page("updates", sorted(found, key=lambda each: -each["number"]), default=25)
-
-
-def stop_and_delete_pipeline(
-    call: Call,  # `pipeline`
-) -> None:
-    "Stop a pipeline, wait for it, forget it."
-    runs, pipeline = call.workspace.runs, call.text("pipeline")
-    for update in runs.stop_pipeline(pipeline):
-        runs.wait("updates", update)
-    delete_pipeline(call.workspace.state, pipeline)
-
-
-def create_pipeline(
-    call: Call,  # What the API takes
-) -> dict:
-    "Make a pipeline, or say what it would be."
+def _create_pipeline(call: Call) -> dict[str, Any]:
+    "Create a pipeline, or with `dry_run` only say what it would be."
     if call.flag("dry_run"):
         return {"effective_settings": call.body}
-    return {"pipeline_id": keep_pipeline(call.workspace.state, call.body)["pipeline_id"]}
+    return {"pipeline_id": store_pipeline(call.workspace.state, call.body)["pipeline_id"]}
 
 
-PIPELINE_CALLS = {
-    "GET /api/2.0/pipelines": list_pipelines,
-    "POST /api/2.0/pipelines": create_pipeline,
-    "GET /api/2.0/pipelines/{pipeline}": lambda call: pipeline_view(
-        call.workspace.state, get_pipeline(call.workspace.state, call.text("pipeline"))
-    ),
-    "PUT /api/2.0/pipelines/{pipeline}": lambda call: (
-        keep_pipeline(call.workspace.state, call.body, call.text("pipeline")) and {}
-    ),
-    "DELETE /api/2.0/pipelines/{pipeline}": stop_and_delete_pipeline,
-    "GET /api/2.0/pipelines/{pipeline}/updates": list_updates,
-    "POST /api/2.0/pipelines/{pipeline}/updates": lambda call: {
-        "update_id": call.workspace.runs.start_update(call.text("pipeline"), call.body)["update_id"]
-    },
-    "GET /api/2.0/pipelines/{pipeline}/updates/{update}": lambda call: {"update": show_update(call)},
-    "POST /api/2.0/pipelines/{pipeline}/stop": lambda call: (
-        call.workspace.runs.stop_pipeline(call.text("pipeline")) and {}
-    ),
-    "GET /api/2.0/pipelines/{pipeline}/events": lambda call: list_events(
+def _pipeline(call: Call) -> dict[str, Any]:
+    "Read the pipeline `pipeline_id`."
+    return get_pipeline(call.workspace.state, call.text("pipeline_id"))
+
+
+def _show_pipeline(call: Call) -> dict[str, Any]:
+    "Describe a pipeline and its latest updates."
+    return describe_pipeline(call.workspace.state, _pipeline(call))
+
+
+def _edit_pipeline(call: Call) -> None:
+    "Replace the settings of a pipeline."
+    store_pipeline(call.workspace.state, call.body, call.text("pipeline_id"))
+
+
+def _stop_and_delete_pipeline(call: Call) -> None:
+    "Stop the update of a pipeline, wait for its end, and delete the pipeline."
+    workspace, pipeline_id = call.workspace, call.text("pipeline_id")
+    for update_id in workspace.updates.stop(pipeline_id):
+        workspace.work.wait("updates", update_id)
+    delete_pipeline(workspace.state, pipeline_id)
+
+
+def _stop_pipeline(call: Call) -> None:
+    "Cancel the update of a pipeline, if it has one."
+    call.workspace.updates.stop(call.text("pipeline_id"))
+
+
+def _start_update(call: Call) -> dict[str, Any]:
+    "Start an update of a pipeline."
+    update = call.workspace.updates.start(call.text("pipeline_id"), call.body)
+    return {"update_id": update["update_id"]}
+
+
+def _show_update(call: Call) -> dict[str, Any]:
+    "Describe the update `update_id` of a pipeline."
+    pipeline, update_id = _pipeline(call), call.text("update_id")
+    message = f"The specified update {update_id} was not found."
+    update = call.workspace.state.get("updates", update_id, message)
+    if update["pipeline_id"] != pipeline["pipeline_id"]:
+        raise CallError("RESOURCE_DOES_NOT_EXIST", message)
+    return {"update": update}
+
+
+def _list_updates(call: Call) -> dict[str, Any]:
+    "List the updates of a pipeline, the newest first."
+    updates = list_pipeline_updates(call.workspace.state, _pipeline(call)["pipeline_id"])
+    return call.page("updates", updates, default_size=25)
+
+
+def _list_events(call: Call) -> dict[str, Any]:
+    "List the events of a pipeline's updates, those that meet `filter`, in the order of `order_by`."
+    return list_events(
         call.workspace.state,
-        call.text("pipeline"),
+        call.text("pipeline_id"),
         call.text("filter", ""),
         call.text("order_by", ""),
         call.number("max_results", 25) or 25,
         call.text("page_token", ""),
-    ),
+    )
+
+
+PIPELINE_CALLS: CallTable = {
+    "GET /api/2.0/pipelines": _list_pipelines,
+    "POST /api/2.0/pipelines": _create_pipeline,
+    "GET /api/2.0/pipelines/{pipeline_id}": _show_pipeline,
+    "PUT /api/2.0/pipelines/{pipeline_id}": _edit_pipeline,
+    "DELETE /api/2.0/pipelines/{pipeline_id}": _stop_and_delete_pipeline,
+    "POST /api/2.0/pipelines/{pipeline_id}/stop": _stop_pipeline,
+    "GET /api/2.0/pipelines/{pipeline_id}/updates": _list_updates,
+    "POST /api/2.0/pipelines/{pipeline_id}/updates": _start_update,
+    "GET /api/2.0/pipelines/{pipeline_id}/updates/{update_id}": _show_update,
+    "GET /api/2.0/pipelines/{pipeline_id}/events": _list_events,
 }

@@ -1,4 +1,4 @@
-"What `cdc remote` and its functions do against a workspace that answers: the local one, and one that is slow, busy, broken or gone."
+"`cdc remote` and its functions against the local workspace, and one that is slow, busy, broken or gone"
 
 import io
 import os
@@ -22,7 +22,7 @@ from cdc_local.errors import PipelineError
 from cdc_local.jobs.scheduler import run_job
 from cdc_local.storage import Storage
 from cdc_local.update.event_log import EventLog
-from cdc_local.workspace.runs import Execution
+from cdc_local.workspace.execution import Execution
 from cdc_local.workspace.server import serve_workspace
 from cdc_utils import remote
 
@@ -72,11 +72,14 @@ class Work:
 
 
 @pytest.fixture
-def place(tmp_path):
+def work(tmp_path):
+    return Work(Storage(tmp_path / "cdc").create())
+
+
+@pytest.fixture
+def place(work):
     "A workspace with a volume, a pipeline and two jobs"
-    storage = Storage(tmp_path / "cdc").create()
-    work = Work(storage)
-    with serve_workspace(storage, USER, lambda: (TOKEN, "…"), 0, work.execution()) as running:
+    with serve_workspace(work.storage, USER, lambda: (TOKEN, "…"), 0, work.execution()) as running:
         client = WorkspaceClient(host=running.host, token=TOKEN)
         client.schemas.create("shop", "dev")
         client.volumes.create("dev", "shop", "wheels", VolumeType.MANAGED)
@@ -101,7 +104,6 @@ def place(tmp_path):
             ],
         }.items():
             do("POST", "/api/2.2/jobs/create", body={"name": name, "tasks": tasks})
-        running.work = work
         yield running, client
 
 
@@ -129,7 +131,7 @@ def test_wheels_arrive_whole_and_old_ones_go(place, tmp_path):
         assert (done.exit_code, done.stdout.strip()) == (0, f"{FOLDER}/shop-{version}-py3-none-any.whl"), (
             done.stderr
         )
-    assert remote.download(client, f"{FOLDER}/shop-3-py3-none-any.whl") == b"wheel"
+    assert remote.read_file(client, f"{FOLDER}/shop-3-py3-none-any.whl") == b"wheel"
     changed = cdc(running, "wheels", "put", wheel(tmp_path, "3", b"other"), FOLDER)
     assert (
         changed.exit_code == 1
@@ -139,10 +141,10 @@ def test_wheels_arrive_whole_and_old_ones_go(place, tmp_path):
     assert (
         cdc(running, "wheels", "prune", FOLDER, "--keep", 1, "--dry-run").stdout.count("would delete") == 2
     ), "the pipeline names the oldest"
-    assert len(remote.wheels_in(client, FOLDER)) == 4
+    assert len(remote.list_wheels(client, FOLDER)) == 4
     cdc(running, "wheels", "prune", FOLDER, "--keep", 1)
     assert "shop-4-py3-none-any.whl 5" in " ".join(cdc(running, "wheels", "list", FOLDER).stdout.split())
-    assert sorted(each.name for each in remote.wheels_in(client, FOLDER)) == [
+    assert sorted(each.name for each in remote.list_wheels(client, FOLDER)) == [
         "shop-1-py3-none-any.whl",
         "shop-4-py3-none-any.whl",
     ]
@@ -151,8 +153,8 @@ def test_wheels_arrive_whole_and_old_ones_go(place, tmp_path):
 def test_a_large_wheel(place, tmp_path):
     "Over the size at which the SDK would send in parts"
     content = os.urandom(60 << 20)
-    path = remote.put_wheel(place[1], wheel(tmp_path, "9", content), FOLDER)
-    assert remote.download(place[1], path) == content
+    path = remote.upload_wheel(place[1], wheel(tmp_path, "9", content), FOLDER)
+    assert remote.read_file(place[1], path) == content
 
 
 def test_an_update_is_followed_to_its_numbers(place):
@@ -161,7 +163,7 @@ def test_an_update_is_followed_to_its_numbers(place):
     assert done.exit_code == 0, done.stderr
     told = " ".join(done.stdout.split())
     assert "valid_id 5 2" in told and "orders COMPLETED 5" in told
-    pipeline = remote.pipeline_id(client, "orders")
+    pipeline = remote.find_pipeline_id(client, "orders")
     result = remote.follow_update(
         client, pipeline, remote.start_update(client, pipeline, refresh=["orders"]), every=0.1
     )
@@ -173,12 +175,12 @@ def test_an_update_is_followed_to_its_numbers(place):
     assert [(rule.name, rule.failed_records) for rule in result.flows[0].expectations] == [("valid_id", 2)]
 
 
-def test_an_update_is_asked_for_what_was_chosen(place):
-    running, client = place
-    pipeline = remote.pipeline_id(client, "orders")
+def test_an_update_is_asked_for_what_was_chosen(place, work):
+    client = place[1]
+    pipeline = remote.find_pipeline_id(client, "orders")
     for asked in ({"full_refresh": True}, {"refresh": ["orders"], "full_refresh_tables": ["items"]}):
         remote.follow_update(client, pipeline, remote.start_update(client, pipeline, **asked), every=0.1)
-        assert running.work.asked == (
+        assert work.asked == (
             asked.get("full_refresh", False),
             asked.get("refresh") or [],
             asked.get("full_refresh_tables") or [],
@@ -190,7 +192,7 @@ def test_a_job_is_followed_over_its_retries(place):
     changes = []
     result, runs = remote.run_job(
         client,
-        remote.job_id(client, "daily"),
+        remote.find_job_id(client, "daily"),
         on_change=lambda run: changes.append((run.state, run.attempt)),
         every=0.1,
     )
@@ -295,7 +297,7 @@ def connected(host, seconds=20):
 
 def test_a_busy_workspace_is_asked_again():
     with answering([BUSY, AWAY, LISTED]) as (host, asked):
-        assert remote.pipeline_id(connected(host), "orders") == "p1"
+        assert remote.find_pipeline_id(connected(host), "orders") == "p1"
         assert asked.count("/api/2.0/pipelines") == 3
 
 
@@ -304,19 +306,19 @@ def test_a_broken_workspace_is_told():
         answering([refusal(500, "INTERNAL_ERROR")]) as (host, _),
         pytest.raises(remote.WorkspaceError, match="the pipelines: not now"),
     ):
-        remote.pipeline_id(connected(host), "orders")
+        remote.find_pipeline_id(connected(host), "orders")
 
 
 def test_a_workspace_that_stays_away_is_told():
     with answering([AWAY]) as (host, _), pytest.raises(remote.WorkspaceError, match="does not answer"):
-        remote.pipeline_id(connected(host, 1), "orders")
+        remote.find_pipeline_id(connected(host, 1), "orders")
 
 
 def test_a_workspace_that_is_not_there():
     with answering([LISTED]) as (host, _):
         pass  # its port is free again
     with pytest.raises(remote.WorkspaceError, match="is DATABRICKS_HOST right, and is it up"):
-        remote.pipeline_id(connected(host, 1), "orders")
+        remote.find_pipeline_id(connected(host, 1), "orders")
 
 
 def test_an_upload_that_was_spoilt_is_not_believed(place, tmp_path, monkeypatch):
@@ -328,4 +330,4 @@ def test_an_upload_that_was_spoilt_is_not_believed(place, tmp_path, monkeypatch)
         lambda path, content, **options: upload(path, io.BytesIO(content.read()[:-1]), **options),
     )
     with pytest.raises(remote.WorkspaceError, match="did not arrive as it was sent"):
-        remote.put_wheel(client, wheel(tmp_path, "5"), FOLDER)
+        remote.upload_wheel(client, wheel(tmp_path, "5"), FOLDER)

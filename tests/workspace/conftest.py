@@ -1,9 +1,11 @@
 "A workspace that runs, and a client of it"
 
 import pytest
-from served_workspace import Work, client, open_workspace
+from served_workspace import USER, Work, client, open_workspace
 
 from cdc_local.storage import Storage
+from cdc_local.workspace.paths import WorkspacePaths
+from cdc_local.workspace.state import State
 
 
 @pytest.fixture
@@ -28,3 +30,13 @@ def running(storage, work):
 @pytest.fixture
 def w(running):
     return client(running)
+
+
+@pytest.fixture
+def state(storage):
+    return State(storage, USER)
+
+
+@pytest.fixture
+def paths(storage):
+    return WorkspacePaths(storage)

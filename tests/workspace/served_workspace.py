@@ -12,7 +12,7 @@ from databricks.sdk.config import Config
 from databricks.sdk.service import catalog, compute, jobs
 
 from cdc_local.errors import PipelineError
-from cdc_local.workspace.runs import Execution
+from cdc_local.workspace.execution import Execution
 from cdc_local.workspace.server import serve_workspace
 
 USER, TOKEN = "ann@example.org", "a-token-for-tests-only"

@@ -1,4 +1,4 @@
-"What was deployed is what runs: files of the workspace's folder, with the wheel of its volume, not the package that is installed here"
+"What was deployed is what runs: the workspace's files with the wheel of its volume"
 
 import io
 import json
@@ -23,7 +23,11 @@ from cdc_utils import customers
 @dp.expect("named", "name IS NOT NULL")
 def names(): return spark.sql(f"SELECT '{customers.NAME}' AS name UNION ALL SELECT NULL")
 """
-NOTEBOOK = "# Databricks notebook source\nimport cdc_utils\nfrom cdc_utils.customers import NAME\nprint(cdc_utils.__version__, NAME, dbutils.widgets.get('day'))\n"
+NOTEBOOK = """# Databricks notebook source
+import cdc_utils
+from cdc_utils.customers import NAME
+print(cdc_utils.__version__, NAME, dbutils.widgets.get('day'))
+"""
 
 
 def wheel(folder, version):
@@ -97,7 +101,7 @@ def test_a_run_takes_the_wheel_that_was_deployed(place):
     storage, client, folder = place
     ids = None
     for version in ("9.1", "9.2"):
-        ids = deploy(client, remote.put_wheel(client, wheel(folder, version), WHEELS), ids)
+        ids = deploy(client, remote.upload_wheel(client, wheel(folder, version), WHEELS), ids)
         result, runs = remote.run_job(client, ids[1], {"day": "7"}, every=0.5)
         assert (result, [run.result for run in runs]) == ("SUCCESS", ["SUCCESS", "SUCCESS"]), [
             run.message for run in runs
@@ -111,7 +115,11 @@ def test_a_run_takes_the_wheel_that_was_deployed(place):
 def test_a_notebook_without_an_environment_brings_the_wheel_itself(place):
     "As in a workspace that refuses environments of notebook tasks: the job's parameter names the wheel"
     storage, client, folder = place
-    first = "try: import cdc_utils\nexcept ModuleNotFoundError:\n    get_ipython().run_line_magic('pip', f\"install --quiet {dbutils.widgets.get('wheel')} faker\")\n"
+    install = "install --quiet {dbutils.widgets.get('wheel')} faker"
+    first = f"""try: import cdc_utils
+except ModuleNotFoundError:
+    get_ipython().run_line_magic('pip', f"{install}")
+"""
     upload(
         client,
         f"{HOME}/jobs/brings.py",
@@ -119,7 +127,7 @@ def test_a_notebook_without_an_environment_brings_the_wheel_itself(place):
     )
     parameters = [
         {"name": "day", "default": "1"},
-        {"name": "wheel", "default": remote.put_wheel(client, wheel(folder, "9.3"), WHEELS)},
+        {"name": "wheel", "default": remote.upload_wheel(client, wheel(folder, "9.3"), WHEELS)},
     ]
     task = {"task_key": "hello", "notebook_task": {"notebook_path": f"{HOME}/jobs/brings"}}
     job = client.api_client.do(
@@ -131,8 +139,10 @@ def test_a_notebook_without_an_environment_brings_the_wheel_itself(place):
 
 def test_the_update_tells_its_rules(place):
     storage, client, folder = place
-    update = client.pipelines.list_updates(remote.pipeline_id(client, "names")).updates[0].update_id
-    result = remote.update_result(remote.update_events(client, remote.pipeline_id(client, "names"), update))
+    update = client.pipelines.list_updates(remote.find_pipeline_id(client, "names")).updates[0].update_id
+    result = remote.update_result(
+        remote.list_update_events(client, remote.find_pipeline_id(client, "names"), update)
+    )
     assert (
         result.state,
         [(rule.name, rule.passed_records, rule.failed_records) for rule in result.flows[0].expectations],
@@ -142,11 +152,11 @@ def test_the_update_tells_its_rules(place):
 def test_an_update_that_fails_says_where(place):
     storage, client, folder = place
     upload(client, f"{HOME}/transformations/broken.py", "from cdc_utils import gold\n")
-    pipeline = remote.pipeline_id(client, "names")
+    pipeline = remote.find_pipeline_id(client, "names")
     result = remote.follow_update(client, pipeline, remote.start_update(client, pipeline), every=0.5)
     assert (
         result.state == "FAILED"
         and "broken.py:1" in result.error
         and "cannot import name 'gold' from 'cdc_utils'" in result.error
     ), "the wheel has no gold, whatever is installed here"
-    assert "Traceback" not in json.dumps(remote.update_events(client, pipeline, result.update_id))
+    assert "Traceback" not in json.dumps(remote.list_update_events(client, pipeline, result.update_id))

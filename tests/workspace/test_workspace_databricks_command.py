@@ -119,7 +119,7 @@ def test_a_deployment_that_was_killed_is_mended_by_the_next(running, w, project,
     assert killed > 2
     databricks(
         running, tmp_path, folder, "bundle", "deploy", "-t", "staging", "--force-lock"
-    )  # a killed one still holds the lock; a job that it made and could not note down stays beside the new one
+    )  # a killed one still has the lock; a job that it made and could not note down stays beside the new one
     assert "0 to add, 0 to change, 0 to delete" in databricks(
         running, tmp_path, folder, "bundle", "plan", "-t", "staging"
     )

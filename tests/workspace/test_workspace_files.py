@@ -153,7 +153,8 @@ def test_no_path_leaves_the_workspace(running, storage, path):
 
 def test_a_file_is_imported_only_into_a_folder_that_is_there(running, storage):
     "How a deployment takes its lock: 404, then mkdirs, then again."
-    lock = f"/api/2.0/workspace-files/import-file/{HOME[1:].replace('/', '%2F')}%2Fstate%2Fdeploy.lock?overwrite=false"
+    folder = f"{HOME}/state"[1:].replace("/", "%2F")
+    lock = f"/api/2.0/workspace-files/import-file/{folder}%2Fdeploy.lock?overwrite=false"
     assert ask(running, "POST", lock, b"{}")[0] == 404
     assert ask(running, "POST", "/api/2.0/workspace/mkdirs", {"path": f"{HOME}/state"})[0] == 200
     assert [ask(running, "POST", lock, b"{}")[0] for _ in range(2)] == [200, 409]
@@ -163,7 +164,7 @@ def test_a_file_is_imported_only_into_a_folder_that_is_there(running, storage):
 
 
 def test_an_upload_over_the_limit_leaves_nothing(storage, work):
-    with open_workspace(storage, work, limit=100_000) as running:
+    with open_workspace(storage, work, upload_limit=100_000) as running:
         w = client(running)
         place = make_volume(w)
         w.files.upload(f"{place}/fits", io.BytesIO(b"x" * 100_000))

@@ -6,9 +6,9 @@ from databricks.sdk.service import jobs
 from served_workspace import ODD, SOON, ask, client, daily, open_workspace
 
 from cdc_local.jobs.pipeline_task import UpdateOptions
-from cdc_local.workspace import runs as workspace_runs
-from cdc_local.workspace.files import Places
-from cdc_local.workspace.runs import local_execution
+from cdc_local.workspace import execution as workspace_execution
+from cdc_local.workspace.execution import local_execution
+from cdc_local.workspace.paths import WorkspacePaths
 
 
 def test_a_run_of_a_job(w, work, running):
@@ -157,7 +157,7 @@ def test_no_job_that_was_taken_is_a_fault_when_it_runs(running, w, odd, caplog):
             status, answer = ask(running, "POST", "/api/2.2/jobs/run-now", {"job_id": answer["job_id"]})
             assert status in (200, 400), (more, answer)
             if status == 200:
-                running.workspace.runs.wait("runs", answer["run_id"])
+                running.workspace.work.wait("runs", answer["run_id"])
             assert (
                 ask(running, "GET", "/api/2.2/jobs/runs/list?expand_tasks=true")[0]
                 == ask(running, "GET", "/api/2.2/jobs/list")[0]
@@ -169,16 +169,18 @@ def test_no_job_that_was_taken_is_a_fault_when_it_runs(running, w, odd, caplog):
 def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
     "What the local execution asks of the module that knows processes."
     monkeypatch.setattr(
-        workspace_runs,
+        workspace_execution,
         "run_program",
         lambda program, stop, on_line, on_error_line=None: (program, stop, on_line, on_error_line),
     )
     monkeypatch.setattr(
-        workspace_runs, "update_program", lambda pipeline, options, places: (pipeline, options, places)
+        workspace_execution, "update_program", lambda pipeline, options, paths: (pipeline, options, paths)
     )
-    monkeypatch.setattr(workspace_runs, "task_program", lambda plan: (plan.task, plan.wheels, plan.paths))
-    places = Places(storage)
-    execution = local_execution(places)
+    monkeypatch.setattr(
+        workspace_execution, "task_program", lambda plan: (plan.task, plan.wheels, plan.paths)
+    )
+    paths = WorkspacePaths(storage)
+    execution = local_execution(paths)
     update = {
         "update_id": "u",
         "full_refresh": True,
@@ -186,14 +188,14 @@ def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
         "full_refresh_selection": ["b"],
     }
     assert execution.update("spec", update, "stop", "tell") == (
-        ("spec", UpdateOptions("u", True, ("a",), ("b",)), places),
+        ("spec", UpdateOptions("u", True, ("a",), ("b",)), paths),
         "stop",
         None,
         "tell",
     )
     task = {"task_key": "look", "environment_key": "default"}
     assert execution.task(task, {"default": {"dependencies": []}}, "stop", "tell") == (
-        (task, [], places),
+        (task, [], paths),
         "stop",
         "tell",
         "tell",

@@ -11,7 +11,7 @@ def test_the_newest_update_is_told_first(w, running):
     ids = []
     for _ in range(3):
         ids.append(w.pipelines.start_update(pipeline).update_id)
-        running.workspace.runs.wait("updates", ids[-1])
+        running.workspace.work.wait("updates", ids[-1])
     assert (
         [each.update_id for each in w.pipelines.get(pipeline).latest_updates]
         == [each.update_id for each in w.pipelines.list_updates(pipeline).updates]
@@ -54,7 +54,7 @@ def test_pipelines(w, work):
 def test_a_failed_update_has_an_error_event(w, work, running):
     made = w.pipelines.create(name="etl").pipeline_id
     update = w.pipelines.start_update(made, full_refresh_selection=["orders"]).update_id
-    running.workspace.runs.wait("updates", update)
+    running.workspace.work.wait("updates", update)
     assert w.pipelines.get_update(made, update).update.state.value == "FAILED"
     events = list(
         w.pipelines.list_pipeline_events(

@@ -63,7 +63,7 @@ def test_a_stop_ends_everything(storage, work):
         w.jobs.run_now(daily(w))
         assert work.began.acquire(timeout=60)
         w.pipelines.start_update(w.pipelines.create(name="other").pipeline_id)
-        closing = threading.Thread(target=running.workspace.runs.close, daemon=True)
+        closing = threading.Thread(target=running.workspace.work.close, daemon=True)
         closing.start()
         closing.join(timeout=20)
         ended = not closing.is_alive()

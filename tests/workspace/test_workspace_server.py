@@ -1,4 +1,4 @@
-"Who may call the workspace, what is answered to calls and values that it does not know, and the command that serves it"
+"Who may call the workspace, what it answers to odd calls, and the command that serves it"
 
 import logging
 import os
@@ -14,11 +14,7 @@ from databricks.sdk.errors import Unauthenticated
 from served_workspace import HOME, ODD, TOKEN, USER, ask, client, make_volume, open_workspace
 
 from cdc_local.errors import UsageError
-from cdc_local.workspace.catalog_api import CATALOG_CALLS
-from cdc_local.workspace.files_api import VOLUME_FILE_CALLS, WORKSPACE_CALLS
-from cdc_local.workspace.jobs_api import JOB_CALLS
-from cdc_local.workspace.pipelines_api import PIPELINE_CALLS
-from cdc_local.workspace.server import OTHERS
+from cdc_local.workspace.app import CALLS
 
 
 @pytest.mark.parametrize(
@@ -110,13 +106,6 @@ def test_a_body_that_is_none_is_the_clients_mistake(running, body):
     )
 
 
-CALLS = [
-    name
-    for table in (WORKSPACE_CALLS, VOLUME_FILE_CALLS, CATALOG_CALLS, PIPELINE_CALLS, JOB_CALLS, OTHERS)
-    for name in table
-]
-
-
 NAMES = [
     "path",
     "format",
@@ -159,7 +148,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", list(CALLS))
 def test_no_value_is_a_fault_of_the_server(running, w, call, caplog):
     "Whatever is sent where, it is an answer or the client's mistake."
     make_volume(w)
@@ -168,11 +157,11 @@ def test_no_value_is_a_fault_of_the_server(running, w, call, caplog):
     known = {
         "{path:path}": "/Volumes/main/shop/raw/x",
         "{minor:int}": "2",
-        "{pipeline}": pipeline,
+        "{pipeline_id}": pipeline,
         "{kind}": "schema",
         "{name}": "main.shop",
-        "{full}": "main.shop",
-        "{update}": "x",
+        "{full_name}": "main.shop",
+        "{update_id}": "x",
         "{number}": str(job),
     }
     for part, value in known.items():
@@ -194,9 +183,11 @@ def test_no_value_is_a_fault_of_the_server(running, w, call, caplog):
 
 
 def test_two_servers_do_not_share_a_storage(running, storage, work):
-    with pytest.raises(UsageError, match="a workspace is running on storage"):
-        with open_workspace(storage, work):
-            pass
+    with (
+        pytest.raises(UsageError, match="a workspace is running on storage"),
+        open_workspace(storage, work),
+    ):
+        pass
     assert client(running).current_user.me().user_name == USER
 
 

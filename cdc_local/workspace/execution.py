@@ -1,0 +1,55 @@
+"""What carries out runs and updates: processes of this machine, or what a test puts in their place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cdc_local.jobs.deadline import StopSignal
+from cdc_local.jobs.pipeline_task import UpdateOptions, update_program
+from cdc_local.jobs.processes import OnLine, run_program
+from cdc_local.jobs.scheduler import OnChange, RunTask, run_job
+from cdc_local.jobs.tasks import TaskPlan, list_dependencies, task_program, unpack_wheels
+from cdc_local.workspace.paths import WorkspacePaths
+
+RunJob = Callable[[list[dict[str, Any]], RunTask, OnChange, StopSignal], object]  # As `scheduler.run_job`
+
+DoTask = Callable[[dict[str, Any], dict[str, Any], StopSignal, OnLine], str | None]  # See `Execution`
+
+DoUpdate = Callable[[dict[str, Any], dict[str, Any], StopSignal, OnLine], object]  # See `Execution`
+
+
+@dataclass(frozen=True)
+class Execution:
+    "What carries out the work; each may raise `PipelineError`, and calls `on_line` with what is printed."
+
+    run_job: RunJob  # `(tasks, run_task, on_change, stop)`: puts the tasks of a run in order
+    task: DoTask  # `(task, environments, stop, on_line)` -> output: does one attempt of a task
+    update: DoUpdate  # `(pipeline, update, stop, on_line)`: updates a pipeline
+
+
+def local_execution(
+    paths: WorkspacePaths,  # Where the files of the workspace lie
+) -> Execution:  # Work done by child processes of this machine
+    "Run tasks and updates as the job and the pipeline say."
+
+    def do_task(
+        task: dict[str, Any], environments: dict[str, Any], stop: StopSignal, on_line: OnLine
+    ) -> str | None:
+        specs = [{"environment_key": key, "spec": spec} for key, spec in environments.items()]
+        wheels = unpack_wheels(list_dependencies(task, specs), paths)
+        executed_notebooks = paths.storage.root / "notebooks" / "workspace"
+        plan = TaskPlan(
+            task, wheels, {}, {}, paths, executed_notebooks
+        )  # its parameters are filled in already
+        return run_program(task_program(plan), stop, on_line, on_line)
+
+    def do_update(pipeline: dict[str, Any], update: dict[str, Any], stop: StopSignal, on_line: OnLine) -> str:
+        options = UpdateOptions(
+            update["update_id"],
+            update["full_refresh"],
+            tuple(update["refresh_selection"] or ()),
+            tuple(update["full_refresh_selection"] or ()),
+        )
+        return run_program(update_program(pipeline, options, paths), stop, None, on_line)
+
+    return Execution(run_job, do_task, do_update)

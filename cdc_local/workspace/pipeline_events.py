@@ -1,0 +1,134 @@
+"""Events of a pipeline's updates, filtered and listed as the API does."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from cdc_local.update.event_log import read_events
+from cdc_local.workspace.call_error import CallError
+from cdc_local.workspace.pipeline_definitions import get_pipeline, list_pipeline_updates
+from cdc_local.workspace.state import State
+
+_CONDITION = re.compile(
+    r"\s*(update_id|level|event_type|timestamp|id)\s*(=|>=|<=|>|<|in)\s*"
+    r"(?:'([^']*)'|\(((?:\s*'[^']*'\s*,?)+)\))\s*",
+    re.I,
+)
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": lambda value, other: bool(value == other),
+    ">": lambda value, other: bool(value > other),
+    "<": lambda value, other: bool(value < other),
+    ">=": lambda value, other: bool(value >= other),
+    "<=": lambda value, other: bool(value <= other),
+    "in": lambda value, other: value in other,
+}
+
+_LARGEST_PAGE = 250  # Events
+
+
+class Condition(NamedTuple):
+    "One condition of a filter."
+
+    field: str  # Of an event, e.g. `level`
+    compare: Callable[[Any, Any], bool]  # Called with the event's value, and with `value`
+    value: Any  # A text, a list of texts, or a `datetime`
+
+
+def read_filter(
+    text: str,  # e.g. `update_id = '7' AND level in ('ERROR', 'WARN')`
+) -> list[Condition]:  # All must be met
+    "Read the filter of an events call; `CallError` for one that is not known here."
+    if not text.strip():
+        return []
+    return [_read_condition(part) for part in re.split(r"\s+and\s+", text.strip(), flags=re.I)]
+
+
+def _read_condition(text: str) -> Condition:
+    "Read one condition of a filter."
+    match = _CONDITION.fullmatch(text)
+    if not match:
+        raise CallError(
+            "INVALID_PARAMETER_VALUE",
+            f"filter {text!r} is not known here; write e.g. update_id = '…' AND level in ('ERROR')"
+            " AND timestamp > '…'",
+        )
+    field, sign, value, values = match.groups()
+    value = re.findall(r"'([^']*)'", values) if values else value
+    if (sign.lower() == "in") != isinstance(value, list):
+        raise CallError("INVALID_PARAMETER_VALUE", f"filter {text!r} compares with {sign}")
+    if field.lower() == "timestamp":
+        value = _read_time(value)
+    return Condition(field.lower(), _COMPARISONS[sign.lower()], value)
+
+
+def _read_time(
+    text: Any,  # A time in ISO form; what comes of `in` is none
+) -> datetime:  # In UTC where it names no zone
+    "Read a time; `CallError` for one that is none."
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise CallError(
+            "INVALID_PARAMETER_VALUE", f"{text!r} in a filter is no time; write e.g. 2026-01-31T12:00:00.000Z"
+        ) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def describe_event(
+    event: dict[str, Any],  # An event of the log
+    pipeline_id: str,  # The pipeline
+) -> dict[str, Any]:  # As the API answers
+    "Describe an event of the log as the API shows it."
+    view = {name: event[name] for name in ("id", "message", "level", "maturity_level", "event_type")}
+    json_columns = ("sequence", "origin", "details", "error")
+    view |= {name: json.loads(event[name]) for name in json_columns if event.get(name)}
+    view["origin"] = {"pipeline_id": pipeline_id} | view["origin"]
+    view["timestamp"] = event["timestamp"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return view
+
+
+def list_events(
+    state: State,  # The notes of updates
+    pipeline_id: str,  # The pipeline
+    filter: str = "",  # As for `read_filter`
+    order_by: str = "",  # `timestamp asc`; the newest first by default
+    max_results: int = 25,  # At most `_LARGEST_PAGE`
+    page_token: str = "",  # What the page before said
+) -> dict[str, Any]:  # A page, as the API answers
+    "List the events of a pipeline's updates; `CallError` for a filter or token that is not known."
+    get_pipeline(state, pipeline_id)
+    conditions = read_filter(filter)
+    ascending = order_by.strip().lower().endswith(" asc")
+    update_ids = {update["update_id"] for update in list_pipeline_updates(state, pipeline_id)}
+    views = [
+        view
+        for event in read_events(state.storage.event_log_path)
+        for view in [describe_event(event, pipeline_id)]
+        if view["origin"].get("update_id") in update_ids and _meets(event, view, conditions)
+    ]
+    views.sort(key=_event_number, reverse=not ascending)
+    if page_token and not page_token.isdecimal():
+        raise CallError(
+            "INVALID_PARAMETER_VALUE", f"page_token {page_token!r} is none that this workspace gave"
+        )
+    if page_token:
+        last = int(page_token)
+        views = [view for view in views if (_event_number(view) - last) * (1 if ascending else -1) > 0]
+    page = views[: min(max_results, _LARGEST_PAGE)]
+    if len(views) > len(page):
+        return {"events": page, "next_page_token": str(_event_number(page[-1]))}
+    return {"events": page}
+
+
+def _meets(event: dict[str, Any], view: dict[str, Any], conditions: list[Condition]) -> bool:
+    "Whether an event meets every condition."
+    values = event | {"update_id": view["origin"].get("update_id")}
+    return all(condition.compare(values[condition.field], condition.value) for condition in conditions)
+
+
+def _event_number(view: dict[str, Any]) -> int:
+    "The number of an event, which orders events and marks where a page ends."
+    return int(view["sequence"]["control_plane_seq_no"])
