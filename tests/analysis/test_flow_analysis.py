@@ -1,5 +1,6 @@
 "What a flow reads and brings, found without data."
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,14 +9,17 @@ pytest.importorskip("pyspark")
 
 from cdc_local.analysis.flow_analysis import (
     analyse_flow,
+    analyse_pipeline,
     check_layout,
+    check_rules,
     check_view,
     settle_dataset_kind,
+    table_schema,
     upstream_flows,
 )
-from cdc_local.dataflow.graph import Dataset, Flow, Graph
+from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph
 from cdc_local.errors import PipelineError
-from cdc_local.storage import TableName
+from cdc_local.storage import TableName, localize
 
 
 def table(name):
@@ -184,3 +188,62 @@ def test_a_view_that_nobody_reads_is_checked_too(runtime, spark, rule, query, wo
     runtime.dp.view(name="seen")(runtime.dp.expect("r", rule)(lambda: query(spark)))
     with pytest.raises(PipelineError, match=words):
         check_view(runtime, runtime.graph.datasets[table("seen")])
+
+
+@pytest.mark.parametrize(
+    "query, words",
+    [
+        (lambda spark: spark.range(3) if spark.read.table("orders").count() else None, "count is an action"),
+        (lambda spark: spark.read.table("orders").write.save("x"), "DataFrame.write is a write"),
+        (lambda spark: spark.sql("DROP TABLE orders"), "is not a query"),
+        (lambda spark: [1, 2], "the dataset function of main.default.t returned list, not a DataFrame"),
+        (lambda spark: spark.range(3) and None, "returned NoneType, not a DataFrame"),
+        (lambda spark: spark.readStream.table("orders"), "materialized view main.default.t reads a stream"),
+        (lambda spark: spark.read.table("orders").select("amuont"), "amuont"),
+    ],
+)
+def test_what_a_dataset_function_may_not_do(runtime, spark, query, words):
+    columns = "CAST(value AS STRING) AS id", "value AS amount"
+    runtime.dp.table(name="orders")(lambda: spark.readStream.format("rate").load().selectExpr(*columns))
+    runtime.dp.materialized_view(name="t")(lambda: query(spark))
+    with pytest.raises(PipelineError) as raised:
+        analyse_pipeline(runtime)
+    assert words in str(raised.value)
+
+
+def test_a_pipeline_is_analysed_before_any_of_its_tables_exists(runtime, spark):
+    landing = Path(localize(runtime.storage, "/Volumes/main/default/raw/orders"))
+    landing.mkdir(parents=True)
+    (landing / "1.json").write_text('{"id": "a", "amount": 10}\n')
+    query = "SELECT orders.id FROM main.default.orders WHERE amount > 100"
+    runtime.dp.materialized_view(name="big")(lambda: spark.sql(query))  # declared before what it reads
+
+    @runtime.dp.table
+    @runtime.dp.expect("positive", "amount > 0")
+    def orders():
+        files = spark.readStream.format("cloudFiles").option("cloudFiles.format", "json")
+        return files.schema("id string, amount int").load("/Volumes/main/default/raw/orders")
+
+    analyse_pipeline(runtime)
+    assert upstream_flows(runtime) == {
+        "main.default.big": {"main.default.orders"},
+        "main.default.orders": set(),
+    }
+    kinds = {name.table: dataset.kind for name, dataset in runtime.graph.datasets.items()}
+    assert kinds == {"big": "materialized_view", "orders": "streaming_table"}
+    assert table_schema(runtime, table("big")).simpleString() == "struct<id:string>"
+    assert table_schema(runtime, table("orders")).simpleString() == "struct<id:string,amount:int>"
+    assert runtime.storage.tables() == []
+
+
+def test_a_rule_that_spark_cannot_read_is_refused(spark):
+    rule = Expectation("positive", "amount > 0", "drop")
+    sales = Dataset(table("sales"), "materialized_view", expectations=(rule,))
+    with pytest.raises(PipelineError, match="expectation 'positive' of main.default.sales"):
+        check_rules(sales, spark.range(3))
+
+
+def test_a_table_without_a_flow_has_no_columns(runtime):
+    runtime.dp.create_streaming_table("alone")
+    with pytest.raises(PipelineError, match="main.default.alone has no flow"):
+        table_schema(runtime, table("alone"))

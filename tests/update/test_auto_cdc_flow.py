@@ -10,6 +10,7 @@ from pipelines import table
 
 from cdc_local.dataflow.expectations import is_broken
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
+from cdc_local.update.auto_cdc_flow import upserts_and_deletes
 from cdc_local.update.strategies import choose_strategy
 from cdc_utils.spec import CdcSpec
 
@@ -31,3 +32,8 @@ def test_delete_events_pass_the_rules_of_their_target(spark):
     assert kept(replace(flow, spec=CdcSpec("t", "s", ["n"], "n", apply_as_truncates="op = 'D'"))) == 2
     for other in (replace(flow, kind="append"), replace(flow, spec=CdcSpec("t", "s", ["n"], "n"))):
         assert kept(other) == 1
+
+
+def test_upserts_and_deletes_are_counted(spark):
+    events = spark.createDataFrame([("a", False), ("a", True), ("b", False)], "id string, __deleted boolean")
+    assert events.agg(*upserts_and_deletes()).first().asDict() == {"upserted": 2, "deleted": 1}

@@ -14,7 +14,13 @@ from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.errors import Location
 from cdc_local.update import scheduler
 from cdc_local.update.counters import CHANGES
-from cdc_local.update.scheduler import describe_failure, run_flows, wait_or_stop, write_flow
+from cdc_local.update.scheduler import (
+    describe_failure,
+    order_upstream_first,
+    run_flows,
+    wait_or_stop,
+    write_flow,
+)
 from cdc_local.update.strategies import STRATEGIES
 from cdc_utils.results import FlowResult
 
@@ -131,3 +137,14 @@ def test_once_means_once(storage, monkeypatch, kind, nothing):
     assert written == ["once"]
     write_flow(run, replace(flow, once=False))
     assert written == ["once", "once"]
+
+
+def test_a_report_has_one_order_whatever_ended_first():
+    upstream = {"a_totals": {"sales"}, "sales": {"landed"}, "refused": {"landed"}, "landed": set()}
+    assert order_upstream_first(upstream) == ["landed", "refused", "sales", "a_totals"]
+
+
+def test_a_ladder_of_many_ways_up_is_ordered_at_once():
+    steps = [f"step {number:03}" for number in range(200)]
+    upstream = {step: set(steps[max(0, number - 2) : number]) for number, step in enumerate(steps)}
+    assert order_upstream_first(upstream) == steps

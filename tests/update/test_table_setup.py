@@ -7,8 +7,9 @@ import pytest
 pytest.importorskip("pyspark")
 
 from pipelines import table
+from pyspark.sql.types import StructType
 
-from cdc_local.update.table_setup import reset_tables
+from cdc_local.update.table_setup import narrowing_columns, reset_tables
 
 
 def folders(storage, name):
@@ -43,3 +44,35 @@ def test_a_reset_killed_half_way_is_finished_by_the_next(storage, monkeypatch, r
     monkeypatch.undo()
     reset_tables(storage, set())
     assert not any(folder.exists() for folder in both) and list(storage.state_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "stored, now, lost",
+    [
+        (
+            "id int, amount bigint, place struct<zip: int>",
+            "id bigint, amount int, place struct<zip: string>, more date",
+            [("id", "int", "bigint"), ("place.zip", "int", "string")],
+        ),
+        (
+            "n bigint, d decimal(9,2), t string, a array<double>",
+            "N int, d decimal(5,1), t date, a array<int>, more string",
+            [],
+        ),
+        (
+            "n int, s struct<x: int, y: int>, a array<date>, m map<string, float>",
+            "n bigint, s struct<y: string, z: int>, a array<timestamp>, m map<string, double>",
+            [
+                ("n", "int", "bigint"),
+                ("s.y", "int", "string"),
+                ("a", "date", "timestamp"),
+                ("m", "float", "double"),
+            ],
+        ),
+    ],
+    ids=["a number and a nested text", "all that is wider or new", "nested types"],
+)
+def test_columns_whose_new_values_the_stored_ones_cannot_keep(spark, stored, now, lost):
+    types = [StructType.fromDDL(columns) for columns in (stored, now)]
+    found = narrowing_columns(spark, *types)
+    assert [(name, was.simpleString(), new.simpleString()) for name, was, new in found] == lost
