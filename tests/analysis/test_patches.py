@@ -1,4 +1,4 @@
-"What PySpark and Python do while a pipeline's code runs, and that every method of PySpark has been thought of."
+"What PySpark and Python do while a pipeline's code runs; every method of PySpark has been thought of."
 
 import os
 import sys
@@ -27,12 +27,12 @@ def names(text):
 
 PLANS = """
 agg alias asTable coalesce colRegex crossJoin cube describe distinct drop dropDuplicates
-dropDuplicatesWithinWatermark drop_duplicates dropna exceptAll exists fillna filter freqItems groupBy groupby
-groupingSets hint intersect intersectAll join lateralJoin limit mapInArrow mapInPandas melt nearestByJoin observe
-offset orderBy randomSplit repartition repartitionById repartitionByRange replace rollup sample sampleBy scalar
-select selectExpr sort sortWithinPartitions subtract summary to toDF toJSON transform transpose union unionAll
-unionByName unpivot where withColumn withColumnRenamed withColumns withColumnsRenamed withMetadata withWatermark
-zipWithIndex
+dropDuplicatesWithinWatermark drop_duplicates dropna exceptAll exists fillna filter freqItems
+groupBy groupby groupingSets hint intersect intersectAll join lateralJoin limit mapInArrow
+mapInPandas melt nearestByJoin observe offset orderBy randomSplit repartition repartitionById
+repartitionByRange replace rollup sample sampleBy scalar select selectExpr sort sortWithinPartitions
+subtract summary to toDF toJSON transform transpose union unionAll unionByName unpivot where
+withColumn withColumnRenamed withColumns withColumnsRenamed withMetadata withWatermark zipWithIndex
 """
 
 DESCRIBES = """
@@ -40,8 +40,8 @@ columns dtypes executionInfo explain inputFiles isLocal isStreaming is_cached me
 sameSemantics schema semanticHash sparkSession sql_ctx stat storageLevel
 """
 
-# Methods that the table leaves as they are, and why. A method that is new in PySpark is in none of them: think of
-# it, then add a row to PATCHES, or its name here.
+# Methods that the table leaves as they are, and why. A method that is new in PySpark is in none of them:
+# think of it, then add a row to PATCHES, or its name here.
 LEFT_ALONE = {
     ClassicDataFrame: {
         "give another frame, without data": PLANS,
@@ -49,7 +49,7 @@ LEFT_ALONE = {
         "keep rows for later, when something else computes them": "cache persist unpersist",
         "name a frame in the session, not in a catalog": """createGlobalTempView createOrReplaceGlobalTempView
             createOrReplaceTempView createTempView registerTempTable""",
-        "compute, though Databricks' list of what to avoid does not name them": "approxQuantile corr cov crosstab",
+        "compute, though Databricks does not list them as actions": "approxQuantile corr cov crosstab",
         "hand the frame to another API": "pandas_api plot rdd",
     },
     DataFrameReader: {"read what no pipeline holds": "jdbc", "read a table's change feed by name": "changes"},
@@ -59,8 +59,9 @@ LEFT_ALONE = {
         "write elsewhere; a dataset function cannot reach it, since `write` is refused": "insertInto jdbc",
     },
     DataStreamWriter: {
-        "a dataset function cannot reach them, since `writeStream` is refused": """clusterBy foreach foreachBatch
-            format option options outputMode partitionBy queryName start toTable trigger""",
+        "a dataset function cannot reach them, since `writeStream` is refused": """
+            clusterBy foreach foreachBatch format option options outputMode partitionBy queryName start
+            toTable trigger""",
     },
     SparkSession: {
         "make frames and functions": "createDataFrame emptyDataFrame range dataSource tvf udf udtf",
@@ -75,10 +76,10 @@ LEFT_ALONE = {
             databaseExists functionExists getCreateTableString getDatabase getFunction getTable
             getTableProperties isCached listCatalogs listColumns listDatabases listFunctions listPartitions
             listTables listViews tableExists""",
-        "change the session's catalog, which holds no table of a pipeline": """analyzeTable cacheTable clearCache
-            createDatabase createExternalTable createTable dropDatabase dropGlobalTempView dropTable dropTempView
-            dropView recoverPartitions refreshByPath refreshTable registerFunction setCurrentCatalog
-            setCurrentDatabase truncateTable uncacheTable""",
+        "change the session's catalog, which holds no table of a pipeline": """
+            analyzeTable cacheTable clearCache createDatabase createExternalTable createTable dropDatabase
+            dropGlobalTempView dropTable dropTempView dropView recoverPartitions refreshByPath refreshTable
+            registerFunction setCurrentCatalog setCurrentDatabase truncateTable uncacheTable""",
     },
 }
 

@@ -71,8 +71,8 @@ FILES = "read_files('/data', format => 'json')"
         ("SELECT *, _metadata FROM t", None),
         (f"SELECT * FROM (SELECT n, _metadata.file_name FROM {FILES})", None),
         (
-            f"SELECT *, _metadata.file_name FROM {FILES} UNION ALL SELECT *, _metadata.file_name FROM {FILES}",
-            f"SELECT * EXCEPT (_metadata), _metadata.file_name FROM {FILES} UNION ALL SELECT * EXCEPT (_metadata), _metadata.file_name FROM {FILES}",
+            " UNION ALL ".join([f"SELECT *, _metadata.file_name FROM {FILES}"] * 2),
+            " UNION ALL ".join([f"SELECT * EXCEPT (_metadata), _metadata.file_name FROM {FILES}"] * 2),
         ),
     ],
 )

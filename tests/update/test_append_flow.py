@@ -33,7 +33,7 @@ def test_where_a_sink_writes(storage):
         def option(self, key, value):
             return self.options(**{key: value})
 
-        def foreachBatch(self, function):
+        def foreachBatch(self, function):  # noqa: N802 (PySpark's own name for it)
             return self.option("each", function)
 
     def pointed(**sink):

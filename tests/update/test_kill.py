@@ -1,8 +1,9 @@
-"""An update is killed (SIGKILL, the whole process group with its JVM) at random moments, again and again on one storage; then the
-tables are those of the oracle, every row landed once. So are a repair and an erasure, which only `make prove` kills.
+"""An update is killed (SIGKILL, its process group with the JVM) at random moments, again and again on one storage.
 
-The command under test is `cdc run` itself. A kill comes after a random number of its events and a random moment more, so that
-kills hit every phase and not only the start of Java. KILLS=20 is what `make prove` asks for, with `pytest -s` to see where they hit.
+Then the tables are those of the oracle, every row landed once. So are a repair and an erasure, which only
+`make prove` kills. The command under test is `cdc run` itself. A kill comes after a random number of its
+events and a random moment more, so that kills hit every phase and not only the start of Java. KILLS=20 is
+what `make prove` asks for, with `pytest -s` to see where they hit.
 """
 
 import json
@@ -30,25 +31,35 @@ from pyspark import pipelines as dp
 
 @dp.table
 def landed():
-    files = spark.readStream.format("cloudFiles").option("cloudFiles.format", "json").option("cloudFiles.maxFilesPerTrigger", 2)
+    files = spark.readStream.format("cloudFiles").option("cloudFiles.format", "json")
+    files = files.option("cloudFiles.maxFilesPerTrigger", 2)
     return files.schema("{SCHEMA}").load("/Volumes/main/default/raw/stories")
 
-for target, lists in {{"current": {{}}, "history": dict(stored_as_scd_type=2, track_history_column_list=["name", "points"])}}.items():
+TARGETS = {{
+    "current": {{}},
+    "history": dict(stored_as_scd_type=2, track_history_column_list=["name", "points"]),
+}}
+for target, lists in TARGETS.items():
     dp.create_streaming_table(target)
-    dp.create_auto_cdc_flow(target, "landed", ["story", "id"], "at", apply_as_deletes="op = 'D'", column_list={COLUMNS}, **lists)
+    dp.create_auto_cdc_flow(
+        target, "landed", ["story", "id"], "at", apply_as_deletes="op = 'D'", column_list={COLUMNS}, **lists
+    )
 """
 
 
 def land(folder, name, events):
     "A file that is there whole or not at all; what a killed update has seen must not change under it."
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(dict(zip((*COLUMNS, "op", "at", "writes"), event))) + "\n" for event in events]
+    lines = [
+        json.dumps(dict(zip((*COLUMNS, "op", "at", "writes"), event, strict=False))) + "\n"
+        for event in events
+    ]
     (folder.parent / name).write_text("".join(lines))
     (folder.parent / name).rename(folder / name)
 
 
 def update(command, choose, most):
-    "Start an update and kill it after at most so many events; return where it was, None where it ended first, and how many it told."
+    "Kill an update after at most so many events; where it was (None: it ended first), and how many it told."
     number, process = (
         0,
         subprocess.Popen(
@@ -60,7 +71,8 @@ def update(command, choose, most):
         for number, line in enumerate(process.stdout):
             event = json.loads(line)
             flow = json.loads(event["origin"]).get("flow_name")
-            last = f"{event['event_type']}: {flow.rsplit('.')[-1] + ' ' if flow else ''}{event['message'].split()[-1]}"
+            of_flow = flow.rsplit(".")[-1] + " " if flow else ""
+            last = f"{event['event_type']}: {of_flow}{event['message'].split()[-1]}"
             if number >= wanted:
                 break
         time.sleep(choose.uniform(0, 1.5))
@@ -118,7 +130,8 @@ def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
     last = subprocess.run(command, capture_output=True, text=True)
     assert last.returncode == 0, last.stderr[-3000:]
     print(
-        f"\n{len(hits)} kills on one storage, {ended} updates that came to their end before one, {len(told)} events; the kills hit"
+        f"\n{len(hits)} kills on one storage, {ended} updates that came to their end before one, "
+        f"{len(told)} events; the kills hit"
     )
     for where, many in Counter(hits).most_common():
         print(f"{many:4}  {where}")
@@ -192,7 +205,7 @@ class Told:
             self.rows(),
             replay([event for story in stories for event in story], ["name", "points"]),
         )
-        for table, each in zip(("current", "history"), expected):
+        for table, each in zip(("current", "history"), expected, strict=True):
             assert_same(stories, each, rows[table], table)
 
 

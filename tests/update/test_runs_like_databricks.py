@@ -1,4 +1,4 @@
-"Small pipelines as others write them, each run unmodified, update after update, and compared with tables worked out by hand."
+"Small pipelines as others write them, each run unmodified and compared with tables worked out by hand."
 
 import json
 from collections.abc import Callable
@@ -100,7 +100,8 @@ from pyspark.sql import functions as F
 def numbers(): return spark.range(5).select(F.col('id').alias('n'))
 
 @dp.expect_or_drop('even', 'n % 2 = 0')
-@dp.materialized_view(name='evens', comment='Even numbers', cluster_by=['n'], table_properties={'quality': 'gold'})
+@dp.materialized_view(name='evens', comment='Even numbers', cluster_by=['n'],
+    table_properties={'quality': 'gold'})
 def any_name(): return spark.read.table('main.crm.numbers')
 
 @dp.temporary_view()
@@ -123,7 +124,8 @@ def kept(): return spark.sql('SELECT LIVE.positive.n, n % 2 = 1 AS odd FROM LIVE
 
 @dlt.table
 def arrivals():
-    return (spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json').schema('id INT, city STRING, at INT')
+    return (spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json')
+        .schema('id INT, city STRING, at INT')
         .load('dbfs:/Volumes/main/crm/raw/arrivals'))
 
 dlt.create_streaming_live_table('copied', expect_all={'named': 'city IS NOT NULL'})
@@ -132,8 +134,8 @@ dlt.create_streaming_live_table('copied', expect_all={'named': 'city IS NOT NULL
 def copying(): return dlt.read_stream('arrivals').where(col('id') > 1)
 
 dlt.create_target_table(name='latest')
-dlt.apply_changes(target='LIVE.latest', source='arrivals', keys=['id'], sequence_by=col('at'), apply_as_deletes=expr("city = 'gone'"),
-    except_column_list=['at'])
+dlt.apply_changes(target='LIVE.latest', source='arrivals', keys=['id'], sequence_by=col('at'),
+    apply_as_deletes=expr("city = 'gone'"), except_column_list=['at'])
 """,
     },
     [
@@ -166,11 +168,10 @@ dlt.apply_changes(target='LIVE.latest', source='arrivals', keys=['id'], sequence
 # SQL
 
 ORDERS, PEOPLE = "/Volumes/main/crm/raw/orders", "/Volumes/main/crm/raw/people"
-CASES[
-    "SQL files: read_files, _metadata, constraints, APPLY CHANGES, AUTO CDC, a stream joined with current rows"
-] = Case(
-    {
-        "bronze.sql": """
+CASES["SQL files: read_files, _metadata, constraints, APPLY CHANGES, AUTO CDC, a stream joined with rows"] = (
+    Case(
+        {
+            "bronze.sql": """
 SET pipelines.demo;
 SET demo.currency = EUR;
 CREATE OR REFRESH STREAMING TABLE orders_raw
@@ -179,11 +180,13 @@ AS SELECT *, _metadata.file_name AS file, '${demo.currency}' AS currency
 FROM STREAM read_files("${raw}/orders", format => "json", schemaHints => "amount DECIMAL(9,2)");
 
 create or refresh streaming live table people_raw
-as select *, _metadata.file_name as file from stream(read_files('${raw}/people', format => 'csv', header => true));
+as select *, _metadata.file_name as file
+from stream(read_files('${raw}/people', format => 'csv', header => true));
 
 -- a file with a header, and no word about it
-CREATE STREAMING TABLE towns AS SELECT city, int(size) AS size FROM STREAM cloud_files('/Volumes/main/crm/raw/towns', 'csv', map('cloudFiles.inferColumnTypes', 'true'))""",
-        "silver/people.sql": """
+CREATE STREAMING TABLE towns AS SELECT city, int(size) AS size
+FROM STREAM cloud_files('/Volumes/main/crm/raw/towns', 'csv', map('cloudFiles.inferColumnTypes', 'true'))""",
+            "silver/people.sql": """
 CREATE OR REFRESH STREAMING TABLE people;
 APPLY CHANGES INTO LIVE.people FROM STREAM(LIVE.people_raw) KEYS (id)
   APPLY AS DELETE WHEN operation = "DELETE" SEQUENCE BY at -- the order of events
@@ -191,11 +194,12 @@ APPLY CHANGES INTO LIVE.people FROM STREAM(LIVE.people_raw) KEYS (id)
 
 CREATE OR REFRESH STREAMING TABLE people_now;
 CREATE FLOW people_now_flow AS AUTO CDC INTO people_now FROM STREAM people_raw
-  KEYS (`ID`) APPLY AS DELETE WHEN operation = 'DELETE' SEQUENCE BY at COLUMNS (id, city) STORED AS SCD TYPE 1;
+  KEYS (`ID`) APPLY AS DELETE WHEN operation = 'DELETE' SEQUENCE BY at
+  COLUMNS (id, city) STORED AS SCD TYPE 1;
 
 CREATE TEMPORARY STREAMING LIVE VIEW paid_orders (CONSTRAINT paid EXPECT (amount > 0) ON VIOLATION DROP ROW)
   AS SELECT * FROM STREAM(orders_raw);""",
-        "silver/orders.sql": """-- Databricks notebook source
+            "silver/orders.sql": """-- Databricks notebook source
 -- MAGIC %md
 -- MAGIC # Orders, with SELECT * FROM nowhere in its text
 
@@ -220,51 +224,52 @@ FROM STREAM(paid_orders) o LEFT JOIN people p ON o.buyer = p.id AND p.__END_AT I
 CREATE OR REFRESH MATERIALIZED VIEW per_city CLUSTER BY (city) AS
 WITH sums AS (SELECT city, sum(amount) AS total FROM main.crm.orders GROUP BY ALL)
 SELECT s.city, s.total, t.size FROM sums s LEFT JOIN LIVE.towns t USING (city)""",
-    },
-    [
-        Step(
-            {
-                "orders_raw(order_id, file, currency)": [
-                    (1, "1.json", "EUR"),
-                    (2, "1.json", "EUR"),
-                    (3, "1.json", "EUR"),
-                    (4, "1.json", "EUR"),
-                ],
-                "towns(city, size)": [("Ulm", 7), ("Bonn", 9)],
-                "people(id, city, __START_AT, __END_AT)": [(1, "Ulm", 1, None), (2, "Bonn", 1, None)],
-                "people_now(id, city)": [(1, "Ulm"), (2, "Bonn")],
-                "per_city(city, size)": [("Ulm", 7), (None, None)],
-            },
-            files={
-                f"{ORDERS}/1.json": [
-                    dict(order_id=1, buyer=1, amount=5),
-                    dict(order_id=2, buyer=9, amount=2.5),
-                    dict(order_id=3, buyer=1, amount=-1),
-                    dict(order_id=4, amount=1),
-                ],
-                f"{PEOPLE}/1.csv": "id,city,operation,at\n1,Ulm,INSERT,1\n2,Bonn,INSERT,1\n",
-                "/Volumes/main/crm/raw/towns/1.csv": "city,size\nUlm,7\nBonn,9\n",
-            },
-            rules={"paid": (3, 1), "has a buyer": (2, 1), "known": (1, 2)},
-        ),
-        Step(
-            {
-                "people(id, city, __START_AT, __END_AT)": [
-                    (1, "Ulm", 1, 3),
-                    (1, "Kiel", 3, 4),
-                    (1, "Hof", 4, None),
-                    (2, "Bonn", 1, 2),
-                ],
-                "people_now(id, city)": [(1, "Hof")],
-                "orders(order_id, city)": [(1, "Ulm"), (2, None), (5, "Hof")],
-            },
-            files={
-                f"{ORDERS}/2.json": [dict(order_id=5, buyer=1, amount=3)],
-                f"{PEOPLE}/2.csv": "id,city,operation,at\n1,Hof,UPDATE,4\n1,Kiel,UPDATE,3\n2,,DELETE,2\n",
-            },
-        ),
-    ],
-    {"raw": "/Volumes/main/crm/raw"},
+        },
+        [
+            Step(
+                {
+                    "orders_raw(order_id, file, currency)": [
+                        (1, "1.json", "EUR"),
+                        (2, "1.json", "EUR"),
+                        (3, "1.json", "EUR"),
+                        (4, "1.json", "EUR"),
+                    ],
+                    "towns(city, size)": [("Ulm", 7), ("Bonn", 9)],
+                    "people(id, city, __START_AT, __END_AT)": [(1, "Ulm", 1, None), (2, "Bonn", 1, None)],
+                    "people_now(id, city)": [(1, "Ulm"), (2, "Bonn")],
+                    "per_city(city, size)": [("Ulm", 7), (None, None)],
+                },
+                files={
+                    f"{ORDERS}/1.json": [
+                        dict(order_id=1, buyer=1, amount=5),
+                        dict(order_id=2, buyer=9, amount=2.5),
+                        dict(order_id=3, buyer=1, amount=-1),
+                        dict(order_id=4, amount=1),
+                    ],
+                    f"{PEOPLE}/1.csv": "id,city,operation,at\n1,Ulm,INSERT,1\n2,Bonn,INSERT,1\n",
+                    "/Volumes/main/crm/raw/towns/1.csv": "city,size\nUlm,7\nBonn,9\n",
+                },
+                rules={"paid": (3, 1), "has a buyer": (2, 1), "known": (1, 2)},
+            ),
+            Step(
+                {
+                    "people(id, city, __START_AT, __END_AT)": [
+                        (1, "Ulm", 1, 3),
+                        (1, "Kiel", 3, 4),
+                        (1, "Hof", 4, None),
+                        (2, "Bonn", 1, 2),
+                    ],
+                    "people_now(id, city)": [(1, "Hof")],
+                    "orders(order_id, city)": [(1, "Ulm"), (2, None), (5, "Hof")],
+                },
+                files={
+                    f"{ORDERS}/2.json": [dict(order_id=5, buyer=1, amount=3)],
+                    f"{PEOPLE}/2.csv": "id,city,operation,at\n1,Hof,UPDATE,4\n1,Kiel,UPDATE,3\n2,,DELETE,2\n",
+                },
+            ),
+        ],
+        {"raw": "/Volumes/main/crm/raw"},
+    )
 )
 
 # Where code lives
@@ -287,7 +292,8 @@ NOTEBOOK = {
             "source": [
                 "@dlt.table\n",
                 "def totals():\n",
-                '    return dlt.read("cats_clean").unionByName(dlt.read("dogs_clean")).groupBy("kind").count()\n',
+                '    both = dlt.read("cats_clean").unionByName(dlt.read("dogs_clean"))\n',
+                '    return both.groupBy("kind").count()\n',
                 'display("never")',
             ],
         },
@@ -312,7 +318,8 @@ def change(at, op, id=None, name=None, city=None, changed=None):
     return {"at": at, "op": op, "id": id, "name": name, "city": city, "changed": changed}
 
 
-# The vendor's documented feed with its truncate, then events that do not say everything, all of them late or out of order
+# The vendor's documented feed with its truncate, then events that do not say everything,
+# all of them late or out of order
 CASES["AUTO CDC: truncates, NULLs that say nothing, lists of changed columns"] = Case(
     {
         "partial.py": """
@@ -321,16 +328,19 @@ from pyspark import pipelines as dp
 @dp.table
 def changes():
     return (spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json')
-        .schema('at int, op string, id int, name string, city string, changed array<string>').load('/Volumes/main/crm/raw/changes'))
+        .schema('at int, op string, id int, name string, city string, changed array<string>')
+        .load('/Volumes/main/crm/raw/changes'))
 
-COMMON = dict(source='changes', keys=['id'], sequence_by='at', apply_as_deletes="op = 'DELETE'", except_column_list=['at', 'op', 'changed'])
+COMMON = dict(source='changes', keys=['id'], sequence_by='at', apply_as_deletes="op = 'DELETE'",
+    except_column_list=['at', 'op', 'changed'])
 dp.create_streaming_table('emptied', expect_all_or_drop={'known': 'id IS NOT NULL'})
 dp.create_auto_cdc_flow(target='emptied', apply_as_truncates="op = 'TRUNCATE'", **COMMON)
 
 @dp.temporary_view
 def keyed(): return spark.readStream.table('changes').where('id IS NOT NULL')
 
-for target, options in {'silent': dict(ignore_null_updates=True), 'listed_history': dict(columns_to_update='changed', stored_as_scd_type='2')}.items():
+for target, options in {'silent': dict(ignore_null_updates=True),
+        'listed_history': dict(columns_to_update='changed', stored_as_scd_type='2')}.items():
     dp.create_streaming_table(target)
     dp.create_auto_cdc_flow(target=target, **COMMON | dict(source='keyed') | options)
 """
@@ -430,7 +440,8 @@ displayHTML('<i>pets</i>')
 def declare_kind(kind):
     @dlt.table(name=f'{kind}_raw')
     def read_kind():
-        return spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json').option('cloudFiles.inferColumnTypes', 'true').load(f'{root}/{kind}')
+        files = spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json')
+        return files.option('cloudFiles.inferColumnTypes', 'true').load(f'{root}/{kind}')
 
     @dlt.table(name=f'`main`.`crm`.`{kind}_clean`')
     @dlt.expect_all_or_drop(RULES)
@@ -508,10 +519,13 @@ def goods_view():
     return spark.readStream.table('shop.landing.goods').withColumn('name', initcap('name'))
 
 dlt.create_streaming_table(name='goods', expect_all_or_drop={'named': 'name IS NOT NULL'})
-dlt.create_auto_cdc_flow(target='goods', source='goods_view', keys=['goodskey'], sequence_by='changed', stored_as_scd_type=2,
+dlt.create_auto_cdc_flow(target='goods', source='goods_view', keys=['goodskey'], sequence_by='changed',
+    stored_as_scd_type=2,
     track_history_except_column_list=None, name=None, once=False)
 """,
-            "report.sql": "CREATE MATERIALIZED VIEW report AS SELECT g.name, goods.price FROM shop.refined.goods AS g JOIN shop.landing.goods ON g.GoodsKey = goods.GoodsKey AND g.__START_AT = goods.changed",
+            "report.sql": "CREATE MATERIALIZED VIEW report AS SELECT g.name, goods.price "
+            "FROM shop.refined.goods AS g "
+            "JOIN shop.landing.goods ON g.GoodsKey = goods.GoodsKey AND g.__START_AT = goods.changed",
         },
         [
             Step(
@@ -557,7 +571,8 @@ CASES["several flows into one table, once, sinks, and a source whose rows change
         "flows.py": """
 from pyspark import pipelines as dp
 
-dp.create_streaming_table('sales', partition_cols=['place'], cluster_by=None, expect_all_or_drop={'counted': 'id > 0'})
+dp.create_streaming_table('sales', partition_cols=['place'], cluster_by=None,
+    expect_all_or_drop={'counted': 'id > 0'})
 
 for place in ('east', 'west'):
     @dp.append_flow(target='sales', name=f'sales_{place}')
@@ -628,11 +643,13 @@ from pyspark.sql.functions import col, expr
 @dp.view
 def users():
     return (spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json')
-        .schema('userId INT, name STRING, city STRING, operation STRING, sequenceNum INT').load('/Volumes/main/crm/raw/users'))
+        .schema('userId INT, name STRING, city STRING, operation STRING, sequenceNum INT')
+        .load('/Volumes/main/crm/raw/users'))
 
 def keep(target, **options):
     dp.create_streaming_table(target)
-    dp.create_auto_cdc_flow(target=target, source='users', keys=['userId'], sequence_by=col('sequenceNum'), apply_as_deletes=expr("operation = 'DELETE'"),
+    dp.create_auto_cdc_flow(target=target, source='users', keys=['userId'], sequence_by=col('sequenceNum'),
+        apply_as_deletes=expr("operation = 'DELETE'"),
         except_column_list=['operation', 'sequenceNum'], **options)
 
 keep('scd1', stored_as_scd_type=1)
@@ -759,7 +776,8 @@ REFUSED = {
     ),
     "one name twice": (
         HEAD
-        + '@dp.table\ndef a(): return spark.range(1)\n@dp.table(name="main.crm.a")\ndef b(): return spark.range(1)',
+        + "@dp.table\ndef a(): return spark.range(1)\n"
+        + '@dp.table(name="main.crm.a")\ndef b(): return spark.range(1)',
         "declared twice",
     ),
     "a misspelt parameter": (
@@ -767,7 +785,8 @@ REFUSED = {
         "did you mean `expect_all`",
     ),
     "an old parameter that never was": (
-        'import dlt\ndlt.create_streaming_table("a")\ndlt.apply_changes(target="a", source="b", keys=["id"], sequence_by="at", apply_as_delete_when="x")',
+        'import dlt\ndlt.create_streaming_table("a")\n'
+        'dlt.apply_changes(target="a", source="b", keys=["id"], sequence_by="at", apply_as_delete_when="x")',
         "no parameter `apply_as_delete_when`",
     ),
     "a batch in an append flow": (
@@ -776,7 +795,8 @@ REFUSED = {
     ),
     "a stream in a flow that runs once": (
         HEAD
-        + 'dp.create_streaming_table("a")\n@dp.append_flow(target="a", once=True)\ndef b(): return spark.readStream.format("rate").load()',
+        + 'dp.create_streaming_table("a")\n@dp.append_flow(target="a", once=True)\n'
+        + 'def b(): return spark.readStream.format("rate").load()',
         "runs once",
     ),
     "a stream in a materialized view": (

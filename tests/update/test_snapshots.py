@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -24,8 +25,9 @@ for number in (1, 2):
 HISTORICAL = """
 import dlt, os
 def following(latest):
-    later = [int(name[:-5]) for name in os.listdir('/Volumes/main/default/raw/days') if latest is None or int(name[:-5]) > latest]
-    if later: return spark.read.schema(SCHEMA).json(f'/Volumes/main/default/raw/days/{min(later)}.json'), min(later)
+    days = '/Volumes/main/default/raw/days'
+    later = [int(name[:-5]) for name in os.listdir(days) if latest is None or int(name[:-5]) > latest]
+    if later: return spark.read.schema(SCHEMA).json(f'{days}/{min(later)}.json'), min(later)
 dlt.create_streaming_table('history')
 dlt.apply_changes_from_snapshot('history', following, ['key'], 2, TRACKED)
 @dlt.table
@@ -75,6 +77,11 @@ def at(hour):
     return datetime(2024, 1, 1, hour)
 
 
+def note_latest(latest_versions, now, latest):
+    latest_versions.append(latest)
+    return now
+
+
 @pytest.mark.parametrize(
     "before, after, history",
     [
@@ -106,7 +113,7 @@ def test_periodic_examples(pipeline, before, after, history):
         with mock.patch.object(
             snapshot_flow,
             "snapshot_ingestion_time",
-            lambda latest, now=at(hour): latest_versions.append(latest) or now,
+            partial(note_latest, latest_versions, at(hour)),
         ):
             result = pipeline.land("places", "now", rows).run()
             assert result.state == "COMPLETED", result.error
@@ -203,7 +210,9 @@ def test_historical_example(pipeline):
 
 def test_historical_example_with_tracked_columns(pipeline):
     def rows(*values):
-        return [dict(zip(("key", "TrackingColumn", "NonTrackingColumn"), each)) for each in values]
+        return [
+            dict(zip(("key", "TrackingColumn", "NonTrackingColumn"), each, strict=True)) for each in values
+        ]
 
     pipeline.write_history("key int, TrackingColumn string, NonTrackingColumn string", "['TrackingColumn']")
     pipeline.land("days", 1, rows((1, "a1", "b1"), (2, "a2", "b2"), (4, "a4", "b4")))

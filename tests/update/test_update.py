@@ -32,7 +32,8 @@ def landed():
 HISTORY = """
 from pyspark import pipelines as dp
 dp.create_streaming_table('moves')
-dp.create_auto_cdc_flow('moves', 'landed', ['id'], 'at', apply_as_deletes="op = 'D'", except_column_list=['op', 'at'], stored_as_scd_type=2)
+dp.create_auto_cdc_flow('moves', 'landed', ['id'], 'at', apply_as_deletes="op = 'D'",
+    except_column_list=['op', 'at'], stored_as_scd_type=2)
 """
 
 
@@ -52,7 +53,10 @@ class Pipeline:
         landing = self.storage.root / "Volumes/main/default/raw/moves"
         landing.mkdir(parents=True, exist_ok=True)
         (landing / f"{name}.json").write_text(
-            "".join(json.dumps(dict(zip(("id", "city", "at", "op"), event))) + "\n" for event in events)
+            "".join(
+                json.dumps(dict(zip(("id", "city", "at", "op"), event, strict=True))) + "\n"
+                for event in events
+            )
         )
         return self
 
@@ -115,7 +119,8 @@ from pyspark import pipelines as dp
 dp.create_streaming_table('t')
 dp.create_auto_cdc_flow('t', 's', ['id'], 'at', stored_as_scd_typ=2)
 """,
-        "wrong.py:3: create_auto_cdc_flow() has no parameter `stored_as_scd_typ`; did you mean `stored_as_scd_type`?",
+        "wrong.py:3: create_auto_cdc_flow() has no parameter `stored_as_scd_typ`; "
+        "did you mean `stored_as_scd_type`?",
     ),
     "a script that fails": ("x = 1\n\nprint(y)\n", "wrong.py:3: NameError: name 'y' is not defined"),
     "a syntax error": ("import dlt\ndef one(:\n", "wrong.py:2: SyntaxError"),
@@ -179,9 +184,11 @@ from pyspark import pipelines as dp
 @dp.temporary_view
 def ticks(): return spark.readStream.format('rate').load()
 dp.create_streaming_table('values', schema='value bigint')
-dp.create_auto_cdc_flow('values', 'ticks', ['value'], 'timestamp', column_list=['value'], stored_as_scd_type=2)
+dp.create_auto_cdc_flow('values', 'ticks', ['value'], 'timestamp', column_list=['value'],
+    stored_as_scd_type=2)
 """,
-        "wrong.py:4: main.default.values: AUTO CDC brings __START_AT timestamp, the declared schema has no such column",
+        "wrong.py:4: main.default.values: AUTO CDC brings __START_AT timestamp, "
+        "the declared schema has no such column",
     ),
     "a declared type that AUTO CDC does not bring": (
         """
@@ -189,7 +196,8 @@ from pyspark import pipelines as dp
 @dp.temporary_view
 def ticks(): return spark.readStream.format('rate').load()
 dp.create_streaming_table('values', schema='value int')
-dp.create_auto_cdc_flow('values', 'ticks', ['value'], 'timestamp', column_list=['value'], stored_as_scd_type=1)
+dp.create_auto_cdc_flow('values', 'ticks', ['value'], 'timestamp', column_list=['value'],
+    stored_as_scd_type=1)
 """,
         "wrong.py:4: main.default.values: AUTO CDC brings value bigint, the declared schema has int",
     ),
@@ -248,7 +256,8 @@ def test_the_next_update_of_a_process_reads_the_users_modules_again_and_librarie
     (pipeline.sources.parent / "shared").mkdir()
     (pipeline.sources.parent / "shared" / "sizes.py").write_text("ROWS = 3\n")
     pipeline.write(
-        first="import dlt, tabnanny\nfrom shared import sizes\n@dlt.table\ndef t(): return spark.range(sizes.ROWS)\n"
+        first="import dlt, tabnanny\nfrom shared import sizes\n"
+        "@dlt.table\ndef t(): return spark.range(sizes.ROWS)\n"
     ).run(dry_run=True)
     library, path = sys.modules["tabnanny"], list(sys.path)
     assert not {"shared", "shared.sizes", "dlt"} & sys.modules.keys()
@@ -260,7 +269,15 @@ def test_the_next_update_of_a_process_reads_the_users_modules_again_and_librarie
 
 def test_a_mistake_in_a_view_that_nobody_reads_is_one(pipeline):
     pipeline.write(
-        wrong="import dlt\n@dlt.view\ndef seen(): return spark.range(1)\n@dlt.view\ndef unseen(): return spark.read.table('nobody')\n@dlt.table\ndef t(): return dlt.read('seen')\n"
+        wrong="""
+import dlt
+@dlt.view
+def seen(): return spark.range(1)
+@dlt.view
+def unseen(): return spark.read.table('nobody')
+@dlt.table
+def t(): return dlt.read('seen')
+"""
     )
     with pytest.raises(PipelineError, match="wrong.py:5: table nobody") as raised:
         pipeline.run(dry_run=True)
@@ -268,7 +285,15 @@ def test_a_mistake_in_a_view_that_nobody_reads_is_one(pipeline):
 
 
 def test_a_view_tells_what_it_reads(pipeline):
-    views = "import dlt\n@dlt.view\ndef inner(): return dlt.read('landed')\n@dlt.view\ndef outer(): return dlt.read('inner')\n@dlt.table\ndef t(): return dlt.read('outer')\n"
+    views = """
+import dlt
+@dlt.view
+def inner(): return dlt.read('landed')
+@dlt.view
+def outer(): return dlt.read('inner')
+@dlt.table
+def t(): return dlt.read('outer')
+"""
     result = pipeline.write(landed=LANDED, views=views).land("1", (1, "Bern", 1, "U")).run(dry_run=True)
     assert {name.split(".")[-1]: [table.table for table in read] for name, read in result.reads.items()} == {
         "landed": [],
@@ -289,7 +314,8 @@ def test_a_view_is_stored_as_declared_and_written_when_its_input_changed(pipelin
         landed=LANDED,
         cities="""
 from pyspark import pipelines as dp
-@dp.materialized_view(comment='Who lives where', partition_cols=['op', 'city'], table_properties={'quality': 'Gold', 'pipelines.reset.allowed': False})
+@dp.materialized_view(comment='Who lives where', partition_cols=['op', 'city'],
+    table_properties={'quality': 'Gold', 'pipelines.reset.allowed': False})
 def cities(): return spark.read.table('landed').groupBy('op', 'city').count()
 """,
     ).land("1", (1, "Bern", 1, "U")).run()
@@ -323,7 +349,7 @@ def test_dry_run_touches_nothing(pipeline):
 
 
 def test_an_update_killed_while_it_creates_tables(pipeline):
-    "What is left is a log without commits: the next update creates the tables, and nobody takes them for tables before."
+    "What is left is a log without commits: nobody takes it for a table, and the next update creates one."
     pipeline.write(landed=LANDED, moves=HISTORY).land("1", (1, "Ulm", 1, "U"))
     logs = [
         pipeline.storage.table_path(TableName("main", "default", name)) / "_delta_log"
@@ -443,11 +469,13 @@ def test_new_column_reaches_the_history(pipeline):
 BACKFILL = """
 from pyspark import pipelines as dp
 dp.create_streaming_table('moves')
-dp.create_auto_cdc_flow('moves', 'landed', ['id'], 'at', apply_as_deletes="op = 'D'", except_column_list=['op', 'at'], stored_as_scd_type=2)
+dp.create_auto_cdc_flow('moves', 'landed', ['id'], 'at', apply_as_deletes="op = 'D'",
+    except_column_list=['op', 'at'], stored_as_scd_type=2)
 @dp.temporary_view
-def old(): return spark.read.schema('id int, city string, at int, op string').json('/Volumes/main/default/raw/old')
-dp.create_auto_cdc_flow('moves', 'old', ['id'], 'at', apply_as_deletes="op = 'D'", except_column_list=['op', 'at'], stored_as_scd_type=2,
-    name='backfill', once=True)
+def old():
+    return spark.read.schema('id int, city string, at int, op string').json('/Volumes/main/default/raw/old')
+dp.create_auto_cdc_flow('moves', 'old', ['id'], 'at', apply_as_deletes="op = 'D'",
+    except_column_list=['op', 'at'], stored_as_scd_type=2, name='backfill', once=True)
 """
 
 
@@ -462,7 +490,9 @@ def test_a_backfill_and_a_stream_give_the_same_history_in_either_order(tmp_path)
         folder = pipeline.storage.root / "Volumes/main/default/raw/old"
         folder.mkdir(parents=True)
         (folder / "old.json").write_text(
-            "".join(json.dumps(dict(zip(("id", "city", "at", "op"), event))) + "\n" for event in old)
+            "".join(
+                json.dumps(dict(zip(("id", "city", "at", "op"), event, strict=True))) + "\n" for event in old
+            )
         )
         pipeline.land("0") if first == "backfill" else pipeline.land("1", *moves)
         results = [pipeline.run()]
@@ -617,3 +647,59 @@ def test_the_wheels_of_an_update_are_unpacked_in_its_storage_unless_it_writes_no
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("rates_of_the_shop")
     assert (pipeline.storage.root / "wheels").is_dir() != dry_run
+
+
+SALES = """
+import dlt
+@dlt.table
+@dlt.expect_or_drop('positive', 'at > 0')
+def sales(): return dlt.read_stream('landed')
+"""
+TOTALS = """
+import dlt
+@dlt.table
+def a_totals(): return dlt.read('sales').groupBy('city').sum('at').withColumnRenamed('sum(at)', 'total')
+"""
+
+
+def written(result):
+    return {flow.dataset.rsplit(".")[-1]: flow.num_output_rows for flow in result.flows}
+
+
+def test_flows_run_in_the_order_of_what_they_read_and_count_what_they_write(pipeline):
+    pipeline.write(a_totals=TOTALS, b_sales=SALES, c_landed=LANDED)
+    pipeline.land("1", (1, "Bern", 10, "U"), (2, "Bern", -3, "U"), (3, "Oslo", 5, "U"))
+    first = pipeline.run()
+    assert list(written(first).items()) == [("landed", 3), ("sales", 2), ("a_totals", 2)]
+    assert [flow.dropped_records for flow in first.flows] == [0, 1, 0]
+    second = pipeline.land("2", (4, "Oslo", 7, "U")).run()  # streams take the new row, the view all
+    assert written(second) == {"landed": 1, "sales": 1, "a_totals": 2}
+    assert pipeline.rows("a_totals") == [("Bern", 10), ("Oslo", 12)]
+    assert written(pipeline.run(full_refresh_all=True)) == {"landed": 4, "sales": 3, "a_totals": 2}
+    with pytest.raises(UsageError, match="no table slaes in this pipeline"):
+        pipeline.run(refresh=("slaes",))
+
+
+def test_a_view_that_would_come_out_the_same_is_planned_as_a_no_op(pipeline):
+    pipeline.write(a_totals=TOTALS, b_sales=SALES, c_landed=LANDED).land("1", (1, "Bern", 10, "U"))
+    plans = []
+    for _ in range(2):
+        update_id = pipeline.run().update_id
+        plans += read_events(
+            pipeline.storage.event_log_path, update_id=update_id, event_type="planning_information"
+        )
+    assert [plan["message"].split()[-1] for plan in plans] == ["COMPLETE_RECOMPUTE.", "NO_OP."]
+
+
+def test_a_type_that_the_stored_tables_cannot_keep_is_refused_until_they_are_rebuilt(pipeline):
+    pipeline.write(b_sales=SALES, c_landed=LANDED).land("1", (1, "Bern", 10, "U")).run()
+    pipeline.write(c_landed=LANDED.replace("at int", "at double"))
+    with pytest.raises(PipelineError) as raised:
+        pipeline.run()
+    assert str(raised.value).removeprefix(f"{pipeline.sources}/") == (
+        "b_sales.py:2: sales.at is double now and int in the stored table; "
+        "landed.at is double now and int in the stored table: values would be changed; "
+        "rebuild: cdc run … --full-refresh sales,landed"
+    )
+    assert pipeline.run(full_refresh=("landed", "sales")).state == "COMPLETED"
+    assert pipeline.rows("sales") == [(1, "Bern", 10.0, "U")]
