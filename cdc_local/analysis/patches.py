@@ -144,11 +144,11 @@ def load_files(streaming: bool, runtime: Runtime, original: Any) -> Any:
         if current_evaluation.get() is None:
             return original(reader, path, format, schema, **options)
         calls = reader_calls(reader)
-        path = path or options.pop("path", None) or calls["options"].get("path")
-        path, options = localize_paths(runtime.storage, path), calls["options"] | options
-        if str(format or calls["format"]).lower() == "cloudfiles":
-            return runtime.read_files(path, options, schema or calls["schema"], streaming)
-        return original(reader, path, format, schema, **options)
+        path = localize_paths(runtime.storage, path or options.pop("path", None))
+        if str(format or calls["format"]).lower() != "cloudfiles":
+            return original(reader, path, format, schema, **options)  # which has the options of `calls`
+        path = path or calls["options"].get("path")
+        return runtime.read_files(path, calls["options"] | options, schema or calls["schema"], streaming)
 
     return load
 

@@ -1,4 +1,4 @@
-"""An update is killed (SIGKILL, its process group with the JVM) at random moments, again and again on one storage.
+"""An update is killed (SIGKILL, its process group with the JVM) at random moments, again and again.
 
 Then the tables are those of the oracle, every row landed once. So are a repair and an erasure, which only
 `make prove` kills. The command under test is `cdc run` itself. A kill comes after a random number of its
