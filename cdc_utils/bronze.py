@@ -48,7 +48,7 @@ def read_changes(
     spark: SparkSession,  # Session of the pipeline
     path: str | PathLike,  # Folder the files land in, e.g. `/Volumes/main/cdc/raw_data/customers`
     schema: str,  # Columns as SQL DDL; `_corrupt_record string` is added where it is missing
-    file_format: str = "json",  # A format of Auto Loader: `json`, `csv`, `avro`, `parquet`, …
+    file_format: str = "json",  # Of Auto Loader: `json`, `csv`, `parquet` …; `avro` on Databricks alone
     options: Mapping[str, str] | None = None,  # More reader options, e.g. `{'header': 'true'}`
 ) -> DataFrame:  # Streaming: the columns of `schema`, `_rescued_data` string, `source_file` string
     "Read each file of a landing folder once, losing nothing; `ValueError` for no schema or an option bronze sets itself."

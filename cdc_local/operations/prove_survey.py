@@ -13,6 +13,7 @@ from pyspark.sql.types import StructType
 from cdc_local.analysis.evaluation import evaluated_flow
 from cdc_local.analysis.flow_analysis import analyse_pipeline, table_schema
 from cdc_local.analysis.runtime import Runtime
+from cdc_local.autoloader.options import option_key
 from cdc_local.dataflow.graph import Graph
 from cdc_local.errors import UsageError
 from cdc_local.source.files import discover_sources, read_source
@@ -86,7 +87,7 @@ def folder_input(
     schema: StructType | str | None,  # Declared schema
 ) -> Input:
     "Describe a folder that a flow reads; `UsageError` for one that no feed can be made for."
-    known = {name.lower().removeprefix("cloudfiles."): str(value) for name, value in options.items()}
+    known = {option_key(name): str(value) for name, value in options.items()}
     folder, file_format = Path(path), known.get("format", "json").lower()
     if not folder.is_relative_to(storage.root) or re.search(r"[*?{\[]", str(path)):
         raise UsageError(

@@ -1,4 +1,4 @@
 """Lakeflow's SQL: words, statements, names, the clauses of AUTO CDC.
 
-May import `dataflow`, `source`, `engines` and what stands below them. Begin at `statements.py`.
+May import `autoloader`, `dataflow`, `source`, `engines` and what stands below them. Begin at `statements.py`.
 """

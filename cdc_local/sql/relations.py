@@ -7,6 +7,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from cdc_local.autoloader.file_formats import DATABRICKS_ONLY, FORMATS
 from cdc_local.engines.spark.catalyst import (
     BARE_OPTION,
     RelationWalk,
@@ -115,7 +116,8 @@ def call_arguments(
     return values
 
 
-FILE_FORMATS = ("json", "csv", "parquet", "orc", "avro", "text", "delta", "binaryfile", "xml")
+# Formats that may stand before a path, as json.`/data`: those of Auto Loader, and Delta's tables
+_PATH_FORMATS = frozenset([*FORMATS, *DATABRICKS_ONLY, "delta"])
 
 
 def build_relation(
@@ -136,7 +138,7 @@ def build_relation(
         options = {key: node.options().get(key) for key in list(node.options().keySet())}
         if BARE_OPTION.search(sql, base.start, base.stop):
             options["skipchangecommits"] = "true"
-        if len(parts) == 2 and parts[0].lower() in FILE_FORMATS and re.search("[/:]", parts[1]):
+        if len(parts) == 2 and parts[0].lower() in _PATH_FORMATS and re.search("[/:]", parts[1]):
             return replace(base, function=parts[0].lower(), arguments={"path": parts[1]})
         name = ".".join(part if re.fullmatch(r"\w+", part) else f"`{part}`" for part in parts)
         return replace(base, name=name, parts=parts, options=options)
