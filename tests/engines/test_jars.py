@@ -8,7 +8,15 @@ import pytest
 from programs import names, write_program
 
 from cdc_local.engines.spark import jars
-from cdc_local.engines.spark.jars import delta_options, fetch_jars, jar_folder, jar_paths
+from cdc_local.engines.spark.jars import (
+    DELTA_VERSION,
+    delta_options,
+    failure_line,
+    fetch_jars,
+    jar_folder,
+    jar_paths,
+    jar_pom,
+)
 from cdc_local.errors import UsageError
 
 
@@ -73,3 +81,30 @@ def test_one_missing_jar_is_fetched(tmp_path, monkeypatch):
     jar_paths(tmp_path)[0].touch()
     delta_options(tmp_path)
     assert fetched == [tmp_path]
+
+
+def test_one_pom_names_all_jars_of_one_version():
+    assert jar_pom().count(f"<version>{DELTA_VERSION}</version>") == len(jar_paths(Path())) == 5
+
+
+@pytest.mark.parametrize(
+    "log, line",
+    [
+        (
+            ":: loading settings\n\t:: UNRESOLVED ::\n"
+            "\tunresolved dependency: io.delta#x;4.4.0: not found\n"
+            "Traceback\njava.lang.RuntimeException: [unresolved]",
+            "unresolved dependency: io.delta#x;4.4.0: not found",
+        ),
+        ("Unable to access jarfile", "Unable to access jarfile"),
+    ],
+)
+def test_the_line_that_names_the_failure_is_found_in_a_log(log, line):
+    assert failure_line(log) == line
+
+
+def test_with_the_jars_there_nothing_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(jars, "fetch_jars", lambda folder: pytest.fail("it fetches"))
+    for jar in jar_paths(tmp_path):
+        jar.touch()
+    assert delta_options(tmp_path)["spark.jars"].split(",") == [str(jar) for jar in jar_paths(tmp_path)]

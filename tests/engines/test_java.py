@@ -3,7 +3,7 @@
 import pytest
 from programs import write_java
 
-from cdc_local.engines.spark.java import class_archive_options, class_archive_path, find_java
+from cdc_local.engines.spark.java import class_archive_options, class_archive_path, find_java, java_version
 from cdc_local.errors import UsageError
 
 
@@ -39,3 +39,28 @@ def test_a_path_with_a_space_would_be_two_options(tmp_path):
         archive.parent.mkdir()
         archive.touch()
         assert bool(class_archive_options(archive)) == used
+
+
+@pytest.mark.parametrize(
+    "printed, version",
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "1.8.0_412"', 8),
+        ("command not found", 0),
+    ],
+)
+def test_the_major_version_is_read_out_of_what_java_prints(printed, version):
+    assert java_version(printed) == version
+
+
+@pytest.mark.parametrize("environ", [{"PATH": ""}, {"JAVA_HOME": "/no/such/jdk"}])
+def test_a_missing_java_is_said_to_be_missing_and_java_home_wins_over_the_path(environ):
+    with pytest.raises(UsageError, match="Spark needs Java 17 or newer, and none was found"):
+        find_java(environ)
+
+
+def test_options_name_the_archive_where_there_is_one(tmp_path):
+    archive = class_archive_path(tmp_path, "java")
+    assert class_archive_options(archive) == "" and archive.name.startswith("classes-")
+    archive.touch()
+    assert class_archive_options(archive).split()[-1] == f"-XX:SharedArchiveFile={archive}"

@@ -9,13 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-pytest.importorskip("pyspark")
-
 from programs import names, write_program
+from pyspark.sql.functions import udf
 
 from cdc_local.engines.spark import session
-from cdc_local.engines.spark.java import class_archive_path
+from cdc_local.engines.spark.java import class_archive_path, find_java
 from cdc_local.engines.spark.session import make_class_archive
 from cdc_local.errors import UsageError
 
@@ -116,3 +114,36 @@ except ArithmeticException as error: print(error.getQueryContext()[0].callSite()
 def test_a_mistake_in_a_query_names_its_line_and_prints_no_stack_of_java():
     done = subprocess.run([sys.executable, "-c", DIVIDES], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("<string>:6\n", "")
+
+
+def test_java_options_of_a_session_name_the_archive_of_this_java(tmp_path):
+    options = session.SESSION_OPTIONS[session.JAVA_OPTIONS]
+    assert session.session_java_options(tmp_path) == options
+    class_archive_path(tmp_path, find_java()).touch()
+    assert session.session_java_options(tmp_path).startswith(options)
+    assert session.session_java_options(tmp_path).endswith(".jsa")
+
+
+def test_a_table_keeps_every_version(spark, tmp_path):
+    for day in range(2):
+        spark.range(day + 1).write.format("delta").mode("overwrite").save(str(tmp_path))
+    reader = spark.read.format("delta")
+    assert [reader.option("versionAsOf", version).load(str(tmp_path)).count() for version in range(2)] == [
+        1,
+        2,
+    ]
+
+
+def test_a_python_function_runs_in_the_python_of_the_session(spark):
+    prefix = udf(lambda number: sys.prefix)
+    assert spark.range(1).select(prefix("id")).first()[0] == sys.prefix
+
+
+def test_a_second_call_finds_the_session_and_sets_what_can_be_set(spark):
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    again = session.local_spark(options={"spark.sql.shuffle.partitions": "3"})
+    try:
+        assert again.sparkContext.applicationId == spark.sparkContext.applicationId
+        assert spark.conf.get("spark.sql.shuffle.partitions") == "3"
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before)
