@@ -1,4 +1,4 @@
-"""Random tables: columns of every type with awkward values, seeds for random choices, and who wrote a table."""
+"""Random tables: columns of every type with awkward values, random choices, and who wrote a table."""
 
 import datetime as dt
 import os
@@ -64,5 +64,5 @@ def arrow_frame(spark, rows, schema):
     "A frame of tuples by way of Arrow: no Python worker has to unpickle them."
     columns = to_arrow_schema(_parse_datatype_string(schema), timezone="UTC")
     return spark.createDataFrame(
-        pa.Table.from_pylist([dict(zip(columns.names, row)) for row in rows], schema=columns)
+        pa.Table.from_pylist([dict(zip(columns.names, row, strict=True)) for row in rows], schema=columns)
     )

@@ -1,7 +1,7 @@
-"""The law, through the engine: tables depend only on the set of events, never on their order, their batches, their repeats.
+"""The law: tables depend only on the set of events, never on their order, their batches, their repeats.
 
-A batch of a few hundred stories goes into the backing tables as a micro-batch does, and what readers see is compared with the
-oracle. `make prove` runs more examples: LAWS_EXAMPLES says how many.
+A batch of a few hundred stories goes into the backing tables as a micro-batch does, and what readers see is
+compared with the oracle. `make prove` runs more examples: LAWS_EXAMPLES says how many.
 """
 
 import os
@@ -48,10 +48,10 @@ class Table:
 
 
 def batches_of(choose, events, most, least=1):
-    "The events in random order, cut into `least` to `most` batches, some of them with events of earlier batches."
+    "The events in random order, cut into `least` to `most` batches, some with events of earlier ones."
     events, many = choose.sample(events, len(events)), choose.randint(least, most)
     cuts = sorted(choose.sample(range(1, len(events)), many - 1))
-    batches = [events[start:end] for start, end in zip([0, *cuts], [*cuts, len(events)])]
+    batches = [events[start:end] for start, end in zip([0, *cuts], [*cuts, len(events)], strict=True)]
     for number, batch in enumerate(batches):
         if choose.random() < 0.5:
             batch += choose.choices(events[: cuts[number] if number < len(cuts) else None], k=len(batch) // 6)

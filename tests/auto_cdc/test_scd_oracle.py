@@ -1,4 +1,4 @@
-"""SCD1 and SCD2 of whole feeds against the oracle of tests/oracle.py; tests/auto_cdc/test_laws.py has the same in batches.
+"""SCD1 and SCD2 of whole feeds against the oracle of tests/oracle.py; test_laws.py has the same in batches.
 
 Starting Spark jobs is what takes time here, so one example is a few hundred small stories that share a frame.
 """
@@ -69,7 +69,7 @@ def test_annotations_depend_on_the_set_of_events_only(tiny, choose):
 
 
 def test_a_key_with_very_many_events(spark):
-    "Fifty thousand events of one key cost about what they cost spread over many; scanning what follows each would cost thousands of times more."
+    "Fifty thousand events of one key cost about what they cost spread over many; a scan for each costs far more."
 
     def seconds(hot):
         numbers = spark.range(100_000).select(

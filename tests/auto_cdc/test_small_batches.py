@@ -1,10 +1,11 @@
-"""Both routes of a batch into the table, the short one and Spark's MERGE: over the same events they write the same rows, whatever the types.
+"""Both ways of a batch into its table, delta-rs and Spark's MERGE, write the same rows, whatever the types.
 
 Also what sends a batch to Spark, and what a batch does that comes twice."""
 
 import datetime as dt
 import json
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -244,10 +245,7 @@ def test_a_batch_of_just_the_limit_is_small(tiny, tmp_path, expected, monkeypatc
     assert merged_by(table.path) == "delta-rs" and table.rows() == expected
 
 
-class Elsewhere:
-    "A session whose executors are on other machines."
-
-    sparkContext = type("", (), {"master": "spark://host:7077"})
+ELSEWHERE = SimpleNamespace(sparkContext=SimpleNamespace(master="spark://host:7077"))  # a cluster's session
 
 
 @pytest.mark.parametrize(
@@ -287,7 +285,7 @@ def test_types_and_masters_that_need_spark(tiny, tmp_path, column, kind):
 
     good = columns(types)
     assert suits(tiny, good, good) and suits(tiny, "id int NOT NULL, __sequence int", good)
-    assert not suits(Elsewhere, good, good)
+    assert not suits(ELSEWHERE, good, good)
     assert not suits(tiny, good.replace("name string", "name int"), good) and not suits(
         tiny, good + ", more int", good
     )
@@ -296,7 +294,7 @@ def test_types_and_masters_that_need_spark(tiny, tmp_path, column, kind):
 
 
 def test_a_source_that_gains_and_loses_columns(tiny, tmp_path):
-    "Old files have neither the new column nor the new field; stored rows keep what the source does not have any more."
+    "Old files lack the new column and the new field; stored rows keep what the source has no more."
     now = "id int, seen timestamp, at int, op string, place struct<city:string,zip:int>, level int"
     before = "id int, name string, seen timestamp, at int, op string, place struct<city:string>"
     first = [(number, f"n{number}", SEEN, 1, "U", {"city": "Ulm"}) for number in range(20)]
@@ -380,7 +378,7 @@ def test_a_batch_that_comes_twice_is_merged_once(tiny, tmp_path, monkeypatch):
     def must_not(*_):
         raise AssertionError("it was merged again")
 
-    monkeypatch.setattr(merge, "changed_rows", must_not)
+    monkeypatch.setattr(merge, "find_changed_rows", must_not)
     for number in (0, 1):
         apply_events(table.events(frame(tiny, SECOND)), table.path, table.target, ("stream", number))
     for name, number in (("stream", 2), ("other", 1)):
@@ -393,7 +391,8 @@ PIPELINE = """
 from pyspark import pipelines as dp
 @dp.table
 def landed():
-    return spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json').schema('id int, name string, at int').load('/Volumes/main/default/raw/people')
+    reader = spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json')
+    return reader.schema('id int, name string, at int').load('/Volumes/main/default/raw/people')
 @dp.temporary_view
 def each_once(): return spark.readStream.table('landed').dropDuplicates(['id', 'at'])
 dp.create_streaming_table('people')
@@ -421,7 +420,9 @@ def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, mon
         landing.mkdir(parents=True, exist_ok=True)
         if events:
             (landing / f"{number}.json").write_text(
-                "".join(json.dumps(dict(zip(("id", "name", "at"), event))) + "\n" for event in events)
+                "".join(
+                    json.dumps(dict(zip(("id", "name", "at"), event, strict=True))) + "\n" for event in events
+                )
             )
         result = run_update(UpdateRequest((str(tmp_path / "src"),), storage.root))
         return (
@@ -442,7 +443,7 @@ def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, mon
         raise AssertionError("it was merged again")
 
     with monkeypatch.context() as patched:
-        patched.setattr(merge, "changed_rows", must_not)
+        patched.setattr(merge, "find_changed_rows", must_not)
         assert update(2) == ("COMPLETED", 2, None)
     assert Files(path).version() == version
     assert update(3, (1, "A", 2), (2, "B", 2)) == ("COMPLETED", 1, None)

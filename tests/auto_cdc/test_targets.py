@@ -17,6 +17,7 @@ from cdc_local.auto_cdc.target import (
     compute_rows,
     extract_events,
     find_visible_schema,
+    restore_events,
 )
 from cdc_local.errors import PipelineError
 from cdc_local.storage import TableName
@@ -141,7 +142,8 @@ def test_the_columns_a_target_shows(spark):
 
 def test_the_rows_of_a_target_follow_its_lists(spark):
     told = spark.sql(
-        "SELECT * FROM VALUES (1, 'Bern', 1, 'U', array('city')), (1, 'Oslo', 2, 'U', array('id')) AS t (id, city, at, op, changed)"
+        "SELECT * FROM VALUES (1, 'Bern', 1, 'U', array('city')), (1, 'Oslo', 2, 'U', array('id')) "
+        "AS t (id, city, at, op, changed)"
     )
 
     def bounds(target):
@@ -156,3 +158,41 @@ def test_the_rows_of_a_target_follow_its_lists(spark):
     assert bounds(Target(moves(columns_to_update="changed"), ("id",), ("id", "city"), None)) == [
         (1, None)
     ]  # the second event doesn't write the city
+
+
+def test_keys_are_spelled_as_the_source_spells_them(spark):
+    "Resolved once: the key is no payload column, so that it is not shown from `__latest`."
+    from pyspark.sql.types import StructType
+
+    source = StructType.fromDDL("id int, city string, at int, op string, changed array<string>")
+    shouting = replace(moves(False, columns_to_update="changed"), keys=("ID",))
+    target = Target.of(auto_cdc(replace(shouting, except_column_list=("op", "at", "changed"))), source)
+    assert (target.keys, target.identity) == (("id",), ["id", "__sequence"])
+    assert target.latest_columns == ["city"]
+    assert json.loads(backing_properties(target, "int")["cdc.declaration"])["keys"] == ["ID"]  # as declared
+
+
+def test_stored_rows_and_new_events_give_what_all_events_at_once_give(spark):
+    "A late event changes the history; a delete stays as a tombstone, in case an older event comes later."
+    monday = spark.createDataFrame([(7, "Lyon", 10, "U"), (7, "Oslo", 12, "U"), (8, "Rome", 10, "U")], MOVES)
+    tuesday = spark.createDataFrame([(7, "Bern", 11, "U"), (8, None, 13, "D")], MOVES)
+    target = Target(moves(), ("id",), ("id", "city"), None)
+    stored = restore_events(compute_rows(extract_events(monday, target), target), target)
+    rows = compute_rows(stored.unionByName(extract_events(tuesday, target)), target)
+    at_once = compute_rows(extract_events(monday.union(tuesday), target), target)
+    assert sorted(map(str, rows.collect())) == sorted(map(str, at_once.collect()))
+    assert sorted(
+        (row.id, row.city, row["__START_AT"], row["__END_AT"])
+        for row in rows.where("NOT __deleted").collect()
+    ) == [(7, "Bern", 11, 12), (7, "Lyon", 10, 11), (7, "Oslo", 12, None), (8, "Rome", 10, 13)]
+    assert [(row.id, row["__sequence"]) for row in rows.where("__deleted").collect()] == [(8, 13)]
+
+
+def test_events_are_restored_without_what_was_computed(spark):
+    target = Target(moves(columns_to_update="changed"), ("id",), ("id", "city", "street"), None)
+    stored = spark.createDataFrame(
+        [], "id int, city string, __sequence int, __deleted boolean, __writes array<string>, __START_AT int"
+    )
+    assert restore_events(stored, target).columns == ["id", "city", "__sequence", "__deleted", "__writes"]
+    plain = Target(moves(), ("id",), ("id", "city", "street"), None)
+    assert restore_events(stored, plain).columns == ["id", "city", "__sequence", "__deleted"]

@@ -1,4 +1,4 @@
-"""Delta Lake agrees with the checksum beside each commit of delta-rs, whoever wrote the commits before it and whatever they did."""
+"""Delta Lake agrees with the checksum beside each commit of delta-rs, whoever wrote the commits before it."""
 
 import pyarrow as pa
 from deltalake import DeltaTable as Files
@@ -14,11 +14,14 @@ from cdc_local.delta.writer import (
     overwrite_with_spark,
 )
 
-SCHEMA = "id int NOT NULL COMMENT 'the \"key\"', name string, price decimal(38,9), at timestamp, list array<struct<a:int>>"
+SCHEMA = (
+    "id int NOT NULL COMMENT 'the \"key\"', name string, price decimal(38,9), at timestamp, "
+    "list array<struct<a:int>>"
+)
 
 
 def sums(spark, path):
-    "The newest snapshot as Delta Lake reads it anew: its version, whether there is a checksum, whether it agrees with the log."
+    "The newest snapshot as Delta Lake reads it: version, whether it has a checksum, whether that is right."
     logs = spark._jvm.org.apache.spark.sql.delta.DeltaLog
     logs.clearCache()
     snapshot = logs.forTable(spark._jsparkSession, str(path)).unsafeVolatileSnapshot()

@@ -1,4 +1,4 @@
-"A new stream reads a table's commits only where they hold what its snapshot holds; the chapter shows the rule, these are its corners."
+"A new stream reads the commits of a table only where they have the rows of its snapshot."
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from delta.tables import DeltaTable
 from deltalake import DeltaTable as Files
 from deltalake import write_deltalake
 
-from cdc_local.delta import log as first_reads
+from cdc_local.delta import log
 from cdc_local.delta.log import has_only_grown
 from cdc_local.delta.stream_progress import choose_starting_options
 from cdc_local.update.request import UpdateRequest
@@ -143,7 +143,8 @@ def test_a_new_stream_brings_the_rows_of_the_table(spark, table, tmp_path, chang
 
 def test_columns_that_delta_renames_are_left_to_delta(spark, tmp_path):
     spark.sql(
-        f"CREATE TABLE delta.`{tmp_path / 'mapped'}` (id bigint) USING delta TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"
+        f"CREATE TABLE delta.`{tmp_path / 'mapped'}` (id bigint) USING delta "
+        "TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"
     )
     assert not has_only_grown(tmp_path / "mapped")
 
@@ -156,16 +157,16 @@ def test_a_table_that_was_created_with_rows_is_left_to_delta(spark, tmp_path):
 
 
 def test_a_long_log_is_left_to_delta(table, monkeypatch):
-    monkeypatch.setattr(first_reads, "MOST_COMMITS", 4)
+    monkeypatch.setattr(log, "MOST_COMMITS", 4)
     assert has_only_grown(table)
-    monkeypatch.setattr(first_reads, "MOST_COMMITS", 3)
+    monkeypatch.setattr(log, "MOST_COMMITS", 3)
     assert not has_only_grown(table)
 
 
 @pytest.mark.parametrize("first", [{}, {"startingVersion": "0"}])
 @pytest.mark.parametrize("stop_at", [0, 2])
 def test_a_stream_that_dies_in_its_first_batches_brings_each_row_once(spark, table, tmp_path, first, stop_at):
-    "With one file a batch, a plan ends in the middle of a commit; an older version of this project planned snapshots"
+    "With one file a batch, a plan ends within a commit; an older version of this project planned snapshots."
     checkpoint, slow = tmp_path / "checkpoint", {"maxFilesPerTrigger": "1"}
     before = streamed(spark, table, checkpoint, slow | first, stop_at)
     assert len(before) == stop_at and choose_starting_options(table, checkpoint, None) is None
@@ -173,24 +174,32 @@ def test_a_stream_that_dies_in_its_first_batches_brings_each_row_once(spark, tab
     assert sorted(sum(before + streamed(spark, table, checkpoint, slow), [])) == ids(spark, table)
 
 
+PIPELINE = """
+from pyspark import pipelines as dp
+
+@dp.table
+def landed():
+    reader = spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json').schema('id int')
+    return reader.load('/Volumes/main/default/raw/ids')
+
+@dp.table
+def copied():
+    return spark.readStream.table('landed')
+
+@dp.temporary_view
+def seen():
+    return spark.readStream.table('copied')
+
+@dp.table
+def viewed():
+    return spark.readStream.table('seen')
+"""
+
+
 def test_an_update_begins_with_commits_and_goes_on(spark, tmp_path, monkeypatch):
     sources = tmp_path / "transformations"
     sources.mkdir()
-    (sources / "all.py").write_text(
-        "\n".join(
-            [
-                "from pyspark import pipelines as dp",
-                "@dp.table",
-                "def landed(): return spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json').schema('id int').load('/Volumes/main/default/raw/ids')",
-                "@dp.table",
-                "def copied(): return spark.readStream.table('landed')",
-                "@dp.temporary_view",
-                "def seen(): return spark.readStream.table('copied')",
-                "@dp.table",
-                "def viewed(): return spark.readStream.table('seen')",
-            ]
-        )
-    )
+    (sources / "all.py").write_text(PIPELINE)
     landing, storage = tmp_path / "storage/Volumes/main/default/raw/ids", tmp_path / "storage"
     landing.mkdir(parents=True)
     given = []

@@ -1,4 +1,4 @@
-"""Both ways into a table, delta-rs for few rows and Spark for all else: they write the same table, whatever the types.
+"""Both ways into a table, delta-rs for few rows and Spark for all else, write the same table.
 
 Also what sends rows to Spark, and what a batch does that comes twice."""
 
@@ -43,7 +43,8 @@ def frame(spark, folder, rows, schema):
     file = folder / f"{len(list(folder.glob('*.parquet')))}.parquet"
     pq.write_table(
         pa.Table.from_pylist(
-            [row if isinstance(row, dict) else dict(zip(columns.names, row)) for row in rows], schema=columns
+            [row if isinstance(row, dict) else dict(zip(columns.names, row, strict=False)) for row in rows],
+            schema=columns,
         ),
         file,
     )
@@ -96,13 +97,13 @@ def test_both_ways_write_the_same_rows(tiny, tmp_path_factory, choose):
         assert stored(tiny, few) == stored(tiny, many)
 
 
-def told(path):
+def first_commit(path):
     "What the log says of a new table, but its identity and time."
     found = [
         json.loads(line) for line in (path / "_delta_log/00000000000000000000.json").read_text().splitlines()
     ]
     metadata, protocol = (
-        next(each[name] for each in found if name in each) for name in ("metaData", "protocol")
+        next(action[name] for action in found if name in action) for name in ("metaData", "protocol")
     )
     schema = json.loads(metadata["schemaString"])
     return (
@@ -118,7 +119,8 @@ def told(path):
     "schema",
     [
         "id int, name string",
-        "id int NOT NULL COMMENT 'the key', price decimal(38,9), at timestamp, list array<struct<a:int COMMENT 'x'>>, map map<string,date>",
+        "id int NOT NULL COMMENT 'the key', price decimal(38,9), at timestamp, "
+        "list array<struct<a:int COMMENT 'x'>>, map map<string,date>",
         "`a.b` int, `Größe-%` string, `%d` struct<`x.y`:int>",
     ],
 )
@@ -138,7 +140,9 @@ def test_both_ways_create_the_same_table(tiny, tmp_path, schema, comment, proper
     create_with_spark(
         tiny, tmp_path / "many", schema, comment, {key: str(value) for key, value in properties.items()}
     )
-    assert merged_by(tmp_path / "few") == "delta-rs" and told(tmp_path / "few") == told(tmp_path / "many")
+    assert merged_by(tmp_path / "few") == "delta-rs" and first_commit(tmp_path / "few") == first_commit(
+        tmp_path / "many"
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,15 +277,9 @@ def test_a_batch_of_just_the_limits_is_small(tiny, tmp_path, monkeypatch):
     assert merged_by(path) == "delta-rs"
 
 
-class Elsewhere:
-    "A session whose executors are on other machines."
-
-    sparkContext = type("", (), {"master": "spark://host:7077"})
-
-
 def test_a_cluster_writes_for_itself(tiny, tmp_path, monkeypatch):
     path = table(tiny, tmp_path / "t")
-    monkeypatch.setattr(choice, "is_local", lambda spark: Elsewhere.sparkContext.master.startswith("local"))
+    monkeypatch.setattr(choice, "is_local", lambda spark: False)
     append_batch(frame(tiny, tmp_path, [(1, "a")], PLAIN), path)
     assert merged_by(path) == "Spark" and merged_by(table(tiny, tmp_path / "other")) == "Spark"
 
@@ -305,7 +303,8 @@ from pyspark import pipelines as dp
 @dp.table
 @dp.expect('named', 'name IS NOT NULL')
 def landed():
-    return spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json').schema('id int, name string').load('/Volumes/main/default/raw/people')
+    reader = spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json')
+    return reader.schema('id int, name string').load('/Volumes/main/default/raw/people')
 @dp.table
 def each_once(): return spark.readStream.table('landed').dropDuplicates(['id'])
 """
@@ -324,7 +323,7 @@ def dying_at(name, append_batch):
 
 @pytest.mark.parametrize("most", [MOST_BYTES, 0], ids=["few", "many"])
 def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, monkeypatch, most):
-    "The next one does not append the batch again, counts its rows and their rules, and a stream with state goes on."
+    "The next one counts the batch's rows and rules, but does not append it; a stream with state goes on."
     monkeypatch.setattr(choice, "MOST_BYTES", most)
     (tmp_path / "src").mkdir()
     (tmp_path / "src/people.py").write_text(PIPELINE)
@@ -335,7 +334,7 @@ def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, mon
         landing.mkdir(parents=True, exist_ok=True)
         if rows:
             (landing / f"{number}.json").write_text(
-                "".join(json.dumps(dict(zip(("id", "name"), row))) + "\n" for row in rows)
+                "".join(json.dumps(dict(zip(("id", "name"), row, strict=True))) + "\n" for row in rows)
             )
         result = run_update(UpdateRequest((str(tmp_path / "src"),), storage.root))
         rules = {
@@ -362,6 +361,6 @@ def test_an_update_that_dies_between_its_commit_and_its_checkpoint(tmp_path, mon
             (2, 0) if victim == "landed" else (0, 0)
         )  # the batch that came again, or none
         assert rows("each_once") == sorted(
-            [(1, "a"), (2, ""), *[(each * 10, "x") for each in range(2, number + 1)]]
+            [(1, "a"), (2, ""), *[(later * 10, "x") for later in range(2, number + 1)]]
         )
     assert rows("landed") == sorted([(1, "a"), (2, ""), (20, "x"), (30, "x"), (1, "again"), (1, "again")])
