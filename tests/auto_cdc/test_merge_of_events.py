@@ -15,7 +15,7 @@ from cdc_local.auto_cdc.merge import (
     recompute_rows,
     row_differs,
 )
-from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
+from cdc_local.auto_cdc.target import Target, compute_rows, create_backing_table, extract_events
 
 
 def test_only_touched_keys_are_computed_anew(spark):

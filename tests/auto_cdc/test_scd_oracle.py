@@ -69,7 +69,7 @@ def test_annotations_depend_on_the_set_of_events_only(tiny, choose):
 
 
 def test_a_key_with_very_many_events(spark):
-    "Fifty thousand events of one key cost about what they cost spread over many; a scan for each costs far more."
+    "Fifty thousand events of one key cost about what they cost spread over many, unlike a scan for each."
 
     def seconds(hot):
         numbers = spark.range(100_000).select(
