@@ -9,11 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
+from cdc_local.auto_cdc.target import select_visible_rows
 from cdc_local.autoloader.read import read_batch, read_stream
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
@@ -39,11 +40,7 @@ def read_stored(
     part = read_visible_part(frame.columns, DeltaTable(str(path)).metadata().configuration)
     if not part.predicate:
         return frame  # its `_metadata` stays at hand
-
-    def column(name: str) -> Column:
-        return F.col(f"`{name}`") if name not in part.latest else F.col(f"__latest.`{name}`").alias(name)
-
-    return frame.where(part.predicate).select(*map(column, part.columns))
+    return select_visible_rows(frame, part)
 
 
 class Runtime:

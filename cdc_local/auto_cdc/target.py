@@ -7,9 +7,11 @@ from typing import cast
 
 from deltalake import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.dataflow.graph import Flow
+from cdc_local.delta.reader import VisiblePart
 from cdc_local.delta.writer import append_with_spark, create_table
 from cdc_local.errors import PipelineError
 from cdc_local.sql_names import quote_for_spark
@@ -47,7 +49,7 @@ class Target:
         source: StructType,  # Columns of its source
     ) -> "Target":
         "Resolve a flow's spec; raises `PipelineError` for an unknown column or one of the wrong type."
-        spec = flow.spec
+        spec = flow.cdc_spec
         try:
             columns = tuple(visible_columns(spec, source.names))
             spelling = {folded(name): name for name in columns}
@@ -82,6 +84,17 @@ class Target:
     def visible_columns(self) -> list[str]:
         "Columns that readers see."
         return [*self.columns, *((scd2.START_AT, scd2.END_AT) if self.is_history else ())]
+
+    @property
+    def visible_part(self) -> VisiblePart:
+        "What readers of the backing table see."
+        if not self.keeps_events:
+            predicate = f"NOT {scd1.DELETED}"
+        elif self.is_history:
+            predicate = f"{scd2.START_AT} IS NOT NULL"
+        else:
+            predicate = f"{scd2.START_AT} IS NOT NULL AND {scd2.END_AT} IS NULL"
+        return VisiblePart(tuple(self.visible_columns), predicate, tuple(self.latest_columns))
 
     @property
     def latest_columns(self) -> list[str]:
@@ -135,6 +148,21 @@ def compute_rows(
     return scd1.newest_events(events, target.keys)
 
 
+def select_visible_rows(
+    rows: DataFrame,  # Rows of a backing table, batch or streaming
+    part: VisiblePart,  # What its readers see
+) -> DataFrame:  # The rows and columns that readers see
+    "Leave out what AUTO CDC hides."
+
+    def visible_column(name: str) -> Column:
+        column = scd1.column(name)
+        if name in part.latest:
+            column = F.col(f"{scd2.LATEST}.{quote_for_spark(name)}").alias(name)
+        return column
+
+    return rows.where(part.predicate).select(*map(visible_column, part.columns))
+
+
 def find_visible_schema(
     spark: SparkSession,  # Makes an empty frame
     flow: Flow,  # An AUTO CDC flow
@@ -174,13 +202,11 @@ def backing_properties(
     sequence_type: str,  # Type of its sequence
 ) -> dict[str, str]:  # Delta table properties
     "Say what readers of the backing table, and later updates, must know."
-    visible = f"{scd2.START_AT} IS NOT NULL" if target.keeps_events else f"NOT {scd1.DELETED}"
-    if target.keeps_events and not target.is_history:
-        visible += f" AND {scd2.END_AT} IS NULL"
+    part = target.visible_part
     return {
-        "cdc.columns": json.dumps(target.visible_columns),
-        "cdc.latest": json.dumps(target.latest_columns),
-        "cdc.visible": visible,
+        "cdc.columns": json.dumps(part.columns),
+        "cdc.latest": json.dumps(part.latest),
+        "cdc.visible": part.predicate,
         "cdc.declaration": json.dumps(_describe_declaration(target, sequence_type)),
     }
 

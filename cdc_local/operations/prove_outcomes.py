@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from cdc_local.analysis.runtime import read_stored
-from cdc_local.auto_cdc.target import Target, backing_properties, compute_rows, extract_events
+from cdc_local.auto_cdc.target import Target, compute_rows, extract_events, select_visible_rows
 from cdc_local.delta.reader import read_table
 from cdc_local.operations.prove_deliveries import Trial
 from cdc_local.storage import Storage, TableName
@@ -80,15 +80,7 @@ def compute_reference(
 ) -> Outcome:
     "Compute what a target must be from all its events at once, as the chapters SCD 1 and SCD 2 do."
     target, events = probed_events(trial, storage, name)
-    rows = compute_rows(events, target)
-    properties = backing_properties(target, "")
-    latest = json.loads(properties["cdc.latest"])
-
-    def shown_column(column: str) -> Column:
-        return F.col(f"__latest.`{column}`").alias(column) if column in latest else scd1.column(column)
-
-    columns = map(shown_column, json.loads(properties["cdc.columns"]))
-    shown = rows.where(properties["cdc.visible"]).select(*columns)
+    shown = select_visible_rows(compute_rows(events, target), target.visible_part)
     return group_by_key(shown.toArrow().to_pylist(), target.keys)
 
 

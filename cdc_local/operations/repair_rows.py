@@ -1,6 +1,5 @@
 """The rows of chosen keys, as they are and as their source says: compared, and exchanged in one commit."""
 
-import json
 from dataclasses import dataclass
 from functools import reduce
 
@@ -8,7 +7,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from cdc_local.auto_cdc.target import Target, backing_properties
+from cdc_local.auto_cdc.target import Target, select_visible_rows
 from cdc_local.delta.rows import Rows
 from cdc_local.errors import UsageError
 from cdc_utils import scd1
@@ -50,7 +49,10 @@ def compare_rows(
     limit: int = MOST_EXAMPLES,  # Examples at most
 ) -> RepairResult:
     "Count what a repair changes, with examples."
-    visible_before, visible_after = visible_rows(before, target), visible_rows(after, target)
+    visible_before, visible_after = (
+        select_visible_rows(before, target.visible_part),
+        select_visible_rows(after, target.visible_part),
+    )
 
     def count_signed(sign: int) -> Column:
         return F.coalesce(F.sum(F.greatest(F.lit(0), sign * F.col("__times"))), F.lit(0))
@@ -65,20 +67,6 @@ def compare_rows(
     return RepairResult(
         target.spec.target, keys, visible_before.count(), visible_after.count(), removed, added, changes
     )
-
-
-def visible_rows(
-    rows: DataFrame,  # Of the backing table
-    target: Target,  # The target
-) -> DataFrame:  # As readers see them
-    "Leave out what AUTO CDC hides."
-    properties = backing_properties(target, "")
-    latest = set(json.loads(properties["cdc.latest"]))
-
-    def shown_column(name: str) -> Column:
-        return F.col(f"__latest.`{name}`").alias(name) if name in latest else scd1.column(name)
-
-    return rows.where(properties["cdc.visible"]).select(*map(shown_column, target.visible_columns))
 
 
 def count_difference(
