@@ -390,7 +390,7 @@ def written_day(
 # %% ../nbs/10_feed.ipynb #10-feed-63
 def feed_day(
     rows: int = 20_000,  # Lines of the day
-    keys: int = None,  # Customers of day 1; a quarter of the rows by default. Later days add a tenth as many each
+    keys: int | None = None,  # Customers of day 1, by default a quarter of the rows; later days add a tenth
     seed: int = 42,  # Any whole number: the same one gives the same lines
     files: int = 10,  # Files of the day
     day: int = 1,  # Counted from 1; continues the day before if rows, keys and seed are the same
@@ -492,7 +492,7 @@ def refuse_stranger(
 def write_feed(
     folder: Path,  # Where to write; made if it is missing
     rows: int = 20_000,  # Lines of the day
-    keys: int = None,  # Customers of day 1; a quarter of the rows by default
+    keys: int | None = None,  # Customers of day 1; a quarter of the rows by default
     seed: int = 42,  # Any whole number: the same one gives the same bytes
     files: int = 10,  # Files of the day
     day: int = 1,  # Counted from 1

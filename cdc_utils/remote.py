@@ -64,8 +64,8 @@ def explain_errors(
 
 # %% ../nbs/15_remote.ipynb #remote-09
 def connect(
-    host: str = None,  # Address of the workspace; DATABRICKS_HOST or a profile by default
-    profile: str = None,  # Profile in the SDK's configuration file
+    host: str | None = None,  # Address of the workspace; DATABRICKS_HOST or a profile by default
+    profile: str | None = None,  # Profile in the SDK's configuration file
     seconds: int = 60,  # How long a call is made again while the workspace is busy or away
 ):  # A `WorkspaceClient`
     """Connect with the credentials that the SDK finds: https://docs.databricks.com/aws/en/dev-tools/auth

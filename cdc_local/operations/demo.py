@@ -136,11 +136,12 @@ def choose_key(
 ) -> str | None:  # An id; None where the table is empty
     "Choose an id with about four versions, deleted if there is one like that."
     rows = scan_rows(open_table(storage, name), connect_duckdb())
-    found = rows.query(
+    by_interest = rows.query(
         "history",
         """SELECT id FROM history GROUP BY id
         ORDER BY count(*) >= 3 DESC, bool_and("__END_AT" IS NOT NULL) DESC, abs(count(*) - 4), id LIMIT 1""",
-    ).fetchall()
+    )
+    found = by_interest.fetchall() if by_interest else []
     return found[0][0] if found else None
 
 
