@@ -310,7 +310,7 @@ TASK_STATES = {
     "WAITING_FOR_RETRY": "WAITING_FOR_RETRY",
 }  # Life cycle of a task that has not ended -> state of a `TaskRun`
 
-
+# %% ../nbs/15_remote.ipynb #remote-34-task
 def read_task_run(
     task: dict,  # A task of a run, as the API has it
 ) -> TaskRun:
@@ -345,6 +345,21 @@ def read_task_output(
     text = (output.get("notebook_output") or {}).get("result") or output.get("logs") or ""
     return text, output.get("error") or ""
 
+# %% ../nbs/15_remote.ipynb #remote-36-output
+def _read_with_output(
+    client,  # `WorkspaceClient`
+    task: dict,  # A task of a run, as the API has it
+    outputs: dict,  # Key of a task -> its output and error, of those that were asked for
+) -> TaskRun:
+    "Read what has become of a task; the output of one that has ended is asked for once."
+    task_run = read_task_run(task)
+    key = task_run.task_key
+    if task_run.result in ("SUCCESS", "FAILED") and key not in outputs:
+        outputs[key] = read_task_output(client, task.get("run_id"))
+    task_run.output, error = outputs.get(key, ("", ""))
+    task_run.message = error or task_run.message
+    return task_run
+
 # %% ../nbs/15_remote.ipynb #remote-36
 def run_job(
     client,  # `WorkspaceClient`
@@ -362,19 +377,12 @@ def run_job(
         with explain_errors(f"run {run_id}"):
             run = client.jobs.get_run(run_id).as_dict()
         state = run.get("state") or {}
-        task_runs = []
-        for task in run.get("tasks") or ():
-            task_run = read_task_run(task)
-            key = task_run.task_key
-            if task_run.result in ("SUCCESS", "FAILED") and key not in outputs:
-                outputs[key] = read_task_output(client, task.get("run_id"))
-            task_run.output, error = outputs.get(key, ("", ""))
-            task_run.message = error or task_run.message
+        task_runs = [_read_with_output(client, task, outputs) for task in run.get("tasks") or ()]
+        for task_run in task_runs:
             progress = (task_run.state, task_run.attempt)
-            if on_change and seen.get(key) != progress and task_run.state != "PENDING":
+            if on_change and seen.get(task_run.task_key) != progress and task_run.state != "PENDING":
                 on_change(task_run)
-            seen[key] = progress
-            task_runs.append(task_run)
+            seen[task_run.task_key] = progress
         if state.get("life_cycle_state") in ENDED_TASK_STATES:
             return state.get("result_state") or "FAILED", task_runs
         sleep(every)
