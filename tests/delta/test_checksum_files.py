@@ -50,6 +50,14 @@ def test_a_table_is_what_its_newest_definition_says(table, log):
     assert found["protocol"] == {"minReaderVersion": 1, "minWriterVersion": 2}
 
 
+def test_a_definition_is_the_newest_of_each_kind(tmp_path):
+    described = [json.dumps({"metaData": {"description": words}}) for words in ("first", "second")]
+    protocol = json.dumps({"protocol": {"minReaderVersion": 1}})
+    (tmp_path / f"{0:020}.json").write_text("\n".join([protocol, described[0]]))
+    (tmp_path / f"{1:020}.json").write_text(described[1])
+    assert find_definition(tmp_path, 1)["metadata"] == {"description": "second"}
+
+
 def test_a_checksum_sums_up_the_files_and_repeats_the_definition(table, log):
     definition = find_definition(log, 2)
     size = sum(file.stat().st_size for file in log.parent.glob("*.parquet"))
