@@ -101,9 +101,9 @@ def temporary_modules(
         added = {*folders, *sys.path} - (set(path_before) - set(folders))
         users_folders = {Path(folder).absolute() for folder in added}
         sys.path[:] = path_before
-        for name in list(sys.modules):
-            if name not in modules_before and (name in modules or is_module_in(name, users_folders)):
-                del sys.modules[name]
+        new = [name for name in sys.modules if name not in modules_before]
+        for name in [name for name in new if name in modules or is_module_in(name, users_folders)]:
+            del sys.modules[name]
         sys.modules.update({name: modules_before[name] for name in modules if name in modules_before})
 
 
