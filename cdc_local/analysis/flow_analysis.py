@@ -54,18 +54,18 @@ def analyse_flow(
     runtime.source_columns[flow.name] = frame.schema
     check_rules(runtime.graph.datasets[flow.target], frame)
     check_layout(runtime.graph.datasets[flow.target], frame.schema.names)
-    add_target_columns(runtime, flow, frame.schema)
+    _add_target_columns(runtime, flow, frame.schema)
     return evaluation
 
 
-def add_target_columns(
+def _add_target_columns(
     runtime: Runtime,  # The update; takes the columns
     flow: Flow,  # A flow
     source: StructType,  # Columns its query brings
 ) -> None:
     "Note the columns of a flow's target: those of this flow, and those of the other flows into it."
     try:
-        brought = target_schema(runtime, flow, source)
+        brought = _target_schema(runtime, flow, source)
     except (AnalysisException, ValueError) as wrong:
         raise PipelineError(f"{flow.target}: {describe_exception(wrong)}", flow.location) from None
     known = runtime.schemas.get(flow.target, StructType())
@@ -146,7 +146,7 @@ def check_view(
     runtime.view_reads[dataset.name] = evaluation.reads
 
 
-def check_declared_schema(
+def _check_declared_schema(
     dataset: Dataset,  # The target of an AUTO CDC flow
     declared: StructType,  # Its declared schema
     shown: StructType,  # Columns that the flow brings, `__START_AT` and `__END_AT` among them for SCD type 2
@@ -164,7 +164,7 @@ def check_declared_schema(
             )
 
 
-def target_schema(
+def _target_schema(
     runtime: Runtime,  # The update
     flow: Flow,  # A flow
     source: StructType,  # Columns its query brings
@@ -179,7 +179,7 @@ def target_schema(
     shown = find_visible_schema(runtime.spark, flow, source)
     if declared is None:
         return shown
-    check_declared_schema(dataset, declared, shown)
+    _check_declared_schema(dataset, declared, shown)
     return declared
 
 

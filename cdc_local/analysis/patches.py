@@ -38,7 +38,7 @@ class Patch:
     reason: str  # Why Spark's or Python's own does not do
 
 
-def refuse(
+def _refuse(
     name: str,  # The method or property
     kind: str,  # What it is: 'an action' or 'a write'
     runtime: Runtime,  # The update
@@ -46,7 +46,7 @@ def refuse(
 ) -> Any:  # The same, refusing inside a dataset function
     "Refuse a method of a frame while a dataset function runs."
     if isinstance(original, property):
-        return property(refuse(name, kind, runtime, original.fget))
+        return property(_refuse(name, kind, runtime, original.fget))
 
     @wraps(original)
     def method(*args: Any, **kwargs: Any) -> Any:
@@ -61,7 +61,7 @@ def refuse(
     return method
 
 
-def refuse_pivot(runtime: Runtime, original: Any) -> Any:
+def _refuse_pivot(runtime: Runtime, original: Any) -> Any:
     "Refuse a pivot that looks at the data for its columns, while a dataset function runs."
 
     @wraps(original)
@@ -77,7 +77,7 @@ def refuse_pivot(runtime: Runtime, original: Any) -> Any:
     return pivot
 
 
-def reader_calls(
+def _reader_calls(
     reader: DataFrameReader | DataStreamReader,  # A reader in the user's hands
 ) -> dict[str, Any]:  # Its `format`, `schema` and `options` so far
     "What a reader was called with: Spark's own keeps it on the JVM's side."
@@ -86,17 +86,17 @@ def reader_calls(
     return kept
 
 
-def localize_paths(
+def _localize_paths(
     storage: Storage,  # Where volumes lie
     value: Any,  # A path, a list of paths, or anything else
 ) -> Any:  # The same, with the paths of this machine
     "Map the paths in an argument."
     if isinstance(value, (list, tuple)):
-        return [localize_paths(storage, path) for path in value]
+        return [_localize_paths(storage, path) for path in value]
     return localize(storage, value) if isinstance(value, str) else value
 
 
-def note_reader_call(part: str, runtime: Runtime, original: Any) -> Any:
+def _note_reader_call(part: str, runtime: Runtime, original: Any) -> Any:
     "Note what a reader's `format`, `schema`, `option` or `options` was called with, with paths mapped."
 
     @wraps(original)
@@ -108,7 +108,7 @@ def note_reader_call(part: str, runtime: Runtime, original: Any) -> Any:
             key: localize(runtime.storage, arg) if isinstance(arg, str) else arg
             for key, arg in kwargs.items()
         }
-        calls = reader_calls(reader)
+        calls = _reader_calls(reader)
         last = args[-1] if args else next(iter(kwargs.values()), None)
         if part == "options":
             calls["options"].update(kwargs)
@@ -124,27 +124,27 @@ def note_reader_call(part: str, runtime: Runtime, original: Any) -> Any:
     return method
 
 
-def read_pipeline_table(streaming: bool, runtime: Runtime, original: Any) -> Any:
+def _read_pipeline_table(streaming: bool, runtime: Runtime, original: Any) -> Any:
     "`spark.read.table` and `spark.readStream.table`: a table of the pipeline or of its storage."
 
     @wraps(original)
     def table(reader: Any, tableName: str) -> Any:  # noqa: N803 (PySpark's own name for it)
         if current_evaluation.get() is None:
             return original(reader, tableName)
-        return runtime.read_table(tableName, streaming, reader_calls(reader)["options"])
+        return runtime.read_table(tableName, streaming, _reader_calls(reader)["options"])
 
     return table
 
 
-def load_files(streaming: bool, runtime: Runtime, original: Any) -> Any:
+def _load_files(streaming: bool, runtime: Runtime, original: Any) -> Any:
     "`load`: with Auto Loader where the format is `cloudFiles`, and with paths mapped."
 
     @wraps(original)
     def load(reader: Any, path: Any = None, format: Any = None, schema: Any = None, **options: Any) -> Any:
         if current_evaluation.get() is None:
             return original(reader, path, format, schema, **options)
-        calls = reader_calls(reader)
-        path = localize_paths(runtime.storage, path or options.pop("path", None))
+        calls = _reader_calls(reader)
+        path = _localize_paths(runtime.storage, path or options.pop("path", None))
         if str(format or calls["format"]).lower() != "cloudfiles":
             return original(reader, path, format, schema, **options)  # which has the options of `calls`
         path = path or calls["options"].get("path")
@@ -153,20 +153,20 @@ def load_files(streaming: bool, runtime: Runtime, original: Any) -> Any:
     return load
 
 
-def map_paths(runtime: Runtime, original: Any) -> Any:
+def _map_paths(runtime: Runtime, original: Any) -> Any:
     "A method of a reader or writer among whose arguments are paths."
 
     @wraps(original)
     def method(target: Any, *args: Any, **kwargs: Any) -> Any:
         if current_evaluation.get() is None:
             return original(target, *args, **kwargs)
-        mapped = {name: localize_paths(runtime.storage, arg) for name, arg in kwargs.items()}
-        return original(target, *[localize_paths(runtime.storage, arg) for arg in args], **mapped)
+        mapped = {name: _localize_paths(runtime.storage, arg) for name, arg in kwargs.items()}
+        return original(target, *[_localize_paths(runtime.storage, arg) for arg in args], **mapped)
 
     return method
 
 
-def save_pipeline_table(runtime: Runtime, original: Any) -> Any:
+def _save_pipeline_table(runtime: Runtime, original: Any) -> Any:
     "`saveAsTable`: a Delta table in the pipeline's storage."
 
     @wraps(original)
@@ -178,7 +178,7 @@ def save_pipeline_table(runtime: Runtime, original: Any) -> Any:
     return save
 
 
-def query_pipeline(runtime: Runtime, original: Any) -> Any:
+def _query_pipeline(runtime: Runtime, original: Any) -> Any:
     "`spark.sql`: over the pipeline's tables. A text with frames among its arguments stays Spark's own."
 
     @wraps(original)
@@ -190,7 +190,7 @@ def query_pipeline(runtime: Runtime, original: Any) -> Any:
     return sql
 
 
-def session_table(runtime: Runtime, original: Any) -> Any:
+def _session_table(runtime: Runtime, original: Any) -> Any:
     "`spark.table`: a table of the pipeline or of its storage."
 
     @wraps(original)
@@ -202,7 +202,7 @@ def session_table(runtime: Runtime, original: Any) -> Any:
     return table
 
 
-ACTIONS = (
+_ACTIONS = (
     "collect",
     "count",
     "toPandas",
@@ -220,85 +220,85 @@ ACTIONS = (
     "localCheckpoint",
 )
 
-WRITES = ("write", "writeStream", "writeTo", "mergeInto")
+_WRITES = ("write", "writeStream", "writeTo", "mergeInto")
 
-READERS: tuple[tuple[Any, bool], ...] = ((DataFrameReader, False), (DataStreamReader, True))
+_READERS: tuple[tuple[Any, bool], ...] = ((DataFrameReader, False), (DataStreamReader, True))
 
-READER_SETTINGS = ("format", "schema", "option", "options")
+_READER_SETTINGS = ("format", "schema", "option", "options")
 
-FILE_FORMATS = ("json", "csv", "parquet", "orc", "text", "xml")
+_FILE_FORMATS = ("json", "csv", "parquet", "orc", "text", "xml")
 
 PATCHES = (
     *[
         Patch(
             ClassicDataFrame,
             name,
-            partial(refuse, name, "an action"),
+            partial(_refuse, name, "an action"),
             "Lakeflow evaluates a dataset function when and as often as it likes: one that acts is a fault",
         )
-        for name in ACTIONS
+        for name in _ACTIONS
     ],
     *[
         Patch(
             ClassicDataFrame,
             name,
-            partial(refuse, name, "a write"),
+            partial(_refuse, name, "a write"),
             "a dataset function returns its rows, and the pipeline writes them, once",
         )
-        for name in WRITES
+        for name in _WRITES
     ],
     Patch(
         GroupedData,
         "pivot",
-        refuse_pivot,
+        _refuse_pivot,
         "without values it collects the column: an action that has another name",
     ),
     *[
         Patch(
             reader,
             name,
-            partial(note_reader_call, name),
+            partial(_note_reader_call, name),
             "`load` and `table` must know format, schema and options, which Spark keeps on the JVM's side",
         )
-        for reader, _ in READERS
-        for name in READER_SETTINGS
+        for reader, _ in _READERS
+        for name in _READER_SETTINGS
     ],
     *[
         Patch(
             reader,
             "table",
-            partial(read_pipeline_table, streaming),
+            partial(_read_pipeline_table, streaming),
             "a name means a table of the pipeline, which may not exist yet, or one of its storage",
         )
-        for reader, streaming in READERS
+        for reader, streaming in _READERS
     ],
     *[
         Patch(
             reader,
             "load",
-            partial(load_files, streaming),
+            partial(_load_files, streaming),
             "open-source Spark has no format `cloudFiles` and no folder /Volumes",
         )
-        for reader, streaming in READERS
+        for reader, streaming in _READERS
     ],
     *[
-        Patch(reader, name, map_paths, "open-source Spark has no folder /Volumes")
-        for reader, _ in READERS
-        for name in FILE_FORMATS
+        Patch(reader, name, _map_paths, "open-source Spark has no folder /Volumes")
+        for reader, _ in _READERS
+        for name in _FILE_FORMATS
         if hasattr(reader, name)
     ],
     *[
-        Patch(DataFrameWriter, name, map_paths, "a source file may write below /Volumes while it declares")
-        for name in ("save", *FILE_FORMATS)
+        Patch(DataFrameWriter, name, _map_paths, "a source file may write below /Volumes while it declares")
+        for name in ("save", *_FILE_FORMATS)
     ],
     Patch(
         DataFrameWriter,
         "saveAsTable",
-        save_pipeline_table,
+        _save_pipeline_table,
         "a table that a source file saves lies where the pipeline's tables lie",
     ),
-    Patch(SparkSession, "sql", query_pipeline, "names in a SQL text mean the pipeline's tables"),
-    Patch(SparkSession, "table", session_table, "a name means a table of the pipeline"),
+    Patch(SparkSession, "sql", _query_pipeline, "names in a SQL text mean the pipeline's tables"),
+    Patch(SparkSession, "table", _session_table, "a name means a table of the pipeline"),
     Patch(
         pyspark,
         "pipelines",
@@ -308,7 +308,7 @@ PATCHES = (
 )
 
 
-def apply_patch(
+def _apply_patch(
     runtime: Runtime,  # The update
     patch: Patch,  # A row of the table
 ) -> Callable[[], None]:  # Puts back what stood there
@@ -328,5 +328,5 @@ def install_patches(
     with ExitStack() as stack:
         stack.enter_context(mapped_functions(runtime.storage, lambda: current_evaluation.get() is not None))
         for patch in PATCHES:
-            stack.callback(apply_patch(runtime, patch))
+            stack.callback(_apply_patch(runtime, patch))
         yield runtime

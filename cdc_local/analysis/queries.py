@@ -29,7 +29,7 @@ def run_query(
         if evaluation.flow is None and (moved := apply_use(runtime, text)) is not None:
             return moved
         if is_query(runtime.spark, text):
-            return query_tables(runtime, run_sql, evaluation, text, *args, **kwargs)
+            return _query_tables(runtime, run_sql, evaluation, text, *args, **kwargs)
         if evaluation.flow is None and is_session_statement(text):
             return run_sql(text, *args, **kwargs)
         raise PipelineError(
@@ -38,7 +38,7 @@ def run_query(
         )
 
 
-def query_tables(
+def _query_tables(
     runtime: Runtime,  # The update
     run_sql: Callable[..., DataFrame],  # Spark's own `sql`
     evaluation: Evaluation,  # Takes the reads

@@ -28,7 +28,7 @@ COLUMNS = (
     "event_type",
 )
 
-LEVELS = ("INFO", "WARN", "ERROR")  # From the least to the most serious
+_LEVELS = ("INFO", "WARN", "ERROR")  # From the least to the most serious
 
 
 def describe_error(
@@ -51,7 +51,7 @@ def describe_error(
     return {"exceptions": exceptions, "fatal": True}
 
 
-def open_log(
+def _open_log(
     path: Path,  # Folder of the log
 ) -> DeltaTable | None:  # None before the first flush
     "Open the log's table."
@@ -75,12 +75,12 @@ def event_update(
     return update_id
 
 
-def check_level(
+def _check_level(
     level: str,  # INFO, WARN or ERROR
 ) -> None:
     "Refuse a level that there is not; `ValueError`."
-    if level not in LEVELS:
-        raise ValueError(f"level {level!r} is none of {', '.join(LEVELS)}")
+    if level not in _LEVELS:
+        raise ValueError(f"level {level!r} is none of {', '.join(_LEVELS)}")
 
 
 def read_events(
@@ -91,15 +91,15 @@ def read_events(
     event_type: str | None = None,  # Only events of this type, e.g. `flow_progress`
 ) -> list[Event]:  # The newest last
     "Read the log without a JVM; no log yet is no events; `ValueError` for an unknown level."
-    table = open_log(Path(path))
+    table = _open_log(Path(path))
     if table is None:
         return []
     if level is not None:
-        check_level(level)
+        _check_level(level)
     query = f"SELECT {', '.join(COLUMNS)} FROM log"
     batches: Any = QueryBuilder().register("log", table).execute(query).read_all()
     columns = [[value.as_py() for value in batches[name]] for name in COLUMNS]
-    wanted = LEVELS[LEVELS.index(level) :] if level is not None else LEVELS
+    wanted = _LEVELS[_LEVELS.index(level) :] if level is not None else _LEVELS
     events = [
         event
         for event in (dict(zip(COLUMNS, values, strict=True)) for values in zip(*columns, strict=True))
@@ -147,15 +147,15 @@ class EventLog:
         error: BaseException | str | None = None,  # What went wrong
     ) -> Event:  # The event, with the table's columns
         "Add an event; it reaches the disk with the next `flush`. `ValueError` for an unknown level."
-        check_level(level)
+        _check_level(level)
         described = describe_error(error)
         with self._recording:
             event = self._number_event(flow_name, dataset_name) | {
                 "message": str(message),
                 "level": level,
                 "maturity_level": "STABLE",
-                "error": json_column(described) if described is not None else None,
-                "details": json_column(details or {}),
+                "error": _json_column(described) if described is not None else None,
+                "details": _json_column(details or {}),
                 "event_type": event_type,
             }
             self._buffer.append(event)
@@ -170,7 +170,7 @@ class EventLog:
             if not pending:
                 return 0
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_deltalake(str(self.path), arrow_events(pending), mode="append")
+            write_deltalake(str(self.path), _arrow_events(pending), mode="append")
             with self._recording:
                 del self._buffer[: len(pending)]
         return len(pending)
@@ -191,8 +191,8 @@ class EventLog:
             origin["dataset_name"] = str(dataset_name)
         return {
             "id": str(uuid.uuid4()),
-            "sequence": json_column({"control_plane_seq_no": self._last}),
-            "origin": json_column(origin),
+            "sequence": _json_column({"control_plane_seq_no": self._last}),
+            "origin": _json_column(origin),
             "timestamp": now,
         }
 
@@ -211,14 +211,14 @@ class EventLog:
             self.record("user_action", message, "WARN", error=error)
 
 
-def json_column(
+def _json_column(
     value: Any,  # Any value of plain Python; anything else becomes its text
 ) -> str:  # JSON
     "Write JSON as the log's text columns have it."
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def arrow_events(
+def _arrow_events(
     events: Sequence[Event],  # Events
 ) -> "pa.Table":
     "Give the events the column types of the log."

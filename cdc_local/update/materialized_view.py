@@ -47,7 +47,7 @@ class MaterializedViewFlow(QueryFlow):
         return batch_counters(run.runtime.spark, evaluation)
 
 
-FILES_RELATION = "org.apache.spark.sql.execution.datasources.HadoopFsRelation"
+_FILES_RELATION = "org.apache.spark.sql.execution.datasources.HadoopFsRelation"
 
 
 def query_inputs(
@@ -65,7 +65,7 @@ def query_inputs(
     for leaf in leaf_nodes(frame):
         if leaf.nodeName() != "LogicalRelation":
             return None
-        if not is_instance_of(spark.sparkContext._gateway, leaf.relation(), FILES_RELATION):
+        if not is_instance_of(spark.sparkContext._gateway, leaf.relation(), _FILES_RELATION):
             return None
         files = leaf.relation().location()
         if files.getClass().getSimpleName() != "TahoeLogFileIndex":

@@ -41,22 +41,22 @@ def choose_tables(
     request: UpdateRequest,  # With its selections
 ) -> tuple[set[TableName], set[TableName]]:  # Tables to run, tables to empty first
     "Resolve `--refresh` and `--full-refresh`; `UsageError` for an unknown table, or one that keeps its rows."
-    full_refresh = {find_table(graph, text) for text in request.full_refresh}
-    refresh = {find_table(graph, text) for text in request.refresh}
+    full_refresh = {_find_table(graph, text) for text in request.full_refresh}
+    refresh = {_find_table(graph, text) for text in request.refresh}
     for text in request.full_refresh:
-        name = find_table(graph, text)
-        if not may_be_emptied(graph, name):
+        name = _find_table(graph, text)
+        if not _may_be_emptied(graph, name):
             raise UsageError(
                 f"{name} may not be emptied: its property pipelines.reset.allowed is false",
                 hint="remove the property, or leave the table out of --full-refresh",
             )
     tables = {flow.target for flow in graph.flows.values()}
     if request.full_refresh_all:
-        return tables, {name for name in tables if may_be_emptied(graph, name)}
+        return tables, {name for name in tables if _may_be_emptied(graph, name)}
     return full_refresh | refresh or tables, full_refresh
 
 
-def find_table(
+def _find_table(
     graph: Graph,  # The pipeline
     text: str,  # A table's name as written
 ) -> TableName:
@@ -70,7 +70,7 @@ def find_table(
     )
 
 
-def may_be_emptied(
+def _may_be_emptied(
     graph: Graph,  # The pipeline
     name: TableName,  # One of its tables
 ) -> bool:

@@ -39,14 +39,14 @@ def run_update(
             details={"create_update": {"full_refresh": request.full_refresh_all, "dry_run": request.dry_run}},
         )
         try:
-            return run_declared(request, storage, log, sources, stack)
+            return _run_declared(request, storage, log, sources, stack)
         except (PipelineError, KeyboardInterrupt) as error:
             state = "CANCELED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            log_state(log, state, "ERROR", error)
+            _log_state(log, state, "ERROR", error)
             raise
 
 
-def run_declared(
+def _run_declared(
     request: UpdateRequest,  # What to run
     storage: Storage,  # Where
     log: EventLog,  # Takes the events
@@ -58,7 +58,7 @@ def run_declared(
     runtime = Runtime(spark, graph, storage, table_schema, keep_schemas=not request.dry_run)
     graph.locate = lambda: user_location(runtime.sources)
     stack.enter_context(source_environment(request, runtime))
-    log_state(log, "INITIALIZING")
+    _log_state(log, "INITIALIZING")
     declare_sources(request, runtime, sources)
     analyse_pipeline(runtime)
     chosen, emptied = choose_tables(graph, request)
@@ -67,30 +67,30 @@ def run_declared(
             log.update_id,
             "COMPLETED",
             graph=graph,
-            reads=read_tables(runtime),
+            reads=_read_tables(runtime),
             warnings=tuple(graph.warnings),
         )
-    log_state(log, "SETTING_UP_TABLES")
+    _log_state(log, "SETTING_UP_TABLES")
     run = set_up_tables(runtime, log, chosen, emptied)
-    log_state(log, "RUNNING")
+    _log_state(log, "RUNNING")
     flows = run_flows(run, upstream_flows(runtime), chosen)
     if run.stopping.is_set():
         state = "CANCELED"
     else:
         state = "FAILED" if any(flow.status in BLOCKING for flow in flows) else "COMPLETED"
-    log_state(log, state, "INFO" if state == "COMPLETED" else "ERROR")
+    _log_state(log, state, "INFO" if state == "COMPLETED" else "ERROR")
     return UpdateResult(
         log.update_id,
         state,
         tuple(flows),
         next((flow.error for flow in flows if flow.status == "FAILED"), None),
         graph,
-        read_tables(runtime),
+        _read_tables(runtime),
         tuple(graph.warnings),
     )
 
 
-def read_tables(
+def _read_tables(
     runtime: Runtime,  # Analysed
 ) -> dict[str, list[TableName]]:  # Flow or view -> tables and views it reads
     "What each flow and each view reads."
@@ -98,7 +98,7 @@ def read_tables(
     return flows | {str(view): sorted(reads) for view, reads in runtime.view_reads.items()}
 
 
-def log_state(
+def _log_state(
     log: EventLog,  # Of the update
     state: str,  # INITIALIZING, SETTING_UP_TABLES, RUNNING, COMPLETED, FAILED, CANCELED
     level: str = "INFO",  # Of the event

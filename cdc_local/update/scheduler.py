@@ -25,12 +25,12 @@ BLOCKING = ("FAILED", "SKIPPED", "STOPPED")  # Statuses of a flow whose readers 
 
 
 # What a rule, AUTO CDC or a snapshot raises within Spark, in the text of Spark's error
-RAISED_BY_US = (
+_RAISED_BY_US = (
     rf"USER_RAISED_EXCEPTION\] ((?:{VIOLATION}|AUTO CDC:|{snapshots.DUPLICATE_KEY}).*?)(?: SQLSTATE.*)?$"
 )
 # Delta's errors: a streamed table had rows changed or deleted; it is another table now
-SOURCE_CHANGED = ("DELTA_SOURCE_TABLE_IGNORE_CHANGES", "DELTA_SOURCE_IGNORE_DELETE")
-SOURCE_REBUILT = ("DIFFERENT_DELTA_TABLE_READ_BY_STREAMING_SOURCE", "DELTA_STREAMING_CHECK_COLUMN")
+_SOURCE_CHANGED = ("DELTA_SOURCE_TABLE_IGNORE_CHANGES", "DELTA_SOURCE_IGNORE_DELETE")
+_SOURCE_REBUILT = ("DIFFERENT_DELTA_TABLE_READ_BY_STREAMING_SOURCE", "DELTA_STREAMING_CHECK_COLUMN")
 
 
 def describe_failure(
@@ -41,16 +41,16 @@ def describe_failure(
     "Say why a flow failed: a broken rule, a changed source, a fault in the user's code, or what Spark says."
     chain = exception_messages(error)
     text = "\n".join(chain)
-    raised = re.search(RAISED_BY_US, text, re.M)
+    raised = re.search(_RAISED_BY_US, text, re.M)
     if raised:
         return f"{flow.location}: {flow.target}: {raised[1]}"
-    if any(code in text for code in SOURCE_CHANGED):
+    if any(code in text for code in _SOURCE_CHANGED):
         return (
             f"{flow.location}: {flow.name} streams from a table whose rows were changed or deleted; "
             "a streaming source must only grow. "
             "Read it with spark.read, or set skipChangeCommits on the stream"
         )
-    if any(code in text for code in SOURCE_REBUILT):
+    if any(code in text for code in _SOURCE_REBUILT):
         return (
             f"{flow.location}: {flow.name} streams from a table that was rebuilt; "
             f"rebuild this one too: cdc run … --full-refresh {flow.target.table}"
@@ -80,7 +80,7 @@ def write_flow(
     return counters
 
 
-def log_status(
+def _log_status(
     run: Run,  # The update
     flow: Flow,  # One of its flows
     status: str,  # STARTING, COMPLETED, FAILED, STOPPED
@@ -107,26 +107,26 @@ def run_flow(
 ) -> FlowResult:
     "Run one flow; a failure is a result, not an exception."
     runtime, started = run.runtime, monotonic()
-    log_status(run, flow, "STARTING")
+    _log_status(run, flow, "STARTING")
     try:
-        activate_session(runtime.spark)
+        _activate_session(runtime.spark)
         counters = write_flow(run, flow)
         result = summarize_flow(runtime.graph, flow, counters, monotonic() - started)
     except Exception as error:
         seconds = monotonic() - started
         if run.stopping.is_set():
-            log_status(run, flow, "STOPPED", "WARN")
+            _log_status(run, flow, "STOPPED", "WARN")
             return FlowResult(flow.name, str(flow.target), "STOPPED", seconds=seconds)
         why = describe_failure(flow, error, runtime.sources)
-        log_status(run, flow, "FAILED", "ERROR", why)
+        _log_status(run, flow, "FAILED", "ERROR", why)
         return FlowResult(flow.name, str(flow.target), "FAILED", seconds=seconds, error=why)
     if run.stopping.is_set():
         result = replace(result, status="STOPPED")
-    log_status(run, flow, result.status, "INFO" if result.status == "COMPLETED" else "WARN", result=result)
+    _log_status(run, flow, result.status, "INFO" if result.status == "COMPLETED" else "WARN", result=result)
     return result
 
 
-def activate_session(
+def _activate_session(
     spark: SparkSession,  # The update's session
 ) -> None:
     "Make a session the active one of this thread, for code that asks for it."
@@ -168,7 +168,7 @@ def run_flows(
                 if flow.target not in chosen:
                     settle(FlowResult(name, str(flow.target), "EXCLUDED"))
                 elif blocked or run.stopping.is_set():
-                    settle(skip_flow(run, flow, blocked))
+                    settle(_skip_flow(run, flow, blocked))
                 else:
                     running.add(pool.submit(run_flow, run, flow))
             if not running:
@@ -179,7 +179,7 @@ def run_flows(
     return [results[name] for name in order_upstream_first(upstream)]
 
 
-def skip_flow(
+def _skip_flow(
     run: Run,  # The update
     flow: Flow,  # A flow that cannot run
     blocked: list[str],  # Flows it waited for

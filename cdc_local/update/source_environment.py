@@ -45,7 +45,7 @@ def declare_sources(
         "spark": spark,
         "dbutils": Dbutils(runtime.storage, request.configuration),
         "__name__": "__main__",
-        **{name: partial(warn_of_display, graph, name) for name in ("display", "displayHTML")},
+        **{name: partial(_warn_of_display, graph, name) for name in ("display", "displayHTML")},
     }
     for source in sources:
         runtime.sources.update(source.files)
@@ -62,7 +62,7 @@ def declare_sources(
     check_graph(graph)
 
 
-def warn_of_display(
+def _warn_of_display(
     graph: Graph,  # Takes the warning
     name: str,  # The function: `display` or `displayHTML`
     *_: Any,
@@ -72,7 +72,7 @@ def warn_of_display(
     graph.warn(f"{name}() shows nothing in an update")
 
 
-def is_module_in(
+def _is_module_in(
     name: str,  # A module that is loaded
     folders: set[Path],  # Folders of `sys.path`
 ) -> bool:
@@ -102,7 +102,7 @@ def temporary_modules(
         users_folders = {Path(folder).absolute() for folder in added}
         sys.path[:] = path_before
         new = [name for name in sys.modules if name not in modules_before]
-        for name in [name for name in new if name in modules or is_module_in(name, users_folders)]:
+        for name in [name for name in new if name in modules or _is_module_in(name, users_folders)]:
             del sys.modules[name]
         sys.modules.update({name: modules_before[name] for name in modules if name in modules_before})
 

@@ -16,7 +16,7 @@ STRATEGIES: dict[str, FlowStrategy] = {
     "snapshot": SnapshotFlow(),
 }
 
-INTO_SINK = SinkFlow()
+_INTO_SINK = SinkFlow()
 
 
 def choose_strategy(
@@ -25,5 +25,5 @@ def choose_strategy(
 ) -> FlowStrategy:
     "Choose how a flow brings its target up to date."
     if target.kind == "sink" and flow.kind == "append":
-        return INTO_SINK
+        return _INTO_SINK
     return STRATEGIES[flow.kind]

@@ -60,7 +60,7 @@ def narrowing_columns(
         yield name, stored, now
 
 
-def describe_narrowing(
+def _describe_narrowing(
     runtime: Runtime,  # Analysed
     flow: Flow,  # A flow into a streaming table that is stored
 ) -> list[str]:  # One sentence a column
@@ -80,7 +80,7 @@ def describe_narrowing(
     ]
 
 
-def refuse_narrowing(
+def _refuse_narrowing(
     runtime: Runtime,  # Analysed
     continued: set[TableName],  # Tables whose rows stay
 ) -> None:
@@ -93,7 +93,7 @@ def refuse_narrowing(
             continue
         if not is_table(runtime.storage.table_path(flow.target)):
             continue
-        if sentences := describe_narrowing(runtime, flow):
+        if sentences := _describe_narrowing(runtime, flow):
             found.setdefault(flow.target.table, []).extend(sentences)
             first = first or dataset.location
     if found:
@@ -105,7 +105,7 @@ def refuse_narrowing(
         )
 
 
-def log_flow_definition(
+def _log_flow_definition(
     runtime: Runtime,  # Analysed
     log: EventLog,  # Takes the event
     flow: Flow,  # One of its flows
@@ -133,7 +133,7 @@ def set_up_tables(
 ) -> Run:  # The update, ready to run its flows
     "Check the declarations against the stored tables, empty what is to be emptied, create what is missing."
     graph, storage = runtime.graph, runtime.storage
-    refuse_narrowing(runtime, chosen - emptied)
+    _refuse_narrowing(runtime, chosen - emptied)
     for name in sorted(emptied):
         log.record("user_action", f"{name} is emptied for a full refresh.", dataset_name=str(name))
     reset_tables(storage, emptied)
@@ -141,7 +141,7 @@ def set_up_tables(
         log.record("update_progress", text, "WARN")
     # Stored tables come first: one that cannot be continued is refused before another is made
     for flow in sorted(graph.flows.values(), key=lambda flow: not is_table(storage.table_path(flow.target))):
-        log_flow_definition(runtime, log, flow)
+        _log_flow_definition(runtime, log, flow)
         dataset = graph.datasets[flow.target]
         if flow.target in chosen and dataset.kind != "sink":
             choose_strategy(flow, dataset).create_target(runtime, dataset, flow)
