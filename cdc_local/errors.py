@@ -1,11 +1,11 @@
-"""One small family: what was wrong, where, and what to do about it."""
+"""Errors for whoever runs a pipeline: what is wrong, where, and what to do about it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Location:
-    "A line of a source file; prints as `file:line`."
+    """A line of a source file; prints as `file:line`."""
 
     file: str  # Path as the user named it
     line: int = 0  # Line, counted from 1; 0 where none is known
@@ -15,7 +15,7 @@ class Location:
 
 
 class PipelineError(Exception):
-    "What went wrong with a pipeline: message, place, what to do. The exit status is 1: the update failed."
+    """What is wrong with a pipeline: message, location, what to do. Exit status 1: the update failed."""
 
     exit_code = 1
 
@@ -34,7 +34,7 @@ class PipelineError(Exception):
 
 
 class UsageError(PipelineError):
-    "The command was used wrongly: exit status 2, nothing was started."
+    """A command that is used wrongly: exit status 2, nothing was started."""
 
     exit_code = 2
 
@@ -44,6 +44,6 @@ def locate(
     position: int,  # A position in it
     location: Location | None = None,  # Where the text's first line stands
 ) -> Location:  # The file and line of that position
-    "Find the file and line of a position in a text."
+    """Find the file and line of a position in a text."""
     line = sql.count("\n", 0, position)
     return Location(location.file, (location.line or 1) + line) if location else Location("SQL", line + 1)

@@ -4,12 +4,12 @@
 def quote_for_spark(
     name: str,  # A column, a field, a part of a table's name
 ) -> str:  # The same as an identifier of Spark SQL
-    "Quote a name with backticks."
+    """Quote a name with backticks."""
     return "`" + name.replace("`", "``") + "`"
 
 
 def quote_for_duckdb(
     name: str,  # A column
 ) -> str:  # The same as an identifier of DuckDB's, DataFusion's and standard SQL
-    "Quote a name with double quotes."
+    """Quote a name with double quotes."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""One folder on the laptop stands for a workspace: tables, volumes, checkpoints, the event log."""
+"""One folder on this machine stands for a workspace: tables, volumes, checkpoints, the event log."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from cdc_local.errors import UsageError
 
 @dataclass(frozen=True, order=True)
 class TableName:
-    "A table's full name."
+    """A table's full name."""
 
     catalog: str  # Catalog
     schema: str  # Schema
@@ -31,38 +31,46 @@ class TableName:
         catalog: str,  # Catalog where the text names none
         schema: str,  # Schema where the text names none
     ) -> "TableName":
-        "Read a name as a pipeline writes it; `UsageError` for more than three parts or an empty one."
+        """Read a name as a pipeline writes it.
+
+        Raises `UsageError` for an empty part, more than three, and one that cannot be a folder's name.
+        """
         part = r"`((?:[^`]|``)+)`|([^.`]+)"
         parts = [
             quoted.replace("``", "`") if quoted else bare for quoted, bare in re.findall(part, text.strip())
         ]
         if len(parts) == 2 and parts[0].upper() == "LIVE":
             parts = parts[1:]
-        safe = all(
-            name.strip() and not re.search(r"[/\\\0]", name) and name not in (".", "..") for name in parts
-        )
-        if not re.fullmatch(rf"(?:{part})(?:\.(?:{part}))*", text.strip()) or len(parts) > 3 or not safe:
+        is_name = re.fullmatch(rf"(?:{part})(?:\.(?:{part}))*", text.strip()) is not None
+        if not is_name or len(parts) > 3 or not all(map(_can_be_folder, parts)):
             raise UsageError(
                 f"{text!r} is not a table name", hint="write table, schema.table or catalog.schema.table"
             )
         return cls(*[catalog, schema][: 3 - len(parts)], *parts)
 
 
+def _can_be_folder(
+    part: str,  # One part of a table's name
+) -> bool:
+    """Tell a part that names a folder below its parent."""
+    return bool(part.strip()) and not re.search(r"[/\\\0]", part) and part not in (".", "..")
+
+
 def write_json(
-    path: Path,  # The note; its folder is made where it is missing
+    path: Path,  # A JSON file; its folder is made where it is missing
     content: Any,  # Anything that JSON can say; other values as their text
 ) -> None:
-    "Write a note; a reader finds the old one or the new one, never a part."
+    """Write a JSON file; a reader finds the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_name(f".{path.name}.tmp")
-    written.write_text(json.dumps(content, default=str) + "\n")
-    written.replace(path)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_text(json.dumps(content, default=str) + "\n")
+    unfinished.replace(path)
 
 
 def read_json(
-    path: Path,  # A note
-) -> Any:  # What it says; None where there is none
-    "Read a note; `UsageError` names one that is broken."
+    path: Path,  # A JSON file
+) -> Any:  # Its content; None where there is no such file
+    """Read a JSON file; raises `UsageError` that names one that is broken."""
     if not path.exists():
         return None
     try:
@@ -76,33 +84,32 @@ def read_json(
 
 def is_table(
     path: Path,  # A folder
-) -> bool:  # Whether it holds a Delta table
-    "Tell a table from what a killed update left of one that it was creating."
+) -> bool:  # Whether a Delta table is in it
+    """Tell a table from what a killed update left of one that it was creating."""
     return any((path / "_delta_log").glob("[0-9]*"))
 
 
-def clear_unfinished(
+def remove_empty_log(
     path: Path,  # Where a table will be created
 ) -> None:
-    "Remove a log without commits."
+    """Remove a Delta log without commits, which a killed update left."""
     if (path / "_delta_log").is_dir() and not is_table(path):
         shutil.rmtree(path / "_delta_log")
 
 
-NO_ADDRESS = re.compile(r"[\[\]^|\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")  # In a path: what delta-rs 1.6 misreads
+_MISREAD = re.compile(r"[\[\]^|\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")  # In a path: what delta-rs 1.6 misreads
 
 
-def addressable(
+def _check_table_path(
     path: Path,  # Where a table lies, or many
-) -> Path:  # The same
-    "Refuse a path that Spark and delta-rs would not both find; raises `UsageError`."
-    wrong = NO_ADDRESS.search(str(path))
-    if not wrong:
-        return path
-    raise UsageError(
-        f"{path}: a Delta table cannot lie there, since {wrong[0]!r} is in the path",
-        hint="choose a name without [ ] ^ | \\ and without % before two digits",
-    )
+) -> None:
+    """Raise `UsageError` for a path that Spark and delta-rs would not both find."""
+    misread = _MISREAD.search(str(path))
+    if misread:
+        raise UsageError(
+            f"{path}: a Delta table cannot lie there, since {misread[0]!r} is in the path",
+            hint="choose a name without [ ] ^ | \\ and without % before two digits",
+        )
 
 
 STORAGE_FORMAT = 1  # Raised when the layout changes in a way that an older or newer program cannot read
@@ -110,59 +117,65 @@ STORAGE_FORMAT = 1  # Raised when the layout changes in a way that an older or n
 
 @dataclass(frozen=True)
 class Storage:
-    "The folder that stands for a workspace."
+    """The folder that stands for a workspace; raises `UsageError` for a path that Delta libraries misread."""
 
     root: Path  # The folder; made on first use
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", addressable(Path(self.root).absolute()))
+        root = Path(self.root).absolute()
+        _check_table_path(root)
+        object.__setattr__(self, "root", root)
 
     @property
     def event_log_path(self) -> Path:
+        """Folder of the event log."""
         return self.root / "event_log"
 
     @property
     def spark_log_path(self) -> Path:
+        """File that Spark logs to."""
         return self.root / "logs" / "spark.log"
 
     @property
     def state_path(self) -> Path:
+        """Folder of what updates remember of each table."""
         return self.root / "state"
 
-    def table_path(self, name: TableName) -> Path:
-        return addressable(self.root / "tables" / name.catalog / name.schema / name.table)
+    def table_path(
+        self,
+        name: TableName,  # A table, there or not
+    ) -> Path:
+        """Folder of a Delta table; raises `UsageError` for a name that Delta libraries misread."""
+        path = self.root / "tables" / name.catalog / name.schema / name.table
+        _check_table_path(path)
+        return path
 
-    def flow_path(self, target: TableName, flow: str) -> Path:
-        "Checkpoint and schemas of one flow."
-        return (
-            self.root
-            / "checkpoints"
-            / target.catalog
-            / target.schema
-            / target.table
-            / re.sub(r"[^\w.-]", "_", flow)
-        )
+    def flow_path(
+        self,
+        target: TableName,  # The table that the flow fills
+        flow: str,  # Name of the flow
+    ) -> Path:
+        """Folder of a flow's checkpoint and schemas."""
+        folder = self.root / "checkpoints" / target.catalog / target.schema / target.table
+        return folder / re.sub(r"[^\w.-]", "_", flow)
 
     def tables(self) -> list[TableName]:
-        "Every table in the folder, by name."
-        return sorted(
-            TableName(*log.parts[-4:-1])
-            for log in (self.root / "tables").glob("*/*/*/_delta_log")
-            if is_table(log.parent)
-        )
+        """Every table in the folder, by name."""
+        logs = (self.root / "tables").glob("*/*/*/_delta_log")
+        return sorted(TableName(*log.parts[-4:-1]) for log in logs if is_table(log.parent))
 
     def create(self) -> "Storage":
-        "Make the folder, or check that this program can read it."
+        """Make the folder; raises `UsageError` for one whose layout this program cannot read."""
         self.root.mkdir(parents=True, exist_ok=True)
         if not (marker := self.root / "storage.json").exists():
             write_json(marker, {"format": STORAGE_FORMAT})
         return self.check()
 
     def check(self) -> "Storage":
-        "Refuse a folder that another version of the layout wrote."
-        found = read_json(self.root / "storage.json")
-        version = found.get("format") if isinstance(found, dict) else found
-        if found is None or version == STORAGE_FORMAT:
+        """Raise `UsageError` for a folder that another version of the layout wrote."""
+        marker = read_json(self.root / "storage.json")
+        version = marker.get("format") if isinstance(marker, dict) else marker
+        if marker is None or version == STORAGE_FORMAT:
             return self
         raise UsageError(
             f"{self.root} has storage format {version}, this cdc_utils reads {STORAGE_FORMAT}",
@@ -170,45 +183,50 @@ class Storage:
         )
 
 
-def join_inside(
+def localize(
+    storage: Storage,  # Where volumes lie
+    path: str,  # A path as a pipeline writes it
+) -> str:  # The path on this machine
+    """Map `/Volumes/…`, `dbfs:/…` and `/databricks-datasets/…` into the storage; leave others alone.
+
+    Raises `UsageError` for a path that leaves the storage.
+    """
+    text = re.sub(r"^/dbfs/+Volumes(?=/|$)", "/Volumes", str(path))
+    text = re.sub(r"^(?:dbfs:)?/+Volumes(?=/|$)", "/Volumes", text)
+    if text == "/Volumes" or text.startswith("/Volumes/"):
+        return _join_inside(storage.root / "Volumes", text.removeprefix("/Volumes"))
+    dbfs = re.match(r"(?:dbfs:|/dbfs/|(?=/databricks-datasets/))/*(.*)", text)
+    return _join_inside(storage.root / "dbfs", dbfs[1]) if dbfs else str(path)
+
+
+def _join_inside(
     root: Path,  # The folder that may not be left
     rest: str,  # Path below it
 ) -> str:
-    "Join, and refuse a path that climbs out."
+    """Join two paths; raises `UsageError` for one that climbs out."""
     joined = os.path.normpath(root / PurePosixPath(rest.lstrip("/")))
     if joined != str(root) and not joined.startswith(str(root) + os.sep):
         raise UsageError(f"path {rest!r} leaves the storage folder", hint="remove the `..`")
     return joined + ("/" if rest.endswith("/") and rest.strip("/") else "")
 
 
-def localize(
-    storage: Storage,  # Where volumes lie
-    path: str,  # A path as a pipeline writes it
-) -> str:  # The path on this machine
-    "Map `/Volumes/…`, `dbfs:/…` and `/databricks-datasets/…` into the storage; leave others alone."
-    text = re.sub(
-        r"^(?:dbfs:)?/+Volumes(?=/|$)", "/Volumes", re.sub(r"^/dbfs/+Volumes(?=/|$)", "/Volumes", str(path))
-    )
-    if text == "/Volumes" or text.startswith("/Volumes/"):
-        return join_inside(storage.root / "Volumes", text.removeprefix("/Volumes"))
-    dbfs = re.match(r"(?:dbfs:|/dbfs/|(?=/databricks-datasets/))/*(.*)", text)
-    return join_inside(storage.root / "dbfs", dbfs[1]) if dbfs else str(path)
-
-
 @contextmanager
 def lock_storage(
     storage: Storage,  # The folder to keep to ourselves
 ) -> Iterator[Storage]:
-    "Hold the storage for one update; `UsageError` if another update holds it."
-    from filelock import FileLock, Timeout
+    """Lock the storage for one update; raises `UsageError` if another update has locked it.
+
+    The lock is the operating system's: it goes away with its process.
+    """
+    from filelock import FileLock, Timeout  # here, since it takes time and most commands lock nothing
 
     lock, owner = FileLock(storage.root / ".lock"), storage.root / ".lock-owner"
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        who = owner.read_text().strip() if owner.exists() else "unknown"
+        process = owner.read_text().strip() if owner.exists() else "unknown"
         raise UsageError(
-            f"storage {storage.root} is in use by another update (process {who})",
+            f"storage {storage.root} is in use by another update (process {process})",
             hint="wait for it, or give --storage another folder",
         ) from None
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from cdc_local.errors import Location, PipelineError, UsageError
 from cdc_local.source.files import discover_sources, execute_source, read_source
-from cdc_local.source.user_errors import describe_exception, user_error, user_location
+from cdc_local.source.user_errors import describe_exception, to_pipeline_error, find_user_location
 
 
 def write(path, text):
@@ -97,7 +97,7 @@ def test_every_line_of_a_notebook_is_where_the_file_has_it(tmp_path):
         lines += [""] * number + [f"# DBTITLE 1,Cell {number}", f"note({number})", "", "# COMMAND ----------"]
         marks.append(next(n for n, line in enumerate(lines, 1) if line == f"note({number})"))
     path, seen = write(tmp_path / "a.py", "\n".join(lines)), []
-    run(path, note=lambda number: seen.append(user_location({str(path)}).line))
+    run(path, note=lambda number: seen.append(find_user_location({str(path)}).line))
     assert seen == marks
 
 
@@ -140,7 +140,7 @@ def test_sql_notebook(tmp_path):
         lambda text, location: seen.append(
             (text.strip().splitlines()[-1], location.line + text[: text.index("CREATE")].count("\n"))
         ),
-        note=lambda x: seen.append(user_location({str(path)}).line),
+        note=lambda x: seen.append(find_user_location({str(path)}).line),
     )
     assert seen == [("CREATE VIEW v AS SELECT 1", 9), 15]
 
@@ -371,7 +371,7 @@ def test_java_stack_and_plans_are_left_out():
 
 
 def test_user_error_outside_of_user_code_has_no_place():
-    assert user_error(ValueError("x"), {"a.py"}).location is None
+    assert to_pipeline_error(ValueError("x"), {"a.py"}).location is None
 
 
 def test_paths_are_shown_as_seen_from_the_current_folder(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ python tools/wheel.py --name          write bundles/app/wheel.yml, which names t
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -23,12 +24,7 @@ from settings_ini import package_version, project_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, LOCAL, NAMED = ROOT / "cdc_utils", ROOT / "cdc_local", ROOT / "bundles/app/wheel.yml"
-NOT_DEPLOYED = (
-    "pictures.py",
-    "results.py",
-    "remote.py",
-    "_modidx.py",
-)  # never deployed: a change of these changes no pipeline
+NOT_DEPLOYED = runpy.run_path(str(LOCAL / "source/deployed.py"))["NOT_DEPLOYED"]  # they change no pipeline
 TEXTS = ("README.md", "LICENSE")
 EPOCH = "1577836800"  # the time that every file in a wheel gets
 PYPROJECT = """[build-system]
@@ -52,7 +48,8 @@ def deployed_files():
     paths = sorted(
         path
         for path in PACKAGE.rglob("*.py")
-        if path.relative_to(PACKAGE).parts[0] not in NOT_DEPLOYED and "__pycache__" not in path.parts
+        if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in NOT_DEPLOYED
+        and "__pycache__" not in path.parts
     )
     return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in paths}
 

@@ -22,7 +22,7 @@ from cdc_local.dataflow.graph import Dataset, Flow, Graph
 from cdc_local.delta.reader import read_visible_part
 from cdc_local.delta.stream_progress import choose_starting_options
 from cdc_local.errors import PipelineError
-from cdc_local.source.user_errors import user_error
+from cdc_local.source.user_errors import to_pipeline_error
 from cdc_local.storage import Storage, TableName, is_table
 
 
@@ -232,7 +232,7 @@ def evaluate(
         with evaluating(evaluation), runtime.graph.within(item.scope):
             frame = item.query()
     except Exception as error:
-        wrong = user_error(error, runtime.sources)
+        wrong = to_pipeline_error(error, runtime.sources)
         wrong.location = wrong.location or item.location
         raise wrong from None
     if isinstance(frame, DataFrame):

@@ -12,7 +12,7 @@ from cdc_local.analysis.evaluation import Evaluation, evaluating
 from cdc_local.analysis.runtime import Runtime, read_stored
 from cdc_local.dataflow.graph import Flow
 from cdc_local.errors import PipelineError
-from cdc_local.source.user_errors import user_error
+from cdc_local.source.user_errors import to_pipeline_error
 from cdc_local.storage import Storage, is_table, read_json
 from cdc_utils import snapshots
 from cdc_utils.scd1 import DELETED, SEQUENCE
@@ -33,7 +33,7 @@ def next_snapshot(
         with runtime.lock, evaluating(replace(evaluation, flow=None)), runtime.graph.within(flow.scope):
             return flow.snapshots(latest)
     except Exception as error:
-        wrong = user_error(error, runtime.sources)
+        wrong = to_pipeline_error(error, runtime.sources)
         wrong.location = wrong.location or flow.location
         raise wrong from None
 

@@ -15,7 +15,7 @@ from cdc_local.delta.reader import VisiblePart
 from cdc_local.delta.writer import append_with_spark, create_table
 from cdc_local.errors import PipelineError
 from cdc_local.sql_names import quote_for_spark
-from cdc_local.storage import clear_unfinished, is_table
+from cdc_local.storage import is_table, remove_empty_log
 from cdc_utils import scd1, scd2
 from cdc_utils.spec import (
     COLUMN_LISTS,
@@ -189,7 +189,7 @@ def create_backing_table(
     schema = _backing_schema(spark, target, source)
     properties = backing_properties(target, schema[scd1.SEQUENCE].dataType.simpleString())
     if not is_table(path):
-        clear_unfinished(path)
+        remove_empty_log(path)
         create_table(spark, path, schema, comment, (extra or {}) | properties)
     elif changed := check_declaration(path, target, properties):
         append_with_spark(spark.createDataFrame([], schema), path)

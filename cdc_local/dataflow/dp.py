@@ -1,177 +1,99 @@
-"""`pyspark.pipelines` and `dlt`, recording into a graph."""
+"""`pyspark.pipelines` and `dlt`: functions that declare, and record into a graph.
+
+`Declarations` has one method for each function of Databricks' modules, with the parameters it has there.
+A new parameter of `dp.table` is a parameter of `Declarations.table`, handed on as a field of `Dataset`, or to
+`_warn_of_no_effect`. A new function is a new method.
+"""
 
 import difflib
 import inspect
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from types import ModuleType
 from typing import Any
 
-from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph
+from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph, Query
 from cdc_local.errors import PipelineError
+from cdc_utils.snapshots import ABSENT, VERSION
 from cdc_utils.spec import CdcSpec
 
-
-def check_call(
-    graph: Graph,  # Knows the line that is declaring
-    function: Callable,  # An entry of `dp`
-) -> Callable:  # The same, which names a wrong parameter and its nearest neighbour
-    "Turn a wrong call into a `PipelineError` at the user's line."
-    signature = inspect.signature(function)
-
-    @wraps(function)
-    def call(*args, **kwargs):
-        for name in kwargs:
-            if name not in signature.parameters:
-                near = difflib.get_close_matches(name, signature.parameters, 1)
-                raise PipelineError(
-                    f"{function.__name__}() has no parameter `{name}`",
-                    graph.locate(),
-                    f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(signature.parameters)}",
-                )
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as wrong:
-            raise PipelineError(f"{function.__name__}(): {wrong}", graph.locate()) from None
-        return function(*args, **kwargs)
-
-    return call
+Names = str | Sequence[str] | None  # One column or several
+Decorator = Callable[[Query], Query]
 
 
-def column_names(
-    value: Any,  # None, a name or a list of names
-) -> tuple:
-    "Column names as a tuple."
-    return () if not value else (value,) if isinstance(value, str) else tuple(value)
+class Declarations:
+    """The functions of `dp` and `dlt`, by their names and parameters on Databricks.
 
+    Where a parameter is without effect on this machine, its use is a warning.
+    """
 
-def expectations_of(
-    action: str,  # 'warn', 'drop' or 'fail'
-    rules: dict,  # Rule name to constraint, or None
-) -> tuple:
-    "A dictionary of rules as `Expectation`s."
-    return tuple(Expectation(name, constraint, action) for name, constraint in (rules or {}).items())
+    def __init__(
+        self,
+        graph: Graph,  # Records what is declared
+    ) -> None:
+        self._graph = graph
 
-
-def warn_of_no_effect(
-    graph: Graph,  # Takes the warning
-    function: str,  # Name of the `dp` function
-    **given: Any,  # Parameters that a laptop has no use for
-) -> None:
-    "Say which given parameters do nothing locally."
-    for name, value in given.items():
-        if value:
-            graph.warn(f"{function}(): `{name}` has no effect on the local runner")
-
-
-def make_decorator(
-    declare: Callable,  # Takes the decorated function
-    function: Callable,  # The decorated function where the decorator is bare, else None
-):
-    "Serve `@dp.table` and `@dp.table(...)` alike."
-
-    def decorate(query):
-        declare(query)
-        return query
-
-    return decorate if function is None else decorate(function)
-
-
-def declare_dataset(
-    graph: Graph,  # Takes the declaration
-    kind: str,  # Kind of the dataset
-    query: Callable,  # The decorated function
-    name: str | None = None,  # Its name; the function's by default
-    once: bool = False,  # Whether its flow runs once
-    spark_conf: dict | None = None,  # Spark settings of its flow
-    **options: Any,  # Further fields of `Dataset`
-) -> Dataset:
-    "Record a dataset function, its flow and the rules decorated below it."
-    if not callable(query):
-        raise PipelineError(f"{kind} decorates a function, not {query!r}", graph.locate())
-    full, location = graph.name(name or query.__name__), graph.locate()
-    rules = tuple(getattr(query, "__expectations__", ()))
-    dataset = graph.add_dataset(Dataset(full, kind, query, expectations=rules, location=location, **options))
-    graph.declared_by[id(query)] = (query, full)
-    if kind != "view":
-        graph.add_flow(
-            Flow(
-                str(full),
-                full,
-                {"materialized_view": "complete"}.get(kind, kind),
-                query,
-                spark_conf=spark_conf or {},
-                location=location,
-            )
-        )
-    return dataset
-
-
-def dataset_functions(
-    graph: Graph,  # Takes the declarations
-) -> dict[str, Callable]:
-    "`table`, `materialized_view`, `temporary_view`."
+    # Datasets that a decorated function fills
 
     def table(
-        query_function=None,
+        self,
+        query_function: Query | None = None,  # The decorated function, where the decorator is bare
         *,
-        name=None,
-        comment=None,
-        spark_conf=None,
-        table_properties=None,
-        path=None,
-        partition_cols=None,
-        cluster_by=None,
-        cluster_by_auto=None,
-        schema=None,
-        row_filter=None,
-        private=False,
-        temporary=False,
-    ):
-        warn_of_no_effect(
-            graph,
-            "table",
-            path=path,
-            row_filter=row_filter,
-            cluster_by_auto=cluster_by_auto,
-            spark_conf=spark_conf,
+        name: str | None = None,  # Name of the table; the function's by default
+        comment: str | None = None,  # Its description
+        spark_conf: Mapping[str, str] | None = None,  # Without effect
+        table_properties: Mapping[str, str] | None = None,  # Delta and pipeline properties
+        path: str | None = None,  # Without effect
+        partition_cols: Names = None,  # Columns that split the files
+        cluster_by: Names = None,  # Columns to cluster by
+        cluster_by_auto: bool | None = None,  # Without effect
+        schema: Any = None,  # Declared schema: DDL string or StructType
+        row_filter: str | None = None,  # Without effect
+        private: bool = False,  # Left out of the catalog
+        temporary: bool = False,  # Older name of `private`
+    ) -> Any:  # The function, or a decorator
+        """Declare a table; it is a streaming table if its query streams, else a materialized view."""
+        self._warn_of_no_effect(
+            "table", path=path, row_filter=row_filter, cluster_by_auto=cluster_by_auto, spark_conf=spark_conf
         )
-        return make_decorator(
-            lambda query: declare_dataset(
-                graph,
+
+        def declare(query: Query) -> None:
+            self._declare_dataset(
                 "table",
                 query,
                 name,
+                spark_conf,
                 comment=comment,
-                spark_conf=spark_conf,
                 schema=schema,
                 table_properties=dict(table_properties or {}),
-                partition_cols=column_names(partition_cols),
-                cluster_by=column_names(cluster_by),
+                partition_cols=_column_names(partition_cols),
+                cluster_by=_column_names(cluster_by),
                 private=bool(private or temporary),
-            ),
-            query_function,
-        )
+            )
+
+        return _decorate(query_function, declare)
+
+    create_table = table
 
     def materialized_view(
-        query_function=None,
+        self,
+        query_function: Query | None = None,  # The decorated function, where the decorator is bare
         *,
-        name=None,
-        comment=None,
-        spark_conf=None,
-        table_properties=None,
-        path=None,
-        partition_cols=None,
-        cluster_by=None,
-        cluster_by_auto=None,
-        schema=None,
-        row_filter=None,
-        private=False,
-        refresh_policy=None,
-    ):
-        warn_of_no_effect(
-            graph,
+        name: str | None = None,  # Name of the view; the function's by default
+        comment: str | None = None,  # Its description
+        spark_conf: Mapping[str, str] | None = None,  # Without effect
+        table_properties: Mapping[str, str] | None = None,  # Delta and pipeline properties
+        path: str | None = None,  # Without effect
+        partition_cols: Names = None,  # Columns that split the files
+        cluster_by: Names = None,  # Columns to cluster by
+        cluster_by_auto: bool | None = None,  # Without effect
+        schema: Any = None,  # Declared schema: DDL string or StructType
+        row_filter: str | None = None,  # Without effect
+        private: bool = False,  # Left out of the catalog
+        refresh_policy: str | None = None,  # Without effect
+    ) -> Any:  # The function, or a decorator
+        """Declare a materialized view."""
+        self._warn_of_no_effect(
             "materialized_view",
             path=path,
             row_filter=row_filter,
@@ -179,311 +101,442 @@ def dataset_functions(
             refresh_policy=refresh_policy,
             spark_conf=spark_conf,
         )
-        return make_decorator(
-            lambda query: declare_dataset(
-                graph,
+
+        def declare(query: Query) -> None:
+            self._declare_dataset(
                 "materialized_view",
                 query,
                 name,
+                spark_conf,
                 comment=comment,
-                spark_conf=spark_conf,
                 schema=schema,
                 table_properties=dict(table_properties or {}),
-                partition_cols=column_names(partition_cols),
-                cluster_by=column_names(cluster_by),
+                partition_cols=_column_names(partition_cols),
+                cluster_by=_column_names(cluster_by),
                 private=bool(private),
-            ),
-            query_function,
-        )
+            )
 
-    def temporary_view(query_function=None, *, name=None, comment=None, spark_conf=None):
-        warn_of_no_effect(graph, "temporary_view", spark_conf=spark_conf)
-        return make_decorator(
-            lambda query: declare_dataset(graph, "view", query, name, comment=comment, spark_conf=spark_conf),
-            query_function,
-        )
+        return _decorate(query_function, declare)
 
-    return dict(
-        table=table,
-        create_table=table,
-        materialized_view=materialized_view,
-        temporary_view=temporary_view,
-        view=temporary_view,
-    )
+    def temporary_view(
+        self,
+        query_function: Query | None = None,  # The decorated function, where the decorator is bare
+        *,
+        name: str | None = None,  # Name of the view; the function's by default
+        comment: str | None = None,  # Its description
+        spark_conf: Mapping[str, str] | None = None,  # Without effect
+    ) -> Any:  # The function, or a decorator
+        """Declare a view of this pipeline; nothing of it is stored."""
+        self._warn_of_no_effect("temporary_view", spark_conf=spark_conf)
 
+        def declare(query: Query) -> None:
+            self._declare_dataset("view", query, name, spark_conf, comment=comment)
 
-def streaming_table_functions(
-    graph: Graph,  # Takes the declarations
-) -> dict[str, Callable]:
-    "`create_streaming_table` and its older names."
+        return _decorate(query_function, declare)
+
+    view = temporary_view
+
+    # Tables and sinks that flows fill
 
     def create_streaming_table(
-        name,
-        comment=None,
-        spark_conf=None,
-        table_properties=None,
-        path=None,
-        partition_cols=None,
-        cluster_by=None,
-        cluster_by_auto=None,
-        schema=None,
-        expect_all=None,
-        expect_all_or_drop=None,
-        expect_all_or_fail=None,
-        row_filter=None,
-        private=False,
+        self,
+        name: str,  # Name of the table
+        comment: str | None = None,  # Its description
+        spark_conf: Mapping[str, str] | None = None,  # Without effect
+        table_properties: Mapping[str, str] | None = None,  # Delta and pipeline properties
+        path: str | None = None,  # Without effect
+        partition_cols: Names = None,  # Columns that split the files
+        cluster_by: Names = None,  # Columns to cluster by
+        cluster_by_auto: bool | None = None,  # Without effect
+        schema: Any = None,  # Declared schema: DDL string or StructType
+        expect_all: Mapping[str, Any] | None = None,  # Rules that count: name -> constraint
+        expect_all_or_drop: Mapping[str, Any] | None = None,  # Rules that drop rows
+        expect_all_or_fail: Mapping[str, Any] | None = None,  # Rules that fail the update
+        row_filter: str | None = None,  # Without effect
+        private: bool = False,  # Left out of the catalog
     ) -> None:
-        warn_of_no_effect(
-            graph,
+        """Declare a streaming table that flows fill."""
+        self._warn_of_no_effect(
             "create_streaming_table",
             path=path,
             row_filter=row_filter,
             cluster_by_auto=cluster_by_auto,
             spark_conf=spark_conf,
         )
-        rules = (
-            expectations_of("warn", expect_all)
-            + expectations_of("drop", expect_all_or_drop)
-            + expectations_of("fail", expect_all_or_fail)
-        )
-        graph.add_dataset(
+        self._graph.add_dataset(
             Dataset(
-                graph.name(name),
+                self._graph.name(name),
                 "streaming_table",
                 comment=comment,
                 schema=schema,
-                expectations=rules,
+                expectations=(
+                    *_expectations("warn", expect_all),
+                    *_expectations("drop", expect_all_or_drop),
+                    *_expectations("fail", expect_all_or_fail),
+                ),
                 table_properties=dict(table_properties or {}),
-                partition_cols=column_names(partition_cols),
-                cluster_by=column_names(cluster_by),
+                partition_cols=_column_names(partition_cols),
+                cluster_by=_column_names(cluster_by),
                 private=bool(private),
-                location=graph.locate(),
+                location=self._graph.locate(),
             )
         )
 
-    return dict.fromkeys(
-        ("create_streaming_table", "create_streaming_live_table", "create_target_table"),
-        create_streaming_table,
-    )
+    create_streaming_live_table = create_target_table = create_streaming_table
 
+    def create_sink(
+        self,
+        name: str,  # Name of the sink
+        format: str,  # 'delta', 'kafka' or another one of Spark's
+        options: Mapping[str, str] | None = None,  # Options of the format
+    ) -> None:
+        """Declare a sink: append flows write to it, outside of the pipeline's tables."""
+        self._add_sink(name, format=format, options=dict(options or {}))
 
-def flow_functions(
-    graph: Graph,  # Takes the declarations
-) -> dict[str, Callable]:
-    "`append_flow`, `create_auto_cdc_flow` and its older name."
+    def foreach_batch_sink(
+        self,
+        handler: Query | None = None,  # The decorated function, where the decorator is bare
+        *,
+        name: str | None = None,  # Name of the sink; the function's by default
+    ) -> Any:  # The function, or a decorator
+        """Declare a sink: the decorated function gets each batch and its number."""
+        return _decorate(
+            handler, lambda function: self._add_sink(name or function.__name__, handler=function)
+        )
 
-    def append_flow(query_function=None, *, target, name=None, comment=None, spark_conf=None, once=False):
-        warn_of_no_effect(graph, "append_flow", spark_conf=spark_conf)
-        return make_decorator(
-            lambda query: graph.add_flow(
+    # Flows
+
+    def append_flow(
+        self,
+        query_function: Query | None = None,  # The decorated function, where the decorator is bare
+        *,
+        target: str,  # Streaming table or sink that gets the rows
+        name: str | None = None,  # Name of the flow; the function's by default
+        comment: str | None = None,  # Its description
+        spark_conf: Mapping[str, str] | None = None,  # Without effect
+        once: bool = False,  # Runs once, and again on full refresh
+    ) -> Any:  # The function, or a decorator
+        """Declare a flow that appends the rows of its query."""
+        self._warn_of_no_effect("append_flow", spark_conf=spark_conf)
+
+        def declare(query: Query) -> None:
+            self._graph.add_flow(
                 Flow(
                     name or query.__name__,
-                    graph.name(target),
+                    self._graph.name(target),
                     "append",
                     query,
                     once=once,
                     spark_conf=dict(spark_conf or {}),
-                    location=graph.locate(),
+                    location=self._graph.locate(),
                 )
-            ),
-            query_function,
-        )
+            )
+
+        return _decorate(query_function, declare)
 
     def create_auto_cdc_flow(
-        target,
-        source,
-        keys,
-        sequence_by,
-        where=None,
-        ignore_null_updates=False,
-        apply_as_deletes=None,
-        apply_as_truncates=None,
-        column_list=None,
-        except_column_list=None,
-        stored_as_scd_type=1,
-        track_history_column_list=None,
-        track_history_except_column_list=None,
-        flow_name=None,
-        name=None,
-        once=False,
-        ignore_null_updates_column_list=None,
-        ignore_null_updates_except_column_list=None,
-        columns_to_update=None,
-        system_sequence_by=None,
-        spark_conf=None,
+        self,
+        target: str,  # Streaming table that gets the rows
+        source: str,  # Table or view that the events stream from
+        keys: Any,  # Columns that identify a row
+        sequence_by: Any,  # SQL or Column that orders a key's events
+        where: Any = None,  # Refused: not supported here
+        ignore_null_updates: bool = False,  # Whether a NULL in an event leaves the row's value as it is
+        apply_as_deletes: Any = None,  # SQL condition or Column: the event removes its row
+        apply_as_truncates: Any = None,  # SQL condition or Column: the event removes all older rows
+        column_list: Any = None,  # Columns to keep
+        except_column_list: Any = None,  # Columns to leave out
+        stored_as_scd_type: int | str = 1,  # 1: current rows; 2: history
+        track_history_column_list: Any = None,  # Columns whose change opens a version
+        track_history_except_column_list: Any = None,  # Columns whose change is written in place
+        flow_name: str | None = None,  # Older name of `name`
+        name: str | None = None,  # Name of the flow; the target's by default
+        once: bool = False,  # Runs once, and again on full refresh
+        ignore_null_updates_column_list: Any = None,  # `ignore_null_updates` in these columns only
+        ignore_null_updates_except_column_list: Any = None,  # The same, in all columns but these
+        columns_to_update: str | None = None,  # Column of the source that names the columns to write
+        system_sequence_by: Any = None,  # Refused: not supported here
+        spark_conf: Mapping[str, str] | None = None,  # Without effect
     ) -> None:
-        fields = dict(locals())
-        refused = [key for key in ("where", "system_sequence_by") if fields.pop(key) is not None]
-        if refused:
-            raise PipelineError(
-                f"create_auto_cdc_flow(): `{refused[0]}` is not supported by the local runner", graph.locate()
-            )
-        for key in ("graph", "flow_name", "spark_conf"):
-            fields.pop(key, None)
-        warn_of_no_effect(graph, "create_auto_cdc_flow", spark_conf=spark_conf)
-        try:
-            spec = CdcSpec.from_arguments(**fields | dict(name=name or flow_name))
-        except ValueError as wrong:
-            raise PipelineError(str(wrong), graph.locate()) from None
-        full = graph.name(target)
-        flow = spec.name or str(full)
-        graph.add_flow(
+        """Declare a flow that applies a stream of change events."""
+        for parameter, value in (("where", where), ("system_sequence_by", system_sequence_by)):
+            if value is not None:
+                raise PipelineError(
+                    f"create_auto_cdc_flow(): `{parameter}` is not supported by the local runner",
+                    self._graph.locate(),
+                )
+        self._warn_of_no_effect("create_auto_cdc_flow", spark_conf=spark_conf)
+        spec = self._make_spec(
+            target=target,
+            source=source,
+            keys=keys,
+            sequence_by=sequence_by,
+            ignore_null_updates=ignore_null_updates,
+            apply_as_deletes=apply_as_deletes,
+            apply_as_truncates=apply_as_truncates,
+            column_list=column_list,
+            except_column_list=except_column_list,
+            stored_as_scd_type=stored_as_scd_type,
+            track_history_column_list=track_history_column_list,
+            track_history_except_column_list=track_history_except_column_list,
+            name=name or flow_name,
+            once=once,
+            ignore_null_updates_column_list=ignore_null_updates_column_list,
+            ignore_null_updates_except_column_list=ignore_null_updates_except_column_list,
+            columns_to_update=columns_to_update,
+        )
+        full_name = self._graph.name(target)
+        self._graph.add_flow(
             Flow(
-                flow,
-                full,
+                spec.name or str(full_name),
+                full_name,
                 "auto_cdc",
                 spec=spec,
                 once=once,
                 spark_conf=dict(spark_conf or {}),
-                location=graph.locate(),
+                location=self._graph.locate(),
             )
         )
 
-    return dict(
-        append_flow=append_flow, create_auto_cdc_flow=create_auto_cdc_flow, apply_changes=create_auto_cdc_flow
-    )
-
-
-def snapshot_functions(
-    graph: Graph,  # Takes the declarations
-) -> dict[str, Callable]:
-    "`create_auto_cdc_from_snapshot_flow` and its older name."
+    apply_changes = create_auto_cdc_flow
 
     def create_auto_cdc_from_snapshot_flow(
-        target,
-        source,
-        keys,
-        stored_as_scd_type=1,
-        track_history_column_list=None,
-        track_history_except_column_list=None,
-        name=None,
-        once=False,
+        self,
+        target: str,  # Streaming table that gets the rows
+        source: str | Query,  # Table of snapshots, or a function that returns the next one and its version
+        keys: Any,  # Columns that identify a row
+        stored_as_scd_type: int | str = 1,  # 1: current rows; 2: history
+        track_history_column_list: Any = None,  # Columns whose change opens a version
+        track_history_except_column_list: Any = None,  # Columns whose change is written in place
+        name: str | None = None,  # Name of the flow; the target's by default
+        once: bool = False,  # Runs once, and again on full refresh
     ) -> None:
+        """Declare a flow that applies the differences between snapshots."""
         function = source if callable(source) else None
-        shown = source if function is None else f"{getattr(source, '__name__', 'source')}()"
-        try:
-            spec = CdcSpec(
-                target,
-                shown,
-                keys,
-                "__version",
-                "__absent",
-                except_column_list=("__version", "__absent"),
-                name=name,
-                once=once,
-                stored_as_scd_type=stored_as_scd_type,
-                track_history_column_list=track_history_column_list,
-                track_history_except_column_list=track_history_except_column_list,
-            )
-        except ValueError as wrong:
-            raise PipelineError(str(wrong), graph.locate()) from None
-        full = graph.name(target)
-        graph.add_flow(
+        spec = self._make_spec(
+            target=target,
+            source=source if function is None else f"{getattr(source, '__name__', 'source')}()",
+            keys=keys,
+            sequence_by=VERSION,
+            apply_as_deletes=ABSENT,
+            except_column_list=(VERSION, ABSENT),
+            name=name,
+            once=once,
+            stored_as_scd_type=stored_as_scd_type,
+            track_history_column_list=track_history_column_list,
+            track_history_except_column_list=track_history_except_column_list,
+        )
+        full_name = self._graph.name(target)
+        self._graph.add_flow(
             Flow(
-                spec.name or str(full),
-                full,
+                spec.name or str(full_name),
+                full_name,
                 "snapshot",
                 spec=spec,
                 snapshots=function,
                 once=spec.once,
-                location=graph.locate(),
+                location=self._graph.locate(),
             )
         )
 
-    return dict.fromkeys(
-        ("create_auto_cdc_from_snapshot_flow", "apply_changes_from_snapshot"),
-        create_auto_cdc_from_snapshot_flow,
-    )
+    apply_changes_from_snapshot = create_auto_cdc_from_snapshot_flow
 
+    # Expectations: decorators above or below the dataset's own
 
-def expectation_functions(
-    graph: Graph,  # Takes the declarations
-) -> dict[str, Callable]:
-    "The six `expect*` decorators."
+    def expect(
+        self,
+        name: str,  # Name of the rule
+        constraint: Any,  # SQL predicate (or Column) that a valid row satisfies
+    ) -> Decorator:
+        """Count the rows that break a rule."""
+        return self._attach(_expectations("warn", {name: constraint}))
 
-    def attach(rules):
-        def decorate(query):
-            query.__expectations__ = rules + tuple(getattr(query, "__expectations__", ()))
-            if id(query) in graph.declared_by:
-                name = graph.declared_by[id(query)][1]
-                graph.datasets[name] = replace(
-                    graph.datasets[name], expectations=rules + graph.datasets[name].expectations
+    def expect_or_drop(
+        self,
+        name: str,  # Name of the rule
+        constraint: Any,  # SQL predicate (or Column) that a valid row satisfies
+    ) -> Decorator:
+        """Drop the rows that break a rule."""
+        return self._attach(_expectations("drop", {name: constraint}))
+
+    def expect_or_fail(
+        self,
+        name: str,  # Name of the rule
+        constraint: Any,  # SQL predicate (or Column) that a valid row satisfies
+    ) -> Decorator:
+        """Fail the update at a row that breaks a rule."""
+        return self._attach(_expectations("fail", {name: constraint}))
+
+    def expect_all(
+        self,
+        expectations: Mapping[str, Any],  # Name of each rule -> its constraint
+    ) -> Decorator:
+        """Count the rows that break each rule."""
+        return self._attach(_expectations("warn", expectations))
+
+    def expect_all_or_drop(
+        self,
+        expectations: Mapping[str, Any],  # Name of each rule -> its constraint
+    ) -> Decorator:
+        """Drop the rows that break any of the rules."""
+        return self._attach(_expectations("drop", expectations))
+
+    def expect_all_or_fail(
+        self,
+        expectations: Mapping[str, Any],  # Name of each rule -> its constraint
+    ) -> Decorator:
+        """Fail the update at a row that breaks any of the rules."""
+        return self._attach(_expectations("fail", expectations))
+
+    # How a declaration is recorded
+
+    def _warn_of_no_effect(
+        self,
+        function: str,  # Name of the `dp` function
+        **parameters: Any,  # Those without effect on this machine, and what was given for them
+    ) -> None:
+        for name, value in parameters.items():
+            if value:
+                self._graph.warn(f"{function}(): `{name}` has no effect on the local runner")
+
+    def _declare_dataset(
+        self,
+        kind: str,  # Kind of the dataset
+        query: Query,  # The decorated function
+        name: str | None,  # Its name; the function's by default
+        spark_conf: Mapping[str, str] | None,  # Spark settings of its flow
+        **fields: Any,  # Further fields of `Dataset`
+    ) -> None:
+        """Add a dataset, its flow and the rules that are decorated below it."""
+        graph = self._graph
+        if not callable(query):
+            raise PipelineError(f"{kind} decorates a function, not {query!r}", graph.locate())
+        full_name, location = graph.name(name or query.__name__), graph.locate()
+        rules = tuple(getattr(query, "__expectations__", ()))
+        graph.add_dataset(Dataset(full_name, kind, query, expectations=rules, location=location, **fields))
+        if kind != "view":
+            graph.add_flow(
+                Flow(
+                    str(full_name),
+                    full_name,
+                    "complete" if kind == "materialized_view" else kind,
+                    query,
+                    spark_conf=dict(spark_conf or {}),
+                    location=location,
                 )
-            return query
+            )
+
+    def _add_sink(
+        self,
+        name: str,  # Name of the sink
+        **sink: Any,  # Its `format` and `options`, or its `handler`
+    ) -> None:
+        self._graph.add_dataset(
+            Dataset(self._graph.name(name), "sink", sink=sink, location=self._graph.locate())
+        )
+
+    def _make_spec(
+        self,
+        **fields: Any,  # Fields of `CdcSpec`
+    ) -> CdcSpec:
+        """Check the parameters of AUTO CDC; raises `PipelineError`."""
+        try:
+            return CdcSpec(**fields)
+        except ValueError as wrong:
+            raise PipelineError(str(wrong), self._graph.locate()) from None
+
+    def _attach(
+        self,
+        rules: tuple[Expectation, ...],  # Rules of one decorator
+    ) -> Decorator:
+        def decorate(query: Any) -> Query:
+            query.__expectations__ = rules + tuple(getattr(query, "__expectations__", ()))
+            self._graph.add_expectations(query, rules)
+            decorated: Query = query
+            return decorated
 
         return decorate
 
-    def one(end, action):
-        def expect(name, constraint):
-            return attach((Expectation(name, constraint, action),))
 
-        expect.__name__ = "expect" + end
-        return expect
-
-    def many(end, action):
-        def expect_all(expectations):
-            return attach(expectations_of(action, expectations))
-
-        expect_all.__name__ = "expect_all" + end
-        return expect_all
-
-    actions = {"": "warn", "_or_drop": "drop", "_or_fail": "fail"}
-    return {f"expect{end}": one(end, action) for end, action in actions.items()} | {
-        f"expect_all{end}": many(end, action) for end, action in actions.items()
-    }
+def _column_names(
+    value: Names,  # None, a name or several
+) -> tuple[str, ...]:
+    if not value:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
-def sink_functions(
-    graph: Graph,  # Takes the declarations
-) -> dict[str, Callable]:
-    "`create_sink` and `foreach_batch_sink`."
+def _expectations(
+    action: str,  # 'warn', 'drop' or 'fail'
+    rules: Mapping[str, Any] | None,  # Name of each rule -> its constraint
+) -> tuple[Expectation, ...]:
+    return tuple(Expectation(name, constraint, action) for name, constraint in (rules or {}).items())
 
-    def sink(name, **what) -> None:
-        graph.add_dataset(Dataset(graph.name(name), "sink", sink=what, location=graph.locate()))
 
-    def create_sink(name, format, options=None) -> None:
-        sink(name, format=format, options=dict(options or {}))
+def _decorate(
+    function: Query | None,  # The decorated function where the decorator is bare, as `@dp.table`
+    declare: Callable[[Query], None],  # Records the decorated function
+) -> Any:  # The function, or a decorator for `@dp.table(…)`
+    def decorate(query: Query) -> Query:
+        declare(query)
+        return query
 
-    def foreach_batch_sink(handler=None, *, name=None):
-        return make_decorator(lambda function: sink(name or function.__name__, handler=function), handler)
-
-    return dict(create_sink=create_sink, foreach_batch_sink=foreach_batch_sink)
+    return decorate if function is None else decorate(function)
 
 
 class LakeflowModule(ModuleType):
-    "`pyspark.pipelines` or `dlt`, recording into a graph."
+    """`pyspark.pipelines` or `dlt`: the functions of `Declarations`, and the readers of an update."""
 
     def __init__(
         self,
         name: str,  # Name it is imported by
-        graph: Graph,  # Takes the declarations
-        reads: dict[str, Callable] | None = None,  # `read` and `read_stream`
+        graph: Graph,  # Records what is declared
+        readers: Mapping[str, Callable[..., Any]] | None = None,  # `read` and `read_stream`
     ) -> None:
         super().__init__(name)
-        self.__path__ = []
-        groups = (
-            dataset_functions,
-            streaming_table_functions,
-            flow_functions,
-            snapshot_functions,
-            expectation_functions,
-            sink_functions,
-        )
-        entries = {key: entry for group in groups for key, entry in group(graph).items()}
-        self.__dict__["_graph"] = graph
-        self.__dict__.update(
-            {key: check_call(graph, entry) for key, entry in (entries | (reads or {})).items()}
-        )
+        self._graph = graph
+        self.__path__: list[str] = []  # a package, so that `import pyspark.pipelines as dp` finds it
+        declarations = Declarations(graph)
+        names = [name for name in vars(Declarations) if not name.startswith("_")]
+        functions = {name: getattr(declarations, name) for name in names} | dict(readers or {})
+        self.__dict__.update({name: _checked(graph, function) for name, function in functions.items()})
 
-    def on_event_hook(self, *args, **options):
-        "Accept an event hook; it is not called locally."
+    def on_event_hook(self, *args: Any, **options: Any) -> Any:
+        """Accept an event hook; it is not called here."""
         self._graph.warn("on_event_hook: event hooks are not called by the local runner")
         return args[0] if args and callable(args[0]) else lambda hook: hook
 
-    def __getattr__(self, name) -> None:
+    def __getattr__(self, name: str) -> Any:
+        """Raise `PipelineError` for a name that the module has not, with the nearest one that it has."""
         if name.startswith("__"):
             raise AttributeError(name)
         known = sorted(key for key in self.__dict__ if not key.startswith("_"))
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known)}"
         raise PipelineError(f"{self.__name__} has no `{name}` here", self._graph.locate(), hint)
+
+
+def _checked(
+    graph: Graph,  # Knows the line that is declaring
+    function: Callable[..., Any],  # A function of `dp`
+) -> Callable[..., Any]:  # The same; a wrong call is a `PipelineError` at the user's line
+    """Check the arguments of each call; a wrong parameter is named with its nearest neighbour."""
+    signature, function_name = inspect.signature(function), function.__name__
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in signature.parameters:
+                near = difflib.get_close_matches(name, signature.parameters, 1)
+                raise PipelineError(
+                    f"{function_name}() has no parameter `{name}`",
+                    graph.locate(),
+                    f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(signature.parameters)}",
+                )
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as wrong:
+            raise PipelineError(f"{function_name}(): {wrong}", graph.locate()) from None
+        return function(*args, **kwargs)
+
+    return call

@@ -1,6 +1,10 @@
-"""Warn, drop or fail: what happens to a row that breaks a rule, and how it is counted without a second look at the data."""
+"""Warn, drop or fail: what happens to a row that breaks a rule.
 
-from collections.abc import Sequence
+Rows are counted while they pass, so that no data is read twice.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, Observation, Row
 from pyspark.sql import functions as F
@@ -8,74 +12,83 @@ from pyspark.sql import functions as F
 from cdc_local.dataflow.graph import Expectation
 from cdc_utils.results import ExpectationCount
 
+VIOLATION = "EXPECTATION_VIOLATION"  # Begins the message of a failed `expect_or_fail`
+_SHOWN_CHARACTERS = 500  # of the row, in that message
+
 
 def is_broken(
     expectation: Expectation,  # A rule
 ) -> Column:  # True where the row breaks it, else false; never NULL
-    "Tell rows for which the rule is false; NULL passes, as on Databricks."
+    """Find rows for which the rule is false; NULL passes, as on Databricks."""
     constraint = expectation.constraint
-    return ~F.coalesce(F.expr(constraint) if isinstance(constraint, str) else constraint, F.lit(True))
+    rule = F.expr(constraint) if isinstance(constraint, str) else constraint
+    return ~F.coalesce(rule, F.lit(True))
 
 
-def count_rules(
+def _fail_at_row(
+    rule: Expectation,  # A rule that fails the update
+) -> Column:  # True; raises where the row breaks the rule
+    """Fail the query at the first row that breaks the rule, naming both."""
+    message = F.concat(
+        F.lit(f"{VIOLATION} rule {rule.name!r} ({rule.constraint}) is broken by "),
+        F.left(F.to_json(F.struct("*")), F.lit(_SHOWN_CHARACTERS)),
+    )
+    return F.when(is_broken(rule), F.raise_error(message).cast("boolean")).otherwise(F.lit(True))
+
+
+def _keep_valid_row(
+    rule: Expectation,  # A rule that drops rows
+) -> Column:  # False where the row breaks the rule
+    """Drop rows that break the rule."""
+    return ~is_broken(rule)
+
+
+# Action of a rule -> the condition under which its row passes on, in the order they are applied.
+# A rule with action 'warn' is counted alone.
+_CONDITIONS: dict[str, Callable[[Expectation], Column]] = {"fail": _fail_at_row, "drop": _keep_valid_row}
+
+
+def enforce_expectations(
+    frame: DataFrame,  # Batch or streaming rows
+    expectations: Sequence[Expectation],  # Rules of the dataset
+    observation: Observation | str,  # Gets the counts: an Observation for a batch, a name for a stream
+) -> DataFrame:  # The rows to keep
+    """Count rows and failures, then fail or drop, as the rules' actions say."""
+    frame = frame.observe(observation, *_counts_of(expectations))
+    for action, condition in _CONDITIONS.items():
+        for rule in expectations:
+            if rule.action == action:
+                frame = frame.where(condition(rule))
+    return frame
+
+
+def _counts_of(
     expectations: Sequence[Expectation],  # Rules of one dataset
 ) -> list[Column]:  # Aggregates: `rows`, `dropped`, and `failed_0`, `failed_1`, … in the order of the rules
-    "Count rows read, rows to drop, and failures per rule."
-    drops = [is_broken(rule) for rule in expectations if rule.action == "drop"]
-    dropped = F.count_if(F.greatest(F.lit(False), F.lit(False), *drops))
+    """Count rows read, rows to drop, and failures of each rule."""
+    dropping = [is_broken(rule) for rule in expectations if rule.action == "drop"]
+    dropped = F.count_if(F.greatest(F.lit(False), F.lit(False), *dropping))
     failed = [
         F.count_if(is_broken(rule)).alias(f"failed_{number}") for number, rule in enumerate(expectations)
     ]
     return [F.count(F.lit(1)).alias("rows"), dropped.alias("dropped"), *failed]
 
 
-VIOLATION = "EXPECTATION_VIOLATION"  # Starts the message of a failed `expect_or_fail`
-
-SHOWN_CHARACTERS = 500  # Characters of the row that the message shows
-
-
-def fail_at_row(
-    rule: Expectation,  # A rule that fails the update
-) -> Column:  # True; raises where the row breaks the rule
-    "Fail the query at the first row that breaks the rule, naming both."
-    reason = F.concat(
-        F.lit(f"{VIOLATION} rule {rule.name!r} ({rule.constraint}) is broken by "),
-        F.left(F.to_json(F.struct("*")), F.lit(SHOWN_CHARACTERS)),
-    )
-    return F.when(is_broken(rule), F.raise_error(reason).cast("boolean")).otherwise(F.lit(True))
-
-
-def enforce_expectations(
-    frame: DataFrame,  # Batch or streaming rows
-    expectations: Sequence[Expectation],  # Rules of the dataset
-    observation: Observation | str,  # Collects the counts: an Observation for a batch, a name for a stream
-) -> DataFrame:  # The rows to keep
-    "Count, then fail or drop, as the rules say."
-    frame = frame.observe(observation, *count_rules(expectations))
-    for rule in expectations:
-        if rule.action == "fail":
-            frame = frame.where(fail_at_row(rule))
-    for rule in expectations:
-        if rule.action == "drop":
-            frame = frame.where(~is_broken(rule))
-    return frame
-
-
 def expectation_counts(
     dataset: str,  # Name of the dataset
-    expectations: Sequence[Expectation],  # Its rules, as given to `enforce`
-    observed: Sequence[Row | dict],  # What was observed, once per batch
+    expectations: Sequence[Expectation],  # Its rules, as `enforce_expectations` had them
+    observed: Sequence[Row | Mapping[str, Any]],  # What was observed, once per batch
 ) -> tuple[list[ExpectationCount], int, int]:  # Counts per rule; rows that passed on; rows dropped
-    "Sum what the batches of an update observed."
-    observed = [each.asDict() if isinstance(each, Row) else each for each in observed]
+    """Sum what the batches of an update observed."""
+    batches = [batch.asDict() if isinstance(batch, Row) else batch for batch in observed]
 
-    def total(measure):
-        return sum(each.get(measure) or 0 for each in observed)
+    def total(measure: str) -> int:
+        return sum(batch.get(measure) or 0 for batch in batches)
 
+    rows, dropped = total("rows"), total("dropped")
+    failures = [total(f"failed_{number}") for number in range(len(expectations))]
     counts = [
-        ExpectationCount(
-            dataset, rule.name, total("rows") - total(f"failed_{number}"), total(f"failed_{number}")
-        )
-        for number, rule in enumerate(expectations)
+        ExpectationCount(dataset, rule.name, rows - failed, failed)
+        for rule, failed in zip(expectations, failures, strict=True)
     ]
-    return counts, total("rows") - total("dropped"), total("dropped")
+    return counts, rows - dropped, dropped

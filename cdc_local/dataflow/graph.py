@@ -1,7 +1,7 @@
 """What a pipeline declares: datasets, the flows that fill them, and the rules they keep."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,113 +10,125 @@ from cdc_local.errors import Location, PipelineError
 from cdc_local.storage import TableName
 from cdc_utils.spec import CdcSpec
 
+Query = Callable[..., Any]  # A function of a source file that returns rows, a DataFrame
+Scope = tuple[str, str]  # Catalog and schema of names that give none
+
 
 @dataclass(frozen=True)
 class Expectation:
-    "A rule that rows of a dataset keep."
+    """A rule that rows of a dataset keep."""
 
     name: str  # Unique within its dataset
     constraint: Any  # SQL predicate (or Column) that a valid row satisfies
-    action: str  # 'warn', 'drop' or 'fail'
+    action: str  # 'warn', 'drop' or 'fail': what happens when a row breaks it
 
 
 @dataclass(frozen=True)
 class Dataset:
-    "A table, view or sink of the pipeline."
+    """A table, view or sink of the pipeline."""
 
     name: TableName  # Full name
     kind: str  # 'streaming_table', 'materialized_view', 'view', 'sink'; 'table' until its query is known
-    query: Callable | None = None  # Returns the rows of a view
-    comment: str | None = None  # What it holds
+    query: Query | None = None  # Returns the rows of a view
+    comment: str | None = None  # Its description
     schema: Any = None  # Declared schema: DDL string or StructType
-    partition_cols: tuple = ()  # Columns that split the files
-    cluster_by: tuple = ()  # Columns to cluster by
-    table_properties: dict = field(default_factory=dict)  # Delta and pipeline properties
+    partition_cols: tuple[str, ...] = ()  # Columns that split the files
+    cluster_by: tuple[str, ...] = ()  # Columns to cluster by
+    table_properties: dict[str, str] = field(default_factory=dict)  # Delta and pipeline properties
     private: bool = False  # Left out of the catalog
-    expectations: tuple = ()  # `Expectation`s
-    sink: dict = field(default_factory=dict)  # A sink's `format`, `options` or `handler`
-    scope: tuple | None = None  # Catalog and schema of one-part names in its query
+    expectations: tuple[Expectation, ...] = ()  # Its rules, in the order of their decorators
+    sink: dict[str, Any] = field(default_factory=dict)  # A sink's `format`, `options` or `handler`
+    scope: Scope | None = None  # Catalog and schema of one-part names in its query
     location: Location | None = None  # Where it was declared
 
 
 @dataclass(frozen=True)
 class Flow:
-    "A query that fills a dataset."
+    """A query that fills a dataset."""
 
     name: str  # Unique within the pipeline
     target: TableName  # The dataset it fills
     kind: str  # 'append', 'complete', 'auto_cdc', 'snapshot'; 'table' until its query is known
-    query: Callable | None = None  # Returns the rows; absent where `spec` names a source
+    query: Query | None = None  # Returns the rows; absent where `spec` names a source
     spec: CdcSpec | None = None  # Of an AUTO CDC flow, from snapshots or not
-    snapshots: Callable = (
-        None  # Returns the next snapshot and its version; absent where `spec` names a table of snapshots
-    )
+    snapshots: Query | None = None  # Returns a snapshot and its version; absent where `spec` names a table
     once: bool = False  # Runs once, and again on full refresh
-    spark_conf: dict = field(default_factory=dict)  # Spark settings of this flow
-    scope: tuple | None = None  # Catalog and schema of one-part names in its query
+    spark_conf: dict[str, str] = field(default_factory=dict)  # Spark settings of this flow
+    scope: Scope | None = None  # Catalog and schema of one-part names in its query
     location: Location | None = None  # Where it was declared
 
     @property
     def cdc_spec(self) -> CdcSpec:
-        "What an AUTO CDC flow declares; `TypeError` for a flow of another kind."
+        """What an AUTO CDC flow declares; raises `TypeError` for a flow of another kind."""
         if self.spec is None:
             raise TypeError(f"flow {self.name} is of kind {self.kind} and has no spec")
         return self.spec
 
 
-def add_named(
-    graph: "Graph",  # Supplies catalog and schema
-    declared: dict,  # Its datasets or its flows
-    name: Any,  # The name to take
-    item: Dataset | Flow,  # What is declared
-) -> Dataset | Flow:
-    "Add a declaration; `PipelineError` if its name is taken."
-    if name in declared:
-        first = declared[name].location
-        raise PipelineError(
-            f"{type(item).__name__.lower()} {name} is declared twice"
-            + (f", first at {first}" if first else ""),
-            item.location,
-            "rename or remove one of the two",
-        )
-    declared[name] = replace(item, scope=item.scope or (graph.catalog, graph.schema))
-    return declared[name]
-
-
 class Graph:
-    "The datasets and flows that source files declare."
+    """The datasets and flows that source files declare."""
 
     def __init__(
         self,
         catalog: str,  # Catalog of names that give none
         schema: str,  # Schema of names that give none
-        locate: Callable[[], Location] = lambda: None,  # Tells which source line is declaring
+        locate: Callable[[], Location | None] = lambda: None,  # Finds the source line that is declaring
     ) -> None:
         self.catalog, self.schema, self.locate = catalog, schema, locate
         self.datasets: dict[TableName, Dataset] = {}
         self.flows: dict[str, Flow] = {}
         self.warnings: list[str] = []
-        self.declared_by: dict[int, tuple] = {}  # a dataset function's id -> (function, dataset name)
 
-    def name(self, text: str) -> TableName:
+    def name(
+        self,
+        text: str,  # A name as the pipeline writes it
+    ) -> TableName:
+        """Complete a table's name by the catalog and schema of the scope."""
         return TableName.parse(text, self.catalog, self.schema)
 
-    def warn(self, text: str) -> None:
-        "Say something once."
+    def warn(
+        self,
+        text: str,  # A sentence for whoever runs the pipeline
+    ) -> None:
+        """Add a warning, unless it is there already."""
         if text not in self.warnings:
             self.warnings.append(text)
 
     def add_dataset(self, dataset: Dataset) -> Dataset:
-        "Add a dataset; `PipelineError` if its name is taken."
-        return add_named(self, self.datasets, dataset.name, dataset)
+        """Add a dataset in the scope of now; raises `PipelineError` if its name is taken."""
+        _refuse_second("dataset", dataset, self.datasets.get(dataset.name))
+        added = replace(dataset, scope=dataset.scope or (self.catalog, self.schema))
+        self.datasets[dataset.name] = added
+        return added
 
     def add_flow(self, flow: Flow) -> Flow:
-        "Add a flow; `PipelineError` if its name is taken."
-        return add_named(self, self.flows, flow.name, flow)
+        """Add a flow in the scope of now; raises `PipelineError` if its name is taken."""
+        _refuse_second("flow", flow, self.flows.get(flow.name))
+        added = replace(flow, scope=flow.scope or (self.catalog, self.schema))
+        self.flows[flow.name] = added
+        return added
+
+    def add_expectations(
+        self,
+        query: Query,  # A function of a source file
+        expectations: tuple[Expectation, ...],  # Rules that come before those it has
+    ) -> None:
+        """Add rules to the dataset that a function has declared, if it has declared one."""
+        for dataset in reversed(self.datasets.values()):
+            if dataset.query is query:
+                rules = expectations + dataset.expectations
+                self.datasets[dataset.name] = replace(dataset, expectations=rules)
+                return
 
     @contextmanager
-    def within(self, scope: tuple | None):
-        "Let one-part names mean tables of this catalog and schema; `USE` in a source file changes it for the rest of that file."
+    def within(
+        self,
+        scope: Scope | None,  # Catalog and schema; None leaves them as they are
+    ) -> Iterator["Graph"]:
+        """Complete names by this catalog and schema, until the block ends.
+
+        `USE` in a source file changes them for the rest of that file.
+        """
         before = self.catalog, self.schema
         self.catalog, self.schema = scope or before
         try:
@@ -125,63 +137,98 @@ class Graph:
             self.catalog, self.schema = before
 
 
+def _refuse_second(
+    kind: str,  # 'dataset' or 'flow'
+    declared: Dataset | Flow,  # What is declared now
+    first: Dataset | Flow | None,  # What has the name already
+) -> None:
+    """Raise `PipelineError` that names both places, where a name is taken."""
+    if first is not None:
+        where = f", first at {first.location}" if first.location else ""
+        raise PipelineError(
+            f"{kind} {declared.name} is declared twice{where}",
+            declared.location,
+            "rename or remove one of the two",
+        )
+
+
 def check_graph(
     graph: Graph,  # After every source file has been read
 ) -> None:
-    "Refuse an empty pipeline, a flow without its target, a table without a flow, and AUTO CDC mixed with other flows."
+    """Raise `PipelineError` for what cannot run.
+
+    An empty pipeline, a flow without its target, a table without a flow, AUTO CDC mixed with other flows,
+    two rules of one name.
+    """
     if not graph.datasets and not graph.flows:
         raise PipelineError(
             "these source files declare no table, view or sink", hint="is this the right folder?"
         )
-    flows_of = {}
+    flows_by_target: dict[TableName, list[Flow]] = {}
     for flow in graph.flows.values():
-        target = graph.datasets.get(flow.target)
-        if target is None:
-            near = difflib.get_close_matches(flow.target.table, [name.table for name in graph.datasets], 1)
-            raise PipelineError(
-                f"flow {flow.name} writes to {flow.target}, which is not declared",
-                flow.location,
-                f"did you mean {near[0]}?" if near else f"add create_streaming_table('{flow.target.table}')",
-            )
-        if target.kind in ("view", "materialized_view") and flow.kind in ("append", "auto_cdc", "snapshot"):
-            raise PipelineError(
-                f"flow {flow.name} writes to {flow.target}, a {target.kind}",
-                flow.location,
-                "its target must be a streaming table or a sink",
-            )
-        flows_of.setdefault(flow.target, []).append(flow)
+        _check_target(graph.datasets, flow)
+        flows_by_target.setdefault(flow.target, []).append(flow)
     for name, dataset in graph.datasets.items():
-        kinds, writers = {flow.kind for flow in flows_of.get(name, ())}, len(flows_of.get(name, ()))
-        if dataset.kind == "streaming_table" and not kinds:
-            raise PipelineError(
-                f"streaming table {name} has no flow",
-                dataset.location,
-                "add an append_flow or create_auto_cdc_flow, or remove it",
-            )
-        if "auto_cdc" in kinds and kinds - {"auto_cdc", "snapshot"}:
-            raise PipelineError(
-                f"{name} is the target of AUTO CDC and of another flow",
-                dataset.location,
-                "only AUTO CDC flows may write to it",
-            )
-        if "snapshot" in kinds and writers > 1:
-            raise PipelineError(
-                f"{name} is the target of AUTO CDC FROM SNAPSHOT and of another flow",
-                dataset.location,
-                "a snapshot says all that the table holds: nothing else may write to it",
-            )
-        check_rule_names(dataset)
+        _check_flows(dataset, flows_by_target.get(name, []))
+        _check_rule_names(dataset)
 
 
-def check_rule_names(
+def _check_target(
+    datasets: Mapping[TableName, Dataset],  # All that are declared
+    flow: Flow,  # A flow
+) -> None:
+    """Refuse a flow whose target is not declared, or is nothing that a flow of this kind fills."""
+    target = datasets.get(flow.target)
+    if target is None:
+        near = difflib.get_close_matches(flow.target.table, [name.table for name in datasets], 1)
+        raise PipelineError(
+            f"flow {flow.name} writes to {flow.target}, which is not declared",
+            flow.location,
+            f"did you mean {near[0]}?" if near else f"add create_streaming_table('{flow.target.table}')",
+        )
+    if target.kind in ("view", "materialized_view") and flow.kind in ("append", "auto_cdc", "snapshot"):
+        raise PipelineError(
+            f"flow {flow.name} writes to {flow.target}, a {target.kind}",
+            flow.location,
+            "its target must be a streaming table or a sink",
+        )
+
+
+def _check_flows(
+    dataset: Dataset,  # A dataset
+    flows: list[Flow],  # All flows that fill it
+) -> None:
+    """Refuse a streaming table without a flow, and AUTO CDC beside a flow of another kind."""
+    kinds = {flow.kind for flow in flows}
+    if dataset.kind == "streaming_table" and not flows:
+        raise PipelineError(
+            f"streaming table {dataset.name} has no flow",
+            dataset.location,
+            "add an append_flow or create_auto_cdc_flow, or remove it",
+        )
+    if "auto_cdc" in kinds and kinds - {"auto_cdc", "snapshot"}:
+        raise PipelineError(
+            f"{dataset.name} is the target of AUTO CDC and of another flow",
+            dataset.location,
+            "only AUTO CDC flows may write to it",
+        )
+    if "snapshot" in kinds and len(flows) > 1:
+        raise PipelineError(
+            f"{dataset.name} is the target of AUTO CDC FROM SNAPSHOT and of another flow",
+            dataset.location,
+            "a snapshot says all that the table holds: nothing else may write to it",
+        )
+
+
+def _check_rule_names(
     dataset: Dataset,  # With its expectations
 ) -> None:
-    "Refuse two rules of one name."
+    """Refuse two rules of one name."""
     names = [rule.name for rule in dataset.expectations]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise PipelineError(
-            f"{dataset.name} has two expectations named {twice[0]!r}",
+            f"{dataset.name} has two expectations named {repeated[0]!r}",
             dataset.location,
             "give each its own name",
         )

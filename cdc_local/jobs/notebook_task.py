@@ -19,14 +19,14 @@ from typing import Any
 
 from cdc_local.errors import Location, PipelineError, UsageError
 from cdc_local.source.dbutils import Dbutils
+from cdc_local.source.deployed import PACKAGE
 from cdc_local.source.files import Source, read_source
 from cdc_local.source.wheels import (
-    PACKAGE,
     hide_package,
+    import_from_wheels,
     is_wheel,
     refuse_missing_libraries,
     unpack_wheel,
-    wheels_first,
 )
 from cdc_local.sql.parser import split_statements
 from cdc_local.storage import Storage, localize
@@ -260,7 +260,7 @@ class NotebookLibraries:
         "Let more wheels come first."
         self.wheels += wheels
         self.close()
-        self._import_paths.enter_context(wheels_first(self.wheels))
+        self._import_paths.enter_context(import_from_wheels(self.wheels))
         if not any((wheel / PACKAGE).is_dir() for wheel in self.wheels):
             self._import_paths.enter_context(hide_package())
 

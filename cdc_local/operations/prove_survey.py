@@ -17,7 +17,7 @@ from cdc_local.autoloader.options import option_key
 from cdc_local.dataflow.graph import Graph
 from cdc_local.errors import UsageError
 from cdc_local.source.files import discover_sources, read_source
-from cdc_local.source.user_errors import user_location
+from cdc_local.source.user_errors import find_user_location
 from cdc_local.storage import Storage, TableName, is_table
 from cdc_local.update.request import UpdateRequest, update_session
 from cdc_local.update.source_environment import declare_sources, source_environment
@@ -57,7 +57,7 @@ def survey_pipeline(
         spark = stack.enter_context(update_session(replace(request, dry_run=True)))
         graph = Graph(request.catalog, request.schema)
         runtime = SurveyingRuntime(spark, graph, storage, Storage(request.storage))
-        graph.locate = lambda: user_location(runtime.sources)
+        graph.locate = lambda: find_user_location(runtime.sources)
         stack.enter_context(source_environment(request, runtime))
         declare_sources(request, runtime, sources)
         analyse_pipeline(runtime)

@@ -38,7 +38,7 @@ from cdc_local.operations.repair_source import (
     read_source_events,
 )
 from cdc_local.source.files import Source, discover_sources, read_source
-from cdc_local.source.user_errors import describe_exception, user_location
+from cdc_local.source.user_errors import describe_exception, find_user_location
 from cdc_local.storage import Storage, is_table, lock_storage
 from cdc_local.update.event_log import EventLog
 from cdc_local.update.request import UpdateRequest, update_session
@@ -126,7 +126,7 @@ def _declare_target(
     "Declare and analyse the pipeline as an update does, and find the target."
     spark, graph = stack.enter_context(update_session(request)), Graph(request.catalog, request.schema)
     runtime = Runtime(spark, graph, storage, table_schema)
-    graph.locate = lambda: user_location(runtime.sources)
+    graph.locate = lambda: find_user_location(runtime.sources)
     stack.enter_context(source_environment(request, runtime))
     declare_sources(request, runtime, sources)
     analyse_pipeline(runtime)

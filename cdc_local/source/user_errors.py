@@ -4,17 +4,21 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 
 import cdc_utils
 from cdc_local.errors import Location, PipelineError
 from cdc_local.volumes import explain
 
+# Where the first sentence of an exception ends: at a plan, a query or a stack of Java's
+_END_OF_SENTENCE = re.compile(r"\n+(?='|== SQL|\+- |:- |\tat |JVM stacktrace)")
+
 
 def display_path(
-    file: str,  # What a cell is compiled as
+    file: str,  # Name that a cell is compiled under
 ) -> str:  # Relative to the current folder where it lies below it
-    "A path the way a person in this folder would write it."
+    """Write a path the way a person in this folder would."""
     relative = os.path.relpath(file)
     return file if relative.startswith("..") else relative
 
@@ -22,55 +26,54 @@ def display_path(
 def describe_exception(
     error: BaseException,  # Anything that was raised
 ) -> str:  # Its type and first words; no plan, no JVM stack
-    "One sentence for an exception."
-    text = str(error)
-    java = getattr(error, "java_exception", None)  # py4j: the message ends in a JVM stack
-    if java is not None:
-        text = str(java.toString())
-    text = re.split(r"\n+(?='|== SQL|\+- |:- |\tat |JVM stacktrace)", text.strip())[0].strip().rstrip(";")
+    """Describe an exception in one sentence."""
+    java = getattr(error, "java_exception", None)  # py4j: its message ends in a JVM stack
+    text = str(error) if java is None else str(java.toString())
+    text = _END_OF_SENTENCE.split(text.strip())[0].strip().rstrip(";")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def user_location(
-    sources: set[str],  # Names that user code is compiled as: `Source.files`
-) -> Location:  # The nearest line of user code that is running; `None` outside of it
-    "Find the user's line that called us, as that of a decorator."
+def find_user_location(
+    sources: Collection[str],  # Names that user code is compiled under: `Source.files`
+) -> Location | None:  # The nearest line of user code that is running; `None` outside of it
+    """Find the user's line that called us, as that of a decorator."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename not in sources:
+    while frame.f_code.co_filename not in sources:
+        if frame.f_back is None:
+            return None
         frame = frame.f_back
-    return None if frame is None else Location(display_path(frame.f_code.co_filename), frame.f_lineno)
+    return Location(display_path(frame.f_code.co_filename), frame.f_lineno)
 
 
-def is_library(
-    file: str,  # A file name in a traceback
-) -> bool:  # True for Python, its packages and ourselves
-    "Tell installed code from the user's."
-    ours = (str(Path(__file__).parents[1]) + os.sep, os.path.dirname(cdc_utils.__file__) + os.sep)
-    return file.startswith((*ours, os.path.dirname(os.__file__) + os.sep, "<")) or any(
-        part in file for part in ("site-packages", "dist-packages", "ipykernel_")
-    )
-
-
-def user_error(
+def to_pipeline_error(
     error: BaseException,  # Raised while user code ran
-    sources: set[str],  # Names that user code is compiled as
-) -> PipelineError:  # The same for a reader: type, message, the user's file and line
-    "Turn any exception of user code into a `PipelineError` at the user's line."
-    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    users = [Location(display_path(file), line) for file, line in frames if file in sources]
-    location = users[-1] if users else None
+    sources: Collection[str],  # Names that user code is compiled under
+) -> PipelineError:  # Type, message, the user's file and line
+    """Turn any exception of user code into a `PipelineError` at the user's line."""
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    user_lines = [Location(display_path(file), line) for file, line in lines if file in sources]
+    location = user_lines[-1] if user_lines else None
     if isinstance(error, PipelineError):
         error.location = error.location or location
         return error
     if isinstance(error, SyntaxError):
-        return PipelineError(
-            f"{type(error).__name__}: {error.msg}",
-            Location(display_path(error.filename), error.lineno or 0) if error.filename else location,
-        )
-    deeper = [
-        f"{display_path(file)}:{line}"
-        for file, line in frames
-        if file not in sources and not is_library(file)
+        if error.filename:  # the line that is wrong, in whatever file, is in no frame
+            location = Location(display_path(error.filename), error.lineno or 0)
+        return PipelineError(f"{type(error).__name__}: {error.msg}", location)
+    imported = [
+        Location(display_path(file), line)
+        for file, line in lines
+        if file not in sources and not _is_library(file)
     ]
-    text = describe_exception(error) + (f" (in {deeper[-1]})" if deeper else "")
+    text = describe_exception(error) + (f" (in {imported[-1]})" if imported else "")
     return PipelineError(text, location, explain(error) or "")
+
+
+def _is_library(
+    file: str,  # A file name in a traceback
+) -> bool:  # True for Python, its packages and ourselves
+    """Tell installed code from the user's."""
+    folders = (Path(__file__).parents[1], Path(cdc_utils.__file__).parent, Path(os.__file__).parent)
+    return file.startswith((*(str(folder) + os.sep for folder in folders), "<")) or any(
+        part in file for part in ("site-packages", "dist-packages", "ipykernel_")
+    )

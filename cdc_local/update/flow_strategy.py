@@ -14,7 +14,7 @@ from cdc_local.delta.stream_progress import has_caught_up
 from cdc_local.delta.writer import create_table
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception
-from cdc_local.storage import clear_unfinished, is_table
+from cdc_local.storage import is_table, remove_empty_log
 from cdc_local.update.counters import Counters, stream_counters
 from cdc_local.update.streams import Run
 
@@ -32,7 +32,7 @@ class FlowStrategy(ABC):
         path = runtime.storage.table_path(dataset.name)
         if is_table(path):
             return
-        clear_unfinished(path)
+        remove_empty_log(path)
         try:
             create_table(
                 runtime.spark,

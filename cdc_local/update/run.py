@@ -10,7 +10,7 @@ from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Graph
 from cdc_local.errors import PipelineError
 from cdc_local.source.files import Source, discover_sources, read_source
-from cdc_local.source.user_errors import user_location
+from cdc_local.source.user_errors import find_user_location
 from cdc_local.storage import Storage, TableName, lock_storage
 from cdc_local.update.event_log import EventLog
 from cdc_local.update.request import UpdateRequest, choose_tables, update_session
@@ -56,7 +56,7 @@ def _run_declared(
     "Declare, analyse, empty, create, run; `PipelineError` for a mistake, before anything is written."
     spark, graph = stack.enter_context(update_session(request)), Graph(request.catalog, request.schema)
     runtime = Runtime(spark, graph, storage, table_schema, keep_schemas=not request.dry_run)
-    graph.locate = lambda: user_location(runtime.sources)
+    graph.locate = lambda: find_user_location(runtime.sources)
     stack.enter_context(source_environment(request, runtime))
     _log_state(log, "INITIALIZING")
     declare_sources(request, runtime, sources)

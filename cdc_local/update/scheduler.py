@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from cdc_local.dataflow.expectations import VIOLATION
 from cdc_local.dataflow.graph import Flow
 from cdc_local.engines.spark.catalyst import exception_messages
-from cdc_local.source.user_errors import describe_exception, user_error
+from cdc_local.source.user_errors import describe_exception, to_pipeline_error
 from cdc_local.storage import TableName
 from cdc_local.update.counters import Counters, progress_details, summarize_flow
 from cdc_local.update.strategies import choose_strategy
@@ -55,7 +55,7 @@ def describe_failure(
             f"{flow.location}: {flow.name} streams from a table that was rebuilt; "
             f"rebuild this one too: cdc run … --full-refresh {flow.target.table}"
         )
-    wrong = user_error(error, sources)
+    wrong = to_pipeline_error(error, sources)
     wrong.location = wrong.location or flow.location
     if isinstance(error, StreamingQueryException):
         wrong.message = describe_exception(RuntimeError(chain[-1])).removeprefix("RuntimeError: ")

@@ -15,7 +15,7 @@ from cdc_local.dataflow.graph import Graph, check_graph
 from cdc_local.errors import Location
 from cdc_local.source.dbutils import Dbutils
 from cdc_local.source.files import Source, discover_sources, execute_source
-from cdc_local.source.wheels import unpack_wheel, wheels_first
+from cdc_local.source.wheels import import_from_wheels, unpack_wheel
 from cdc_local.sql.scope import Scope
 from cdc_local.sql.statements import declare_sql
 from cdc_local.update.request import UpdateRequest
@@ -114,7 +114,7 @@ def deployed_wheels(
     "Let the pipeline's files import from its wheels, unpacked in the storage; not there in a dry run."
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) if request.dry_run else Path(request.storage) / "wheels"
-        with wheels_first([unpack_wheel(Path(wheel), folder) for wheel in request.wheels]):
+        with import_from_wheels([unpack_wheel(Path(wheel), folder) for wheel in request.wheels]):
             yield
 
 
