@@ -13,7 +13,7 @@ from cdc_local.dataflow.graph import Expectation
 from cdc_utils.results import ExpectationCount
 
 VIOLATION = "EXPECTATION_VIOLATION"  # Begins the message of a failed `expect_or_fail`
-_SHOWN_CHARACTERS = 500  # of the row, in that message
+SHOWN_CHARACTERS = 500  # of the row, in that message
 
 
 def is_broken(
@@ -31,7 +31,7 @@ def _fail_at_row(
     """Fail the query at the first row that breaks the rule, naming both."""
     message = F.concat(
         F.lit(f"{VIOLATION} rule {rule.name!r} ({rule.constraint}) is broken by "),
-        F.left(F.to_json(F.struct("*")), F.lit(_SHOWN_CHARACTERS)),
+        F.left(F.to_json(F.struct("*")), F.lit(SHOWN_CHARACTERS)),
     )
     return F.when(is_broken(rule), F.raise_error(message).cast("boolean")).otherwise(F.lit(True))
 

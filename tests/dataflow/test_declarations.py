@@ -1,27 +1,22 @@
 "Declarations of `dp` and `dlt`, and the graph that they make."
 
+import inspect
+import sys
+
 import pytest
 
 pytest.importorskip("pyspark")
 
-from cdc_local.dataflow.dp import LakeflowModule
-from cdc_local.dataflow.graph import Dataset, Graph, check_graph
-from cdc_local.errors import Location, PipelineError
+from pyspark import pipelines
+
+from cdc_local.dataflow.dp import Declarations
+from cdc_local.dataflow.graph import Dataset
+from cdc_local.errors import PipelineError
 from cdc_local.storage import TableName
 
 
 def table(name):
     return TableName("main", "default", name)
-
-
-@pytest.fixture
-def graph():
-    return Graph("main", "default", lambda: Location("a.py", 7))
-
-
-@pytest.fixture
-def dp(graph):
-    return LakeflowModule("dlt", graph, {"read": lambda name: f"rows of {name}"})
 
 
 def query(): ...
@@ -33,7 +28,7 @@ def test_names_are_scoped_and_used_once(graph, dp):
     with graph.within(None):
         assert graph.name("x") == table("x")
     with pytest.raises(ZeroDivisionError), graph.within(("main", "silver")):
-        1 / 0
+        raise ZeroDivisionError
     assert graph.name("x") == table("x")
     assert graph.datasets[TableName("main", "silver", "query")].scope == ("main", "silver")
     assert graph.add_dataset(Dataset(table("x"), "view", scope=("other", "storage"))).scope == (
@@ -140,39 +135,90 @@ def test_sinks_hooks_and_reads(graph, dp):
     assert dp.__path__ == []  # a package: `import pyspark.pipelines as dp` works
 
 
+def test_a_pipeline_is_recorded_as_datasets_and_flows(graph, dp):
+    @dp.table(comment="As it came")
+    def raw(): ...
+
+    @dp.expect("known", "id is not null")
+    @dp.materialized_view(name="per_day")
+    @dp.expect_all_or_drop({"positive": "amount > 0"})
+    def totals(): ...
+
+    dp.create_streaming_table("customers")
+    dp.create_auto_cdc_flow("customers", "raw", ["id"], "at", apply_as_deletes="op = 'D'")
+    rules = {
+        dataset.name.table: [(rule.name, rule.action) for rule in dataset.expectations]
+        for dataset in graph.datasets.values()
+    }
+    assert rules == {"raw": [], "per_day": [("known", "warn"), ("positive", "drop")], "customers": []}
+    assert [dataset.kind for dataset in graph.datasets.values()] == [
+        "table",
+        "materialized_view",
+        "streaming_table",
+    ]
+    assert [(flow.name, flow.target.table, flow.kind) for flow in graph.flows.values()] == [
+        ("main.default.raw", "raw", "table"),
+        ("main.default.per_day", "per_day", "complete"),
+        ("main.default.customers", "customers", "auto_cdc"),
+    ]
+    spec = graph.flows["main.default.customers"].cdc_spec
+    assert (spec.keys, spec.sequence_by, spec.apply_as_deletes) == (("id",), "at", "op = 'D'")
+    del totals.__expectations__
+
+
+def test_a_rule_joins_the_last_dataset_of_its_function(graph, dp):
+    def rows(): ...
+
+    dp.table(name="a")(rows)
+    dp.table(name="b")(rows)
+    dp.expect("r", "1")(rows)
+    assert [len(graph.datasets[table(name)].expectations) for name in "ab"] == [0, 1]
+
+
 @pytest.mark.parametrize(
-    "declare, words",
+    "call, words",
     [
         (
-            lambda dp: (dp.materialized_view(name="t")(query), dp.append_flow(query, target="t")),
-            "a materialized_view",
-        ),
-        (lambda dp: (dp.view(name="t")(query), dp.create_auto_cdc_flow("t", "s", ["id"], "at")), "a view"),
-        (
-            lambda dp: (
-                dp.create_streaming_table("t"),
-                dp.append_flow(query, target="t"),
-                dp.create_auto_cdc_flow("t", "s", ["id"], "at"),
-            ),
-            "AUTO CDC and of another flow",
+            lambda dp: dp.table(commnet="x"),
+            "table() has no parameter `commnet`; did you mean `comment`?",
         ),
         (
-            lambda dp: (
-                dp.create_streaming_table("t"),
-                *[dp.create_auto_cdc_from_snapshot_flow("t", "s", ["id"], name=name) for name in "ab"],
-            ),
-            "AUTO CDC FROM SNAPSHOT and of another flow",
+            lambda dp: dp.create_sink("out", "delta", None, qqq=1),
+            "create_sink() has no parameter `qqq`; it takes name, format, options",
         ),
         (
-            lambda dp: (
-                dp.create_streaming_table("t", expect_all={"r": "1"}, expect_all_or_drop={"r": "2"}),
-                dp.append_flow(query, target="t"),
+            lambda dp: dp.create_auto_cdc_from_snapshot_flow(
+                "customers", "raw", ["id"], track_history_column_list=["name"]
             ),
-            "two expectations named 'r'",
+            "SCD type 1 keeps no history",
+        ),
+        (
+            lambda dp: dp.create_auto_cdc_flow("t", "raw", ["id"], "at", where="x > 1"),
+            "create_auto_cdc_flow(): `where` is not supported by the local runner",
+        ),
+        (
+            lambda dp: dp.apply_changes("t", "raw", ["id"], "at", system_sequence_by="x"),
+            "`system_sequence_by` is not supported by the local runner",
         ),
     ],
 )
-def test_pipelines_that_cannot_be(graph, dp, declare, words):
-    declare(dp)
-    with pytest.raises(PipelineError, match=words):
-        check_graph(graph)
+def test_wrong_parameters_are_named_with_what_to_write(dp, call, words):
+    with pytest.raises(PipelineError) as caught:
+        call(dp)
+    assert words in str(caught.value)
+
+
+def test_names_can_be_imported_all_at_once(dp, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlt", dp)
+    namespace = {}
+    exec("from dlt import *", namespace)
+    assert {"table", "view", "expect_all_or_fail", "apply_changes", "read"} <= namespace.keys()
+
+
+@pytest.mark.parametrize("name", pipelines.__all__)
+def test_every_parameter_of_sparks_pipelines_is_there(name):
+    ours, sparks = (
+        list(inspect.signature(function).parameters)
+        for function in (getattr(Declarations, name), getattr(pipelines, name))
+    )
+    assert set(sparks) - set(ours) <= {"format"}  # tables here are Delta tables

@@ -1,0 +1,109 @@
+"What cannot run is refused before a row moves."
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("pyspark")
+
+from cdc_local.dataflow.graph import Dataset, check_graph
+from cdc_local.errors import Location, PipelineError
+
+
+def query(): ...
+
+
+def test_a_dataset_that_is_declared_twice_names_both_lines(graph):
+    raw = Dataset(graph.name("raw"), "streaming_table", location=Location("raw.py", 3))
+    graph.add_dataset(raw)
+    with pytest.raises(PipelineError) as caught:
+        graph.add_dataset(replace(raw, location=Location("again.py", 9)))
+    assert str(caught.value) == (
+        "again.py:9: dataset main.default.raw is declared twice, first at raw.py:3; "
+        "rename or remove one of the two"
+    )
+
+
+def test_names_mean_the_scope_they_stand_in(graph):
+    with graph.within(("main", "silver")):
+        assert str(graph.name("raw")) == "main.silver.raw"
+    assert str(graph.name("raw")) == "main.default.raw"
+
+
+def test_a_flow_without_a_spec_is_no_auto_cdc(graph, dp):
+    dp.table(query)
+    with pytest.raises(TypeError, match="flow main.default.query is of kind table and has no spec"):
+        _ = graph.flows["main.default.query"].cdc_spec
+
+
+def test_a_target_that_is_not_declared_is_named_with_its_neighbour(graph, dp):
+    dp.create_streaming_table("customers")
+    dp.create_auto_cdc_flow("customers", "raw", ["id"], "at")
+    check_graph(graph)
+    dp.append_flow(query, target="custmers", name="late")
+    with pytest.raises(
+        PipelineError,
+        match="flow late writes to main.default.custmers, which is not declared; did you mean customers",
+    ):
+        check_graph(graph)
+
+
+def test_a_table_without_a_flow_is_refused(graph, dp):
+    dp.create_streaming_table("alone")
+    with pytest.raises(PipelineError, match="streaming table main.default.alone has no flow"):
+        check_graph(graph)
+
+
+def test_an_empty_pipeline_is_refused(graph):
+    with pytest.raises(PipelineError, match="declare no table, view or sink; is this the right folder"):
+        check_graph(graph)
+
+
+def test_a_table_of_snapshots_has_one_flow(graph, dp):
+    dp.create_streaming_table("customers")
+    dp.apply_changes_from_snapshot("customers", "dump", ["id"])
+    check_graph(graph)
+    dp.apply_changes("customers", "raw", ["id"], "at", name="feed")
+    with pytest.raises(
+        PipelineError,
+        match="main.default.customers is the target of AUTO CDC FROM SNAPSHOT and of another flow",
+    ):
+        check_graph(graph)
+
+
+@pytest.mark.parametrize(
+    "declare, words",
+    [
+        (
+            lambda dp: (dp.materialized_view(name="t")(query), dp.append_flow(query, target="t")),
+            "a materialized_view",
+        ),
+        (lambda dp: (dp.view(name="t")(query), dp.create_auto_cdc_flow("t", "s", ["id"], "at")), "a view"),
+        (
+            lambda dp: (
+                dp.create_streaming_table("t"),
+                dp.append_flow(query, target="t"),
+                dp.create_auto_cdc_flow("t", "s", ["id"], "at"),
+            ),
+            "AUTO CDC and of another flow",
+        ),
+        (
+            lambda dp: (
+                dp.create_streaming_table("t"),
+                *[dp.create_auto_cdc_from_snapshot_flow("t", "s", ["id"], name=name) for name in "ab"],
+            ),
+            "AUTO CDC FROM SNAPSHOT and of another flow",
+        ),
+        (
+            lambda dp: (
+                dp.create_streaming_table("t", expect_all={"r": "1"}, expect_all_or_drop={"r": "2"}),
+                dp.append_flow(query, target="t"),
+            ),
+            "two expectations named 'r'",
+        ),
+    ],
+)
+def test_pipelines_that_cannot_be(graph, dp, declare, words):
+    declare(dp)
+    with pytest.raises(PipelineError, match=words):
+        check_graph(graph)
