@@ -1,4 +1,4 @@
-"""Real data nobody here made: the history of airports over six releases equals what plain Python finds in the snapshots."""
+"Real data: the history of airports over six releases equals what plain Python finds in the snapshots."
 
 import gzip
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 COLUMNS = ("iata", "name", "city", "subd", "country", "elevation", "tz")
 SCHEMA = ", ".join(f"{name} string" for name in ("icao", *COLUMNS, "operation")) + ", sequence int"
 
@@ -129,21 +129,19 @@ def test_open_rows_are_the_last_snapshot(spark, snapshots, changes):
     assert {row[0]: tuple(row)[1:] for row in opened} == snapshots[-1] and len(opened) == len(snapshots[-1])
 
 
-PIPELINE = (
-    """
+PIPELINE = f"""
 from pyspark import pipelines as dp
 
 @dp.table
 def airport_changes():
-    files = spark.readStream.format("cloudFiles").option("cloudFiles.format", "json").schema("%s")
+    files = spark.readStream.format("cloudFiles").option("cloudFiles.format", "json").schema("{SCHEMA}")
     return files.load("/Volumes/main/default/raw/airports")
 
 dp.create_streaming_table("airports_history")
-dp.create_auto_cdc_flow(target="airports_history", source="airport_changes", keys=["icao"], sequence_by="sequence",
-    apply_as_deletes="operation = 'DELETE'", except_column_list=["operation", "sequence"], stored_as_scd_type=2)
+dp.create_auto_cdc_flow("airports_history", "airport_changes", ["icao"], "sequence",
+    apply_as_deletes="operation = 'DELETE'", except_column_list=["operation", "sequence"],
+    stored_as_scd_type=2)
 """
-    % SCHEMA
-)
 
 
 def test_a_run_over_three_updates_out_of_order(tmp_path, snapshots, changes):
