@@ -60,7 +60,7 @@ def exit_status(
     except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, typer.Exit) or type(error).__module__.split(".")[0] in ("click", "typer"):
             raise
-        if came_of_interrupt(error):
+        if _came_of_interrupt(error):
             typer.echo(INTERRUPTED, err=True)
             raise typer.Exit(130) from None
         if debug:
@@ -76,7 +76,7 @@ def exit_status(
                 err=True,
             )
             raise typer.Exit(2) from None
-        where = "" if debug else f"; the traceback is in {keep_traceback(storage)}, --debug shows it"
+        where = "" if debug else f"; the traceback is in {_keep_traceback(storage)}, --debug shows it"
         typer.echo(
             "error: this is a fault of cdc_utils, not of your pipeline "
             f"({type(error).__name__}: {error}){where}",
@@ -96,7 +96,7 @@ def is_users_mistake(
     )
 
 
-def came_of_interrupt(
+def _came_of_interrupt(
     error: BaseException,  # What was raised
 ) -> bool:  # Whether it is Ctrl-C, or what failed while it was dealt with
     "Look for Ctrl-C: it breaks connections, and tidying up may fail on those, which is nobody's fault."
@@ -106,7 +106,7 @@ def came_of_interrupt(
     return cause is not None
 
 
-def keep_traceback(
+def _keep_traceback(
     storage: Path | None,  # Storage folder of the command, if it has one
 ) -> Path:  # The file
     "Write the traceback of the error being handled beside the tables, or else into a temporary folder."

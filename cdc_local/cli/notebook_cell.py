@@ -7,15 +7,15 @@ from pathlib import Path
 
 from cdc_local.errors import PipelineError
 
-PROGRESS = re.compile(
+_PROGRESS = re.compile(
     r"^(?:\S+ +(?:RUNNING|[A-Z]+ +(?:.*, )?[\d.,]+ s)|\S+: [A-Z_]+ after [\d.,]+ s|Update [0-9a-f]{8} .*)$"
 )  # What a pipe shows while an update runs
 
-UPDATE_ID = re.compile(
+_UPDATE_ID = re.compile(
     r"(?<=\bUpdate )[0-9a-f]{8}(?:(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?\b"
 )  # An update's id, in full or its first part
 
-SECONDS = "   Seconds"  # Heading of the column that differs in every run
+_SECONDS = "   Seconds"  # Heading of the column that differs in every run
 
 
 def cdc(
@@ -40,19 +40,19 @@ def lasting_output(
     folder: Path,  # Folder that the command was typed in
 ) -> str:  # The same without progress, seconds, ids and that folder
     "Keep what a second run would print as well."
-    lines = [line.rstrip() for line in text.splitlines() if not PROGRESS.match(line)]
+    lines = [line.rstrip() for line in text.splitlines() if not _PROGRESS.match(line)]
     lines = _cut_seconds(cut_moments(lines))
-    return "\n".join(UPDATE_ID.sub("…", line) for line in lines).replace(f"{folder}/", "")
+    return "\n".join(_UPDATE_ID.sub("…", line) for line in lines).replace(f"{folder}/", "")
 
 
 def _cut_seconds(
     lines: list[str],  # What a command printed
 ) -> list[str]:
     "Cut the column `Seconds` out of a table that ends with it, or with a message after it."
-    kept, start, width = [], None, len(SECONDS)
+    kept, start, width = [], None, len(_SECONDS)
     for line in lines:
-        if line.endswith(SECONDS) or f"{SECONDS}   Message" in line:
-            start = line.index(SECONDS)
+        if line.endswith(_SECONDS) or f"{_SECONDS}   Message" in line:
+            start = line.index(_SECONDS)
         elif start is not None and not re.fullmatch(r"[ ─]*| +[\d,]+\.\d", line[start : start + width]):
             start = None
         kept.append(line if start is None else (line[:start] + line[start + width :]).rstrip())

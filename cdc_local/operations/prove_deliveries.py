@@ -23,7 +23,7 @@ from cdc_local.update.run import run_update
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PROBE_PREFIX = "__proof_"  # Starts the name of a probe's table
+_PROBE_PREFIX = "__proof_"  # Starts the name of a probe's table
 
 Batch: TypeAlias = list[Event]  # Events that arrive before one update
 Delivery: TypeAlias = list[Batch]
@@ -45,7 +45,7 @@ class Trial:
     def probe_names(self) -> dict[str, str]:
         "Source name -> name of its probe."
         sources = sorted({str(flow.cdc_spec.source) for flow in self.flows})
-        return {name: f"{PROBE_PREFIX}{number}" for number, name in enumerate(sources)}
+        return {name: f"{_PROBE_PREFIX}{number}" for number, name in enumerate(sources)}
 
     def keys_of(self, target: TableName) -> Sequence[str]:
         "Key columns of a target."

@@ -30,8 +30,8 @@ from cdc_local.operations.prove_survey import Input, Survey, flows_behind
 from cdc_utils import scd1
 
 RAW_LINE = "\0"  # Column of an event whose row is a line of the user's file, as it was written
-MOST_COMBINATIONS = 200  # Of values that the delete rule is asked about
-MOMENTS = (DateType, TimestampType, TimestampNTZType)
+_MOST_COMBINATIONS = 200  # Of values that the delete rule is asked about
+_MOMENTS = (DateType, TimestampType, TimestampNTZType)
 
 Rule: TypeAlias = str | Column  # SQL text, or a Column
 
@@ -146,7 +146,7 @@ def plan_input(
     sequence = _mentioned_columns(source.schema.names, cast(Rule, spec.sequence_by))
     if not sequence:
         sequence = tuple(
-            name for name, kind in types.items() if isinstance(kind, MOMENTS) and name not in keys
+            name for name, kind in types.items() if isinstance(kind, _MOMENTS) and name not in keys
         )
     delete_rule = cast("Rule | None", spec.apply_as_deletes)
 
@@ -156,7 +156,7 @@ def plan_input(
         candidates = candidate_values(name, types[name], [*rules, "" if delete_rule is None else delete_rule])
         fields = [rename_field(columns[flow_names[name.lower()]], name)]
         fields += [field for field in columns if field.name.lower() != name.lower()]
-        return allowed_values(spark, StructType(fields), name, [*candidates, None], rules)
+        return _allowed_values(spark, StructType(fields), name, [*candidates, None], rules)
 
     values = {
         name: column_values(name)
@@ -166,7 +166,7 @@ def plan_input(
     ruled = [name for name in _mentioned_columns(source.schema.names, delete_rule) if name in values]
     combinations = [
         dict(zip(ruled, chosen, strict=True))
-        for chosen in list(product(*[values[name] for name in ruled]))[:MOST_COMBINATIONS]
+        for chosen in list(product(*[values[name] for name in ruled]))[:_MOST_COMBINATIONS]
     ]
     deleting = [False] * len(combinations)
     if delete_rule is not None and ruled:
@@ -227,14 +227,14 @@ def candidate_values(
         return ["true", "false"]
     if isinstance(kind, NumericType):
         found += ["1", "2", "3"]
-    elif isinstance(kind, MOMENTS):
+    elif isinstance(kind, _MOMENTS):
         found += ["2026-03-01", "2026-04-01"]
     elif isinstance(kind, StringType):
         found += ["a", "b", "c", "x@example.com"]
     return list(dict.fromkeys(found))
 
 
-def allowed_values(
+def _allowed_values(
     spark: SparkSession,  # Evaluates the rules
     columns: StructType,  # Columns that the rules look at
     name: str,  # One of them

@@ -153,7 +153,7 @@ def _compare_with_history(
     history: Flow,  # The SCD 2 flow of the same source
 ) -> Finding:
     "Compare a current table with the open rows of its history, in the columns that both have."
-    rows, versions = (read_table(storage, each.target).to_pylist() for each in (flow, history))
+    rows, versions = (read_table(storage, table).to_pylist() for table in (flow.target, history.target))
     shared = [name for name in (rows or [{}])[0] if name in (versions or [{}])[0]]
 
     def by_key(rows: list[dict[str, Any]]) -> Outcome:

@@ -9,7 +9,7 @@ from cdc_local.operations.prove_outcomes import Key, Outcome, differing_keys, re
 from cdc_local.storage import TableName
 
 RERUNS = 3  # Deliveries, at most, that are spent on making a counterexample smaller
-KEYS_TRIED = 3  # Keys, at most, that are played alone
+_KEYS_TRIED = 3  # Keys, at most, that are played alone
 
 
 class Counterexample(NamedTuple):
@@ -34,7 +34,7 @@ def shrink_delivery(
         return sum(event.key == key for batch in delivery for event in batch)
 
     smallest, reruns = None, 0
-    fewest = sorted((key for key in keys if events_of(key)), key=events_of)[:KEYS_TRIED]
+    fewest = sorted((key for key in keys if events_of(key)), key=events_of)[:_KEYS_TRIED]
     for alone in [_only_key(delivery, key) for key in fewest] or [delivery]:
         smallest, reruns = _play_and_compare(trial, name, alone, expect), reruns + 1
         if smallest:

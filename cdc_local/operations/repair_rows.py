@@ -12,7 +12,7 @@ from cdc_local.delta.rows import Rows
 from cdc_local.errors import UsageError
 from cdc_utils import scd1
 
-MOST_EXAMPLES = 20  # Visible rows that a repair shows
+_MOST_EXAMPLES = 20  # Visible rows that a repair shows
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def compare_rows(
     after: DataFrame,  # As they should be, of the same columns
     keys: int,  # How many keys
     target: Target,  # The target
-    limit: int = MOST_EXAMPLES,  # Examples at most
+    limit: int = _MOST_EXAMPLES,  # Examples at most
 ) -> RepairResult:
     "Count what a repair changes, with examples."
     visible_before, visible_after = (

@@ -19,11 +19,11 @@ from cdc_local.storage import Storage, TableName, localize
 from cdc_local.update.event_log import EventLog
 from cdc_utils.feed import write_whole
 
-QUARANTINE_COLUMNS = ("failed_rules", "source_file")  # Why a row was set aside, and where it came from
-READER_COLUMNS = ("_rescued_data", "_corrupt_record", "_metadata")  # What a reader adds to a file's columns
-JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}  # Files of JSON lines
-REPLAY_MARK = "-replay-"  # In the name of each file that a replay landed
-MOST_SHOWN = 10  # Rows or lines that an error lists
+_QUARANTINE_COLUMNS = ("failed_rules", "source_file")  # Why a row was set aside, and where it came from
+_READER_COLUMNS = ("_rescued_data", "_corrupt_record", "_metadata")  # What a reader adds to a file's columns
+_JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}  # Files of JSON lines
+_REPLAY_MARK = "-replay-"  # In the name of each file that a replay landed
+_MOST_SHOWN = 10  # Rows or lines that an error lists
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def replay_rows(
     ]
     if not dry_run:
         _land_files(storage, name, landings)
-    rescued = sum(any(row.values.get(column) is not None for column in READER_COLUMNS) for row in rows)
+    rescued = sum(any(row.values.get(column) is not None for column in _READER_COLUMNS) for row in rows)
     return ReplayResult(folder, landings, rescued)
 
 
@@ -164,8 +164,8 @@ def _list_some(
     lines: Sequence[str],  # What an error lists
 ) -> str:  # The first of them, a line each, and how many more there are
     "List the first lines of many."
-    shown = "".join(f"\n  {line}" for line in lines[:MOST_SHOWN])
-    return shown + (f"\n  and {len(lines) - MOST_SHOWN} more" if len(lines) > MOST_SHOWN else "")
+    shown = "".join(f"\n  {line}" for line in lines[:_MOST_SHOWN])
+    return shown + (f"\n  and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else "")
 
 
 # --- what lands ---------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def columns_to_land(
     "Tell the record from what was added to it; `UsageError` for an unknown column, and where none is left."
     for column in drop:
         _check_column(name, column, columns, "--drop")
-    kept = [column for column in columns if column not in (*QUARANTINE_COLUMNS, *READER_COLUMNS, *drop)]
+    kept = [column for column in columns if column not in (*_QUARANTINE_COLUMNS, *_READER_COLUMNS, *drop)]
     if not kept:
         raise UsageError(
             f"{name} has no column left to land",
@@ -211,7 +211,7 @@ def row_identity(
     record = {
         name: values[name]
         for name in sorted(values)
-        if values[name] is not None and name not in QUARANTINE_COLUMNS
+        if values[name] is not None and name not in _QUARANTINE_COLUMNS
     }
     return format_json(record)
 
@@ -310,7 +310,7 @@ def check_format(
         for file in folder.iterdir()
         if file.is_file() and file.suffixes and not file.name.startswith((".", "_"))
     }
-    if not formats or any(JSON_SUFFIXES & set(Path("x" + suffixes).suffixes) for suffixes in formats):
+    if not formats or any(_JSON_SUFFIXES & set(Path("x" + suffixes).suffixes) for suffixes in formats):
         return
     raise UsageError(
         f"{folder} holds {', '.join(sorted(formats))} files, and a replay lands JSON lines",
@@ -323,7 +323,9 @@ def name_landed_file(
     content: bytes,  # Of the new one
 ) -> str:
     "Name a file by its content."
-    return f"{beside.split('.')[0].split(REPLAY_MARK)[0]}{REPLAY_MARK}{sha256(content).hexdigest()[:16]}.json"
+    return (
+        f"{beside.split('.')[0].split(_REPLAY_MARK)[0]}{_REPLAY_MARK}{sha256(content).hexdigest()[:16]}.json"
+    )
 
 
 def read_landed_lines(
@@ -332,7 +334,7 @@ def read_landed_lines(
     "Read what earlier replays landed in a folder."
     return {
         line
-        for file in folder.glob(f"[!._]*{REPLAY_MARK}*.json")
+        for file in folder.glob(f"[!._]*{_REPLAY_MARK}*.json")
         for line in file.read_text(encoding="utf-8").split("\n")
         if line
     }
