@@ -48,7 +48,7 @@ class BackgroundWork:
         )
         with self.changed:
             self._stops[key] = stop
-            self._threads = [known for known in self._threads if known.is_alive()] + [thread]
+            self._threads = [other for other in self._threads if other.is_alive()] + [thread]
             thread.start()
 
     def _do(self, key: str | int, work: Callable[[threading.Event], None], stop: threading.Event) -> None:

@@ -11,7 +11,7 @@ from cdc_local.workspace.state import State, api_time, new_number
 _CHANGEABLE = ("comment", "owner", "properties", "enable_predictive_optimization")  # Of a schema or volume
 
 
-def check_name(
+def _check_name(
     name: Any,  # Name of a catalog, schema or volume, as it was sent
     parameter: str,  # Which of them, as the call names it
 ) -> str:  # As it is stored: in lower case
@@ -55,8 +55,8 @@ def create_schema(
     settings: dict[str, Any],  # `catalog_name`, `name`, and what else the API takes
 ) -> dict[str, Any]:  # The schema
     "Declare a schema; `CallError` if it is there."
-    catalog = check_name(settings.get("catalog_name"), "catalog_name")
-    name = check_name(settings.get("name"), "name")
+    catalog = _check_name(settings.get("catalog_name"), "catalog_name")
+    name = _check_name(settings.get("name"), "name")
     full_name = f"{catalog}.{name}"
     with state.lock:
         if state.find("schemas", full_name):
@@ -88,7 +88,7 @@ def create_volume(
 ) -> dict[str, Any]:  # The volume
     "Declare a managed volume and make its folder; `CallError` without its schema, or if it is there."
     catalog, schema, name = (
-        check_name(settings.get(parameter), parameter)
+        _check_name(settings.get(parameter), parameter)
         for parameter in ("catalog_name", "schema_name", "name")
     )
     full_name = f"{catalog}.{schema}.{name}"

@@ -13,7 +13,7 @@ NAMED_PARAMETERS = {
 }  # Kind of a task that takes parameters by name -> where it has them
 
 
-def check_job(
+def _check_job(
     settings: dict[str, Any],  # Settings of a job
     refuse_environments: bool = False,  # Whether to refuse a notebook task that names an environment
 ) -> None:
@@ -141,10 +141,10 @@ def _write_job(
 def create_job(
     state: State,  # The notes
     settings: dict[str, Any],  # Its settings
-    refuse_environments: bool = False,  # As for `check_job`
+    refuse_environments: bool = False,  # As for `_check_job`
 ) -> dict[str, Any]:  # The job
     "Create a job; `CallError` for settings that Databricks would refuse."
-    check_job(settings, refuse_environments)
+    _check_job(settings, refuse_environments)
     job = {
         "job_id": new_number(),
         "creator_user_name": state.user,
@@ -158,10 +158,10 @@ def reset_job(
     state: State,  # The notes
     job_id: int,  # The job
     settings: dict[str, Any],  # All its settings from now on; without `run_as` that stays
-    refuse_environments: bool = False,  # As for `check_job`
+    refuse_environments: bool = False,  # As for `_check_job`
 ) -> dict[str, Any]:  # The job
     "Replace the settings of a job; `CallError` where there is none, and as `create_job`."
-    check_job(settings, refuse_environments)
+    _check_job(settings, refuse_environments)
     with state.lock:
         job = get_job(state, job_id)
         kept = {part: value for part, value in job["settings"].items() if part == "run_as"}
@@ -182,7 +182,7 @@ def update_job(
     job_id: int,  # The job
     changes: dict[str, Any],  # Settings to replace; of tasks those with the same `task_key`
     removed: Iterable[str] = (),  # Settings to take away
-    refuse_environments: bool = False,  # As for `check_job`
+    refuse_environments: bool = False,  # As for `_check_job`
 ) -> dict[str, Any]:  # The job
     "Change some settings of a job; `CallError` where there is none, and as `create_job`."
     with state.lock:
@@ -193,7 +193,7 @@ def update_job(
         tasks = [changed_tasks.pop(task["task_key"], task) for task in settings.get("tasks", ())]
         tasks += changed_tasks.values()
         settings |= changes | ({"tasks": tasks} if tasks else {})
-        check_job(settings, refuse_environments)
+        _check_job(settings, refuse_environments)
         return _write_job(state, job, settings)
 
 

@@ -6,15 +6,15 @@ from typing import Any
 from cdc_local.workspace.job_definitions import NAMED_PARAMETERS
 
 
-def fill_dynamic_values(
+def _fill_dynamic_values(
     value: Any,  # A task, or a part of one
     dynamic_values: dict[str, str],  # Name -> value, e.g. of `job.parameters.day`
 ) -> Any:  # The same with every `{{name}}` that is known replaced; what nobody knows stays
     "Fill in dynamic values, wherever they stand."
     if isinstance(value, dict):
-        return {name: fill_dynamic_values(part, dynamic_values) for name, part in value.items()}
+        return {name: _fill_dynamic_values(part, dynamic_values) for name, part in value.items()}
     if isinstance(value, list):
-        return [fill_dynamic_values(part, dynamic_values) for part in value]
+        return [_fill_dynamic_values(part, dynamic_values) for part in value]
     if not isinstance(value, str):
         return value
     return re.sub(r"\{\{\s*([\w.-]+)\s*\}\}", lambda match: dynamic_values.get(match[1], match[0]), value)
@@ -27,7 +27,7 @@ def push_down_parameters(
 ) -> dict[str, Any]:  # The task as it is run
     "Hand the parameters of a run down to a task that takes them by name; they win over the task's own."
     known = dynamic_values | {f"job.parameters.{name}": value for name, value in parameters.items()}
-    filled: dict[str, Any] = fill_dynamic_values(task, known | {"task.name": task["task_key"]})
+    filled: dict[str, Any] = _fill_dynamic_values(task, known | {"task.name": task["task_key"]})
     for kind, part in NAMED_PARAMETERS.items():
         if kind in filled and not filled[kind].get("parameters"):
             filled[kind] = filled[kind] | {part: (filled[kind].get(part) or {}) | parameters}

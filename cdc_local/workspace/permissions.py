@@ -49,9 +49,9 @@ def write_permissions(
         for change in changes:
             if not any(_principal(change)) or not change.get("permission_level"):
                 raise CallError("INVALID_PARAMETER_VALUE", f"{change} names nobody, or no permission_level")
-            others = [known for known in permissions if _principal(known) != _principal(change)]
+            others = [other for other in permissions if _principal(other) != _principal(change)]
             permissions = [*others, change]
-        owners = [known for known in permissions if known["permission_level"] == "IS_OWNER"]
+        owners = [entry for entry in permissions if entry["permission_level"] == "IS_OWNER"]
         if kind in _OWNED_KINDS and len(owners) != 1:
             raise CallError("INVALID_PARAMETER_VALUE", f"The {kind[:-1]} must have exactly one owner.")
         state.write("permissions", f"{kind}/{number}", permissions)

@@ -29,7 +29,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 _LARGEST_PAGE = 250  # Events
 
 
-class Condition(NamedTuple):
+class _Condition(NamedTuple):
     "One condition of a filter."
 
     field: str  # Of an event, e.g. `level`
@@ -37,16 +37,16 @@ class Condition(NamedTuple):
     value: Any  # A text, a list of texts, or a `datetime`
 
 
-def read_filter(
+def _read_filter(
     text: str,  # e.g. `update_id = '7' AND level in ('ERROR', 'WARN')`
-) -> list[Condition]:  # All must be met
+) -> list[_Condition]:  # All must be met
     "Read the filter of an events call; `CallError` for one that is not known here."
     if not text.strip():
         return []
     return [_read_condition(part) for part in re.split(r"\s+and\s+", text.strip(), flags=re.I)]
 
 
-def _read_condition(text: str) -> Condition:
+def _read_condition(text: str) -> _Condition:
     "Read one condition of a filter."
     match = _CONDITION.fullmatch(text)
     if not match:
@@ -61,7 +61,7 @@ def _read_condition(text: str) -> Condition:
         raise CallError("INVALID_PARAMETER_VALUE", f"filter {text!r} compares with {sign}")
     if field.lower() == "timestamp":
         value = _read_time(value)
-    return Condition(field.lower(), _COMPARISONS[sign.lower()], value)
+    return _Condition(field.lower(), _COMPARISONS[sign.lower()], value)
 
 
 def _read_time(
@@ -77,7 +77,7 @@ def _read_time(
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def describe_event(
+def _describe_event(
     event: dict[str, Any],  # An event of the log
     pipeline_id: str,  # The pipeline
 ) -> dict[str, Any]:  # As the API answers
@@ -93,20 +93,20 @@ def describe_event(
 def list_events(
     state: State,  # The notes of updates
     pipeline_id: str,  # The pipeline
-    filter: str = "",  # As for `read_filter`
+    filter: str = "",  # As for `_read_filter`
     order_by: str = "",  # `timestamp asc`; the newest first by default
     max_results: int = 25,  # At most `_LARGEST_PAGE`
     page_token: str = "",  # What the page before said
 ) -> dict[str, Any]:  # A page, as the API answers
     "List the events of a pipeline's updates; `CallError` for a filter or token that is not known."
     get_pipeline(state, pipeline_id)
-    conditions = read_filter(filter)
+    conditions = _read_filter(filter)
     ascending = order_by.strip().lower().endswith(" asc")
     update_ids = {update["update_id"] for update in list_pipeline_updates(state, pipeline_id)}
     views = [
         view
         for event in read_events(state.storage.event_log_path)
-        for view in [describe_event(event, pipeline_id)]
+        for view in [_describe_event(event, pipeline_id)]
         if view["origin"].get("update_id") in update_ids and _meets(event, view, conditions)
     ]
     views.sort(key=_event_number, reverse=not ascending)
@@ -123,7 +123,7 @@ def list_events(
     return {"events": page}
 
 
-def _meets(event: dict[str, Any], view: dict[str, Any], conditions: list[Condition]) -> bool:
+def _meets(event: dict[str, Any], view: dict[str, Any], conditions: list[_Condition]) -> bool:
     "Whether an event meets every condition."
     values = event | {"update_id": view["origin"].get("update_id")}
     return all(condition.compare(values[condition.field], condition.value) for condition in conditions)

@@ -24,7 +24,7 @@ RequestTable = Mapping[str, RequestHandler]  # Method and path -> who answers
 _JSON_LIMIT = 32 * 2**20  # Bytes of a body that is not a file
 
 
-async def read_body(
+async def _read_body(
     request: Request,  # With a body that is no file
 ) -> bytes:
     "Read the body of a request to its end; `CallError` for one that is too large."
@@ -39,7 +39,7 @@ async def read_body(
     return bytes(content)
 
 
-def parse_body(
+def _parse_body(
     content: bytes,  # A body
 ) -> dict[str, Any]:  # Empty for an empty body
     "Parse a body; `CallError` for one that is no JSON object."
@@ -60,7 +60,7 @@ def answer_with(
     "Let a handler of calls answer a request with a JSON body."
 
     async def answer(workspace: Workspace, request: Request) -> Response:
-        body = parse_body(await read_body(request))
+        body = _parse_body(await _read_body(request))
         call = Call(workspace, {**request.query_params, **body, **request.path_params}, body)
         made = await run_in_threadpool(handler, call)
         return made if isinstance(made, Response) else JSONResponse(made or {})

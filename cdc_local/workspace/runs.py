@@ -53,10 +53,10 @@ class Runs:
         with self.work.changed:
             job = get_job(self.state, job_id)
             token = request.get("idempotency_token")
-            for known in self.state.all("runs"):
-                if token and known.get("idempotency_token") == token:
-                    return dict(known)
-            run = new_run(job, request, self.state.user, self.host)
+            for earlier in self.state.all("runs"):
+                if token and earlier.get("idempotency_token") == token:
+                    return dict(earlier)
+            run = _new_run(job, request, self.state.user, self.host)
             if not run["tasks"]:
                 raise CallError("INVALID_PARAMETER_VALUE", f"job {job_id} has no tasks to run")
             if self._must_wait(run):
@@ -69,11 +69,11 @@ class Runs:
     def _must_wait(self, run: dict[str, Any]) -> bool:
         "Whether as many earlier runs of the job are under way as may be."
         earlier = [
-            known
-            for known in self.state.all("runs")
-            if known["job_id"] == run["job_id"]
-            and known["run_id"] < run["run_id"]
-            and known["state"] not in ENDED_TASK_STATES
+            other
+            for other in self.state.all("runs")
+            if other["job_id"] == run["job_id"]
+            and other["run_id"] < run["run_id"]
+            and other["state"] not in ENDED_TASK_STATES
         ]
         return len(earlier) >= int(run["max_concurrent_runs"])
 
@@ -171,7 +171,7 @@ class Runs:
         stop: StopSignal,  # Ends the attempt
     ) -> str | None:  # Its output
         "Make one attempt at a task, and keep what it printed; `PipelineError` if it failed."
-        (number,) = (known["run_id"] for known in run["tasks"] if known["task_key"] == task["task_key"])
+        (number,) = (note["run_id"] for note in run["tasks"] if note["task_key"] == task["task_key"])
         lines: list[str] = []
         try:
             if "pipeline_task" in task:
@@ -202,7 +202,7 @@ class Runs:
         )
 
 
-def new_run(
+def _new_run(
     job: dict[str, Any],  # The job
     request: dict[str, Any],  # As for `Runs.start`
     user: str,  # Name of the user
@@ -243,8 +243,8 @@ def new_run(
             for name, value in parameters.items()
         ],
         "tasks": [
-            {"task_key": task["task_key"], "run_id": run_id + place, "state": "PENDING", "definition": task}
-            for place, task in enumerate(tasks, 1)
+            {"task_key": task["task_key"], "run_id": run_id + number, "state": "PENDING", "definition": task}
+            for number, task in enumerate(tasks, 1)
         ],
     }
 

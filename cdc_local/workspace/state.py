@@ -84,7 +84,7 @@ class State:
         key: str | int,  # Its key; any text, since it is quoted in the name of its file
         value: Any,  # The note, which can be written as JSON
     ) -> Any:  # The note
-        "Write a note whole: a killed server leaves the one before, or this."
+        "Write a note in one step: a killed server leaves the one before, or this."
         with self.lock:
             write_json(self._path(kind, key), {"key": str(key), "value": value})
             self._notes[kind][str(key)] = value

@@ -22,7 +22,7 @@ from cdc_utils.results import ENDED_UPDATE_STATES
 log = logging.getLogger(__name__)
 
 
-def list_active_updates(
+def _list_active_updates(
     state: State,  # The notes
     pipeline_id: str,  # The pipeline
 ) -> list[dict[str, Any]]:  # At most one, unless two were started by different servers
@@ -53,7 +53,7 @@ class Updates:
         "Queue an update; `CallError` if this pipeline has one already, and for `validate_only`."
         with self.work.changed:
             pipeline = get_pipeline(self.state, pipeline_id)
-            for active in list_active_updates(self.state, pipeline_id):
+            for active in _list_active_updates(self.state, pipeline_id):
                 raise CallError(
                     "RESOURCE_CONFLICT",
                     f"An active update {active['update_id']} already exists for pipeline '{pipeline_id}'.",
@@ -92,7 +92,7 @@ class Updates:
         "Cancel the update of a pipeline, if it has one; `CallError` where there is no such pipeline."
         with self.work.changed:
             get_pipeline(self.state, pipeline_id)
-            ids = [update["update_id"] for update in list_active_updates(self.state, pipeline_id)]
+            ids = [update["update_id"] for update in _list_active_updates(self.state, pipeline_id)]
             for update_id in ids:
                 self.work.change("updates", update_id, state="STOPPING")
                 self.work.stop(update_id)
