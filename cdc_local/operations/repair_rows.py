@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from cdc_local.auto_cdc.target import Target, select_visible_rows
 from cdc_local.delta.rows import Rows
 from cdc_local.errors import UsageError
+from cdc_local.sql_names import quote_for_spark
 from cdc_utils import scd1
 
 _MOST_EXAMPLES = 20  # Visible rows that a repair shows
@@ -128,10 +129,12 @@ def replace_rows(
     put = rows.select("*", F.lit("put").alias("__action"))
     same_key = reduce(
         Column.__and__,
-        [F.col(f"old.`{key}`") == F.col(f"new.`{key}`") for key in keys],
+        [F.col(f"old.{quote_for_spark(key)}") == F.col(f"new.{quote_for_spark(key)}") for key in keys],
         F.col("new.__action") == "drop",
     )
-    values: dict[str, str | Column] = {f"`{name}`": F.col(f"new.`{name}`") for name in rows.columns}
+    values: dict[str, str | Column] = {
+        quote_for_spark(name): F.col(f"new.{quote_for_spark(name)}") for name in rows.columns
+    }
     actions = drop.unionByName(put, allowMissingColumns=True).alias("new")
     merge = table.alias("old").merge(actions, same_key).whenMatchedDelete()
     merge.whenNotMatchedInsert(condition=F.col("new.__action") == "put", values=values).execute()

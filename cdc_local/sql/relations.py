@@ -19,6 +19,7 @@ from cdc_local.engines.spark.catalyst import (
 )
 from cdc_local.errors import Location, PipelineError, locate
 from cdc_local.sql.lexer import Token, closing_bracket, split_at_commas, tokenize
+from cdc_local.sql_names import quote_for_spark
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def substitute_relations(
             continue  # `TABLE t` takes no alias
         end = words[relation_extent(words, first, relation.streaming)[1] - 1].stop
         name = relation.parts[-1] if relation.parts else relation.function or ""
-        edits.append((end, end, f" AS `{name.replace('`', '``')}`"))
+        edits.append((end, end, f" AS {quote_for_spark(name)}"))
         if len(relation.parts) > 1:
             edits += [(start, stop, "") for start, stop in qualified_references(words, relation, taken)]
     for start, stop, text in sorted(set(edits), key=lambda edit: edit[:2], reverse=True):

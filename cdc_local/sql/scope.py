@@ -10,6 +10,7 @@ from cdc_local.dataflow.graph import Graph
 from cdc_local.errors import Location, PipelineError, UsageError, locate
 from cdc_local.sql.parser import Statement, spanned_text
 from cdc_local.sql.relations import Relation, find_relations, substitute_relations
+from cdc_local.sql_names import quote_for_spark
 from cdc_local.storage import TableName
 
 
@@ -80,7 +81,7 @@ def qualify_names(
 
     def write_in_full(relation: Relation, written: str) -> str:
         name = reading.name(statement, written)
-        text = ".".join(f"`{part}`" for part in (name.catalog, name.schema, name.table))
+        text = ".".join(map(quote_for_spark, (name.catalog, name.schema, name.table)))
         options = ", ".join(f"'{key}' = '{value}'" for key, value in relation.options.items())
         return ("STREAM " if relation.streaming else "") + text + (f" WITH ({options})" if options else "")
 
