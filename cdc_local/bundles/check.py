@@ -20,7 +20,7 @@ from cdc_local.jobs.paths import find_notebook
 from cdc_local.jobs.scheduler import check_tasks, upstream_keys
 from cdc_local.source.wheels import is_wheel
 
-Mistake = tuple[ValuePath, str]  # Path of the value in the bundle, and what is wrong with it
+_Mistake = tuple[ValuePath, str]  # Path of the value in the bundle, and what is wrong with it
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -92,7 +92,7 @@ def _target_problems(
     user: User,  # Who deploys
 ) -> Iterator[Problem]:
     "Find everything that is wrong for one target."
-    mistakes: list[Mistake] = []
+    mistakes: list[_Mistake] = []
     for kind, expected in resource_types().items():
         for key, value in bundle.resources(kind).items():
             mistakes += type_errors(expected, value, ("resources", kind, key))
@@ -124,7 +124,7 @@ def type_errors(
     expected: Any,  # A type annotation of databricks-bundles
     value: Any,  # What the YAML says, filled in
     path: ValuePath,  # Its path in the bundle
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find everything about a value that its type does not allow."
     expected = _plain_type(expected)
     if value is None or isinstance(value, str) and value.startswith("${"):
@@ -177,7 +177,7 @@ def _container_errors(
     expected: Any,  # `list[…]` or `dict[…]`
     value: Any,  # What the YAML says
     path: ValuePath,  # Its path in the bundle
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find what is wrong with a list or a mapping, and in its entries."
     container = typing.get_origin(expected)
     if not isinstance(value, container):
@@ -192,7 +192,7 @@ def _field_errors(
     expected: Any,  # A dataclass of databricks-bundles
     value: Any,  # What the YAML says
     path: ValuePath,  # Its path in the bundle
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find unknown and missing fields, and what is wrong in the others."
     if not isinstance(value, dict):
         yield path, f"{value!r} is not a mapping"
@@ -268,7 +268,7 @@ def _croniter_weekday(
 
 def _schedule_errors(
     bundle: Bundle,  # For one target
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find schedules that cannot be, and those that would run in development."
     for key, job in bundle.resources("jobs").items():
         schedule, path = job.get("schedule") or {}, ("resources", "jobs", key, "schedule")
@@ -284,7 +284,7 @@ def _schedule_errors(
 
 def _development_errors(
     bundle: Bundle,  # For a target of mode development
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find what would run again and again for every developer."
     for key, job in bundle.resources("jobs").items():
         for trigger in ("schedule", "trigger", "continuous"):
@@ -307,7 +307,7 @@ def _development_errors(
 
 def _job_errors(
     bundle: Bundle,  # For one target
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find jobs without tasks, dependencies that cannot be, environments and clusters that are not there."
     for key, job in bundle.resources("jobs").items():
         tasks = job.get("tasks") or []
@@ -319,7 +319,7 @@ def _task_errors(
     job: dict[str, Any],  # A job
     tasks: list[dict[str, Any]],  # Its tasks
     path: ValuePath,  # Path of the job in the bundle
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find what is wrong with the tasks of one job."
     try:
         check_tasks(tasks)
@@ -375,7 +375,7 @@ def _relative_paths(
 
 def _path_errors(
     bundle: Bundle,  # For one target
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find files, folders and patterns that name nothing."
     jobs = bundle.resources("jobs").items()
     in_repository = {("resources", "jobs", key) for key, job in jobs if job.get("git_source")}
@@ -391,7 +391,7 @@ def _missing_file(
     bundle: Bundle,  # For one target
     path: ValuePath,  # Where the value is in the bundle
     value: str,  # What may be a path
-) -> Iterator[Mistake]:  # One, or none
+) -> Iterator[_Mistake]:  # One, or none
     "Find out whether a value names a file, folder or pattern that is not there."
     kind = _FILE_KINDS.get(path[-2:])
     if kind and not find_notebook(bundle.local_path(*path)).is_file():
@@ -420,7 +420,7 @@ def pattern_matches(
 
 def _wheel_errors(
     bundle: Bundle,  # For one target
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find wheels by a relative path that no artifact of the bundle builds."
     built = [
         bundle.local_path("artifacts", key, "path") if artifact.get("path") else bundle.folder.absolute()
@@ -440,7 +440,7 @@ def _wheel_errors(
 def _permission_errors(
     bundle: Bundle,  # For one target
     deployer: str,  # Who deploys, as Databricks knows them
-) -> Iterator[Mistake]:
+) -> Iterator[_Mistake]:
     "Find production without a principal, and production that would lock its deployer out."
     if bundle.mode != "production":
         return
@@ -467,7 +467,7 @@ def _permission_errors(
         )
 
 
-_CHECKS: tuple[Callable[[Bundle], Iterator[Mistake]], ...] = (
+_CHECKS: tuple[Callable[[Bundle], Iterator[_Mistake]], ...] = (
     _schedule_errors,
     _job_errors,
     _path_errors,

@@ -11,7 +11,7 @@ from cdc_local.errors import Location, UsageError
 
 ValuePath = tuple[str | int, ...]  # Keys and list positions: ("resources", "jobs", "daily", "tasks", 0)
 
-ENTRY_KEYS = {  # List -> the key that names its entries
+_ENTRY_KEYS = {  # List -> the key that names its entries
     "tasks": "task_key",
     "environments": "environment_key",
     "parameters": "name",
@@ -39,9 +39,9 @@ class LocatedValues:
         for key in path:
             values = _child(values, key)
         below = {
-            place[len(path) :]: location
-            for place, location in self.locations.items()
-            if place[: len(path)] == path
+            position[len(path) :]: location
+            for position, location in self.locations.items()
+            if position[: len(path)] == path
         }
         return LocatedValues(values, below)
 
@@ -52,7 +52,7 @@ class LocatedValues:
         "Find where a value stands, or the nearest thing around it."
         around = (path[:length] for length in range(len(path), -1, -1))
         return next(
-            (self.locations[place] for place in around if place in self.locations),
+            (self.locations[part] for part in around if part in self.locations),
             Location("databricks.yml"),
         )
 
@@ -64,8 +64,8 @@ class LocatedValues:
         "Lay later values over these: mappings are put together, other values replaced."
         if isinstance(self.values, dict) and isinstance(later.values, dict):
             return merge_parts(self._overlaid_entries(later), self.location())
-        if isinstance(self.values, list) and isinstance(later.values, list) and key in ENTRY_KEYS:
-            return self._overlay_entries_by_name(later, ENTRY_KEYS[str(key)])
+        if isinstance(self.values, list) and isinstance(later.values, list) and key in _ENTRY_KEYS:
+            return self._overlay_entries_by_name(later, _ENTRY_KEYS[str(key)])
         return later
 
     def _overlaid_entries(

@@ -33,9 +33,9 @@ from cdc_local.source.wheels import is_wheel
 from cdc_local.storage import Storage
 from cdc_utils.results import TaskRun, UpdateResult, update_result
 
-OnTaskLine = Callable[[str, str], object]  # Called with `(task_key, line)`: what a task prints while it runs
+_OnTaskLine = Callable[[str, str], object]  # Called with `(task_key, line)`: what a task prints while it runs
 
-OnTaskEvent = Callable[[str, dict[str, Any]], object]  # Called with `(task_key, event)` of an update
+_OnTaskEvent = Callable[[str, dict[str, Any]], object]  # Called with `(task_key, event)` of an update
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class RunRequest:
     storage: Storage  # Volumes, tables, events
     parameters: Mapping[str, str] = field(default_factory=dict)  # Of the job
     options: UpdateOptions = UpdateOptions()  # Of the pipeline
-    on_line: OnTaskLine | None = None  # Called with lines that a task prints while it runs
-    on_event: OnTaskEvent | None = None  # Called with each event of an update
+    on_line: _OnTaskLine | None = None  # Called with lines that a task prints while it runs
+    on_event: _OnTaskEvent | None = None  # Called with each event of an update
     on_change: OnChange | None = None  # Called with a `TaskRun` after each change
 
 

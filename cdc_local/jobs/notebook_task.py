@@ -31,7 +31,7 @@ from cdc_local.source.wheels import (
 from cdc_local.sql.parser import split_statements
 from cdc_local.storage import Storage, localize
 
-OnCell = Callable[
+_OnCell = Callable[
     [int, int], object
 ]  # Called with the number of the cell that starts, and how many there are
 
@@ -64,7 +64,7 @@ def run_from_stdin() -> None:
 
 def run_notebook(
     run: NotebookRun,  # What to run
-    on_cell: OnCell | None = None,  # Called as each cell starts
+    on_cell: _OnCell | None = None,  # Called as each cell starts
 ) -> str:  # What its cells printed
     "Run a notebook in a kernel of its own; raises `PipelineError` with the cell that failed and its error."
     try:

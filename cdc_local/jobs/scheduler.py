@@ -17,7 +17,7 @@ from cdc_local.errors import PipelineError, UsageError
 from cdc_local.jobs.deadline import Deadline, StopSignal
 from cdc_utils.results import TaskRun
 
-RunTask = Callable[[dict[str, Any], int, Deadline], str | None]  # Does one attempt: see `run_job`
+_RunTask = Callable[[dict[str, Any], int, Deadline], str | None]  # Does one attempt: see `run_job`
 
 OnChange = Callable[[TaskRun], object]  # Called with a task's record after each change
 
@@ -34,7 +34,7 @@ RUN_IF: dict[str, Callable[[int, int, int], bool]] = {
 }
 
 
-class AttemptStoppedError(PipelineError):
+class _AttemptStoppedError(PipelineError):
     "An attempt that was stopped: `reason` is CANCELED or TIMEDOUT."
 
     def __init__(self, reason: str, message: str) -> None:
@@ -109,7 +109,7 @@ def _check_conditions(
 
 def run_job(
     tasks: list[dict[str, Any]],  # In the shape of the Jobs API
-    run_task: RunTask,  # `(task, attempt, stop)` -> output: does one attempt, ends soon after `stop.is_set()`
+    run_task: _RunTask,  # `(task, attempt, stop)` -> output: one attempt, which ends once `stop` is set
     on_change: OnChange,  # Called after each change of a task, from one thread at a time
     stop: StopSignal,  # Ends the job
 ) -> list[TaskRun]:  # In the order of the tasks
@@ -146,7 +146,7 @@ def run_job(
 class _TaskRunner:
     "Runs single tasks of a job: whether one starts, its attempts, what its record says."
 
-    run_task: RunTask  # Does one attempt
+    run_task: _RunTask  # Does one attempt
     on_change: OnChange  # Called after each change
     stop: StopSignal  # Ends the job
 
@@ -187,7 +187,7 @@ class _TaskRunner:
                 with attempt:
                     self._make_attempt(task, run)
             run.result, run.message = "SUCCESS", ""
-        except AttemptStoppedError as error:
+        except _AttemptStoppedError as error:
             run.result, run.message = error.reason, str(error)
         except PipelineError as error:
             run.result, run.message = "FAILED", str(error)
@@ -203,7 +203,7 @@ class _TaskRunner:
         task: dict[str, Any],  # The task
         run: TaskRun,  # Its record; changed
     ) -> None:
-        "Make one attempt; raises what `run_task` raises, and `AttemptStoppedError` where it was stopped."
+        "Make one attempt; raises what `run_task` raises, and `_AttemptStoppedError` where it was stopped."
         self._refuse_stopped(task, Deadline(self.stop))  # while it waited to try again
         deadline = Deadline(self.stop, task.get("timeout_seconds"))
         run.state, run.attempt = "RUNNING", run.attempt + 1
@@ -222,13 +222,13 @@ class _TaskRunner:
         task: dict[str, Any],  # The task
         deadline: Deadline,  # Of its attempt
     ) -> None:
-        "Raise `AttemptStoppedError` once the deadline is over or the job is stopped."
+        "Raise `_AttemptStoppedError` once the deadline is over or the job is stopped."
         reason = deadline.reason()
         if reason is None:
             return
         timed_out = reason == "TIMEDOUT" and not self.stop.is_set()
         message = f"{task.get('timeout_seconds')} s are over" if timed_out else "the job was stopped"
-        raise AttemptStoppedError(reason, f"task {task['task_key']}: {message}") from None
+        raise _AttemptStoppedError(reason, f"task {task['task_key']}: {message}") from None
 
     def _sleep(
         self,
@@ -245,7 +245,7 @@ class _TaskRunner:
         "Whether a failed attempt is made again."
         if self.stop.is_set() or isinstance(error, UsageError) or not isinstance(error, PipelineError):
             return False
-        return bool(task.get("retry_on_timeout")) if isinstance(error, AttemptStoppedError) else True
+        return bool(task.get("retry_on_timeout")) if isinstance(error, _AttemptStoppedError) else True
 
     def _note_retry(
         self,

@@ -139,6 +139,13 @@ def test_quiet_shows_nothing(story):
     assert show(story, "quiet") == ""
 
 
+def test_other_events_of_a_flow_are_no_progress_of_it(flow_event):
+    defined = flow_event("customers", "RUNNING", 0, event_type="flow_definition")
+    progress = UpdateProgress(make_console(io.StringIO()))
+    progress.show_event(defined)
+    assert progress.flows == {} and progress.console.file.getvalue() == ""
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
