@@ -16,7 +16,7 @@ from typing import IO
 from cdc_local.errors import PipelineError
 from cdc_local.jobs.deadline import StopSignal
 
-_OnLine = Callable[[str], object]  # Called with a line, without its end
+OnLine = Callable[[str], object]  # Called with a line, without its end
 
 PYTHON = (sys.executable, "-P")  # -P: what lies in the working directory does not shadow what is installed
 
@@ -40,8 +40,8 @@ class Program:
 def run_program(
     program: Program,  # What to run
     stop: StopSignal | None = None,  # When it is set, the process and all that it started end
-    on_line: _OnLine | None = None,  # Called with each line of its standard output
-    on_error_line: _OnLine | None = None,  # Called with each line of its standard error
+    on_line: OnLine | None = None,  # Called with each line of its standard output
+    on_error_line: OnLine | None = None,  # Called with each line of its standard error
 ) -> str:  # Its output, the newest `KEPT_LINES` lines
     "Run a program; raises `PipelineError`, with what it printed last, where it fails or is stopped."
     process = _start_process(program)
@@ -85,7 +85,7 @@ def _start_process(
 def _read_lines(
     stream: IO[str],  # Output of the process
     kept: deque[str],  # Gets each line
-    on_line: _OnLine | None,  # Called with each line until it raises
+    on_line: OnLine | None,  # Called with each line until it raises
 ) -> None:
     "Read a stream to its end, for an unread process would stand still; then raise what `on_line` raised."
     failure = None

@@ -17,7 +17,7 @@ from cdc_local.errors import PipelineError, UsageError
 from cdc_local.jobs.deadline import Deadline, StopSignal
 from cdc_utils.results import TaskRun
 
-_RunTask = Callable[[dict[str, Any], int, Deadline], str | None]  # Does one attempt: see `run_job`
+RunTask = Callable[[dict[str, Any], int, Deadline], str | None]  # Does one attempt: see `run_job`
 
 OnChange = Callable[[TaskRun], object]  # Called with a task's record after each change
 
@@ -109,7 +109,7 @@ def _check_conditions(
 
 def run_job(
     tasks: list[dict[str, Any]],  # In the shape of the Jobs API
-    run_task: _RunTask,  # `(task, attempt, stop)` -> output: one attempt, which ends once `stop` is set
+    run_task: RunTask,  # `(task, attempt, stop)` -> output: one attempt, which ends once `stop` is set
     on_change: OnChange,  # Called after each change of a task, from one thread at a time
     stop: StopSignal,  # Ends the job
 ) -> list[TaskRun]:  # In the order of the tasks
@@ -146,7 +146,7 @@ def run_job(
 class _TaskRunner:
     "Runs single tasks of a job: whether one starts, its attempts, what its record says."
 
-    run_task: _RunTask  # Does one attempt
+    run_task: RunTask  # Does one attempt
     on_change: OnChange  # Called after each change
     stop: StopSignal  # Ends the job
 
