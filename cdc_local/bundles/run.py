@@ -121,8 +121,7 @@ def _run_task(
     "Make one attempt at a task."
     key = task["task_key"]
     if "pipeline_task" in task:
-        updates[key] = _run_pipeline_task(request, updates, task, stop)
-        return f"update {updates[key].update_id} is {updates[key].state}"
+        return _run_pipeline_task(request, updates, task, stop)
     paths = FolderPaths(request.storage, request.bundle.folder)
     plan = TaskPlan(
         task,
@@ -138,17 +137,18 @@ def _run_task(
 
 def _run_pipeline_task(
     request: RunRequest,  # The run
-    updates: dict[str, UpdateResult],  # Gets what an update that failed did
+    updates: dict[str, UpdateResult],  # Gets what the update did, also where it failed
     task: dict[str, Any],  # With a `pipeline_task`
     stop: StopSignal,  # Ends it when it is set
-) -> UpdateResult:
+) -> str:  # How the update ended
     "Update the pipeline of a task; raises `UpdateFailedError`."
-    pipeline, options = find_pipeline_key(request.bundle, task), read_update_options(task)
+    key, pipeline = task["task_key"], find_pipeline_key(request.bundle, task)
     try:
-        return run_pipeline(request, pipeline, options, stop, task["task_key"])
+        updates[key] = run_pipeline(request, pipeline, read_update_options(task), stop, key)
     except UpdateFailedError as error:
-        updates[task["task_key"]] = error.result
+        updates[key] = error.result
         raise
+    return f"update {updates[key].update_id} is {updates[key].state}"
 
 
 def run_pipeline(

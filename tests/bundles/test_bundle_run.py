@@ -423,3 +423,21 @@ def test_a_job_that_cannot_be_run_here_is_refused_before_its_first_task(shop, ke
         run(shop, key, on_change=changes.append)
     assert str(refused.value) == message
     assert changes == [] and not (shop / "built.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "ending", "result", "output", "message"),
+    [
+        ("COMPLETED", "", "SUCCESS", "update u7 is COMPLETED", ""),
+        ("FAILED", "import sys; sys.exit('error: no column idd')", "FAILED", "", "no column idd"),
+    ],
+)
+def test_a_task_that_updates_a_pipeline_ends_as_its_update_did(
+    monkeypatch, shop, state, ending, result, output, message
+):
+    source = f"print({event('update_progress', state=state)!r})\n{ending}"
+    monkeypatch.setattr(bundle_runs, "update_program", lambda *given: Program((*PYTHON, "-c", source)))
+    done = run(shop, "daily")
+    task = next(task for task in done.tasks if task.task_key == "build")
+    assert (task.result, task.output, task.message) == (result, output, message)
+    assert (done.updates["build"].update_id, done.updates["build"].state) == ("u7", state)
