@@ -97,7 +97,7 @@ def merge_rows(
         same_row,
         source_alias="new",
         target_alias="old",
-        commit_properties=commit_properties(transaction),
+        commit_properties=_commit_properties(transaction),
         streamed_exec=not _has_exact_bounds(rows.schema, identity),
     )
     merge.when_matched_update(values).when_not_matched_insert(values).execute()
@@ -128,7 +128,7 @@ def commit_rows(
         rows[field.name] if field.name in rows.column_names else pyarrow.nulls(rows.num_rows, field.type)
         for field in schema
     ]
-    properties = commit_properties(transaction)
+    properties = _commit_properties(transaction)
     complete = pyarrow.table(columns, names=schema.names).cast(schema)
     # two overloads of the same call, one a mode
     if mode == "overwrite":
@@ -180,7 +180,7 @@ def has_batch(
     return newest is not None and newest >= transaction[1]
 
 
-def commit_properties(
+def _commit_properties(
     transaction: tuple[str, int] | None,  # Name of the stream, number of its batch
 ) -> CommitProperties:
     "Name what a commit carries besides its rows."

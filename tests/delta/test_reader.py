@@ -1,5 +1,8 @@
 "Tables are read without Spark: what readers see, what is refused, how many rows there are."
 
+import subprocess
+import sys
+
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -192,3 +195,16 @@ def test_plain_rows_are_ordered_unless_told_otherwise(tables):
     rows = read_rows(tables, CUSTOMERS)
     assert (rows.columns, rows.values) == (("id", "city"), [("1", "Oslo"), ("2", None)])
     assert len(read_rows(tables, CUSTOMERS, limit=1).values) == 1
+
+
+def test_the_reader_loads_no_library_that_takes_long_before_it_is_needed():
+    "The command reads rows without pyarrow and pandas, whose imports take longer than the reading."
+    code = """
+import sys
+from pathlib import Path
+from cdc_local.delta.reader import read_rows
+from cdc_local.storage import Storage, TableName
+print([name for name in ("pyspark", "pyarrow", "pandas", "duckdb", "deltalake") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
