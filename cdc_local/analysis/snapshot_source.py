@@ -31,7 +31,7 @@ def next_snapshot(
         return known[1]
     try:
         with runtime.lock, evaluating(replace(evaluation, flow=None)), runtime.graph.within(flow.scope):
-            return flow.snapshots(latest)
+            return flow.snapshot_function(latest)
     except Exception as error:
         wrong = to_pipeline_error(error, runtime.sources)
         wrong.location = wrong.location or flow.location

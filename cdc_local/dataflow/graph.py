@@ -64,6 +64,13 @@ class Flow:
             raise TypeError(f"flow {self.name} is of kind {self.kind} and has no spec")
         return self.spec
 
+    @property
+    def snapshot_function(self) -> Query:
+        """The function that returns snapshots; raises `TypeError` for a flow that has none."""
+        if self.snapshots is None:
+            raise TypeError(f"flow {self.name} is of kind {self.kind} and has no function of snapshots")
+        return self.snapshots
+
 
 class Graph:
     """The datasets and flows that source files declare."""
