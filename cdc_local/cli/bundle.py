@@ -28,15 +28,15 @@ commands = typer.Typer(
     no_args_is_help=True, help="Check a bundle, and run its jobs and pipelines on this machine."
 )
 
-BundleOption = Annotated[
+_BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="Folder of databricks.yml.")
 ]
 
-TargetOption = Annotated[
+_TargetOption = Annotated[
     str | None, typer.Option("--target", "-t", help="Target; the default one by default.")
 ]
 
-VariableOption = Annotated[
+_VariableOption = Annotated[
     list[str] | None,
     typer.Option("--var", metavar="NAME=VALUE", help="Value of a variable; can be repeated."),
 ]
@@ -59,7 +59,7 @@ def check_bundles(
     target: Annotated[
         str | None, typer.Option("--target", "-t", help="Only this target; every one by default.")
     ] = None,
-    variables: VariableOption = None,
+    variables: _VariableOption = None,
     layout: LinesOption = Lines.table,
     debug: DebugOption = False,
 ) -> None:
@@ -93,9 +93,9 @@ def check_bundles(
 @guarded
 def run_resource(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Key of a job or a pipeline in the bundle.")],
-    folder: BundleOption = None,
-    target: TargetOption = None,
-    variables: VariableOption = None,
+    folder: _BundleOption = None,
+    target: _TargetOption = None,
+    variables: _VariableOption = None,
     parameters: Annotated[
         list[str] | None,
         typer.Option("--param", metavar="NAME=VALUE", help="Parameter of the job; can be repeated."),

@@ -27,16 +27,16 @@ commands = typer.Typer(
     "Credentials come from DATABRICKS_HOST and DATABRICKS_TOKEN, or a profile.",
 )
 
-wheel_commands = typer.Typer(no_args_is_help=True, help="The wheels in a volume.")
-commands.add_typer(wheel_commands, name="wheels")
+_wheel_commands = typer.Typer(no_args_is_help=True, help="The wheels in a volume.")
+commands.add_typer(_wheel_commands, name="wheels")
 
-ProfileOption = Annotated[
+_ProfileOption = Annotated[
     str | None, typer.Option("--profile", help="Profile in the SDK's configuration file.")
 ]
 
-EveryOption = Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")]
+_EveryOption = Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")]
 
-FolderArgument = Annotated[
+_FolderArgument = Annotated[
     str, typer.Argument(metavar="FOLDER", help="Folder in a volume, e.g. /Volumes/dev/shop/wheels.")
 ]
 
@@ -55,8 +55,8 @@ def run_remote_update(
     full_refresh: FullRefreshOption = None,
     full_refresh_all: FullRefreshAllOption = False,
     refresh: RefreshOption = None,
-    every: EveryOption = 5.0,
-    profile: ProfileOption = None,
+    every: _EveryOption = 5.0,
+    profile: _ProfileOption = None,
     layout: LinesOption = Lines.table,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -98,8 +98,8 @@ def run_remote_job(
         list[str] | None,
         typer.Option("--param", metavar="NAME=VALUE", help="Parameter of the job; can be repeated."),
     ] = None,
-    every: EveryOption = 5.0,
-    profile: ProfileOption = None,
+    every: _EveryOption = 5.0,
+    profile: _ProfileOption = None,
     layout: LinesOption = Lines.table,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -125,7 +125,7 @@ def run_remote_job(
     raise typer.Exit(1)
 
 
-@wheel_commands.command(
+@_wheel_commands.command(
     "put",
     epilog=examples(
         "cdc remote wheels put dist/cdc_utils-0.1.0+4c36-py3-none-any.whl "
@@ -135,8 +135,8 @@ def run_remote_job(
 @guarded
 def put_remote_wheel(
     wheel: Annotated[Path, typer.Argument(metavar="WHEEL", help="The file.")],
-    folder: FolderArgument,
-    profile: ProfileOption = None,
+    folder: _FolderArgument,
+    profile: _ProfileOption = None,
     debug: DebugOption = False,
 ) -> None:
     "Put a wheel into a volume, and read it back."
@@ -145,13 +145,13 @@ def put_remote_wheel(
     typer.echo(upload_wheel(connect(profile=profile), wheel, folder))
 
 
-@wheel_commands.command(
+@_wheel_commands.command(
     "list", epilog=examples("cdc remote wheels list /Volumes/dev/customers/dlt_wheel_volume")
 )
 @guarded
 def list_remote_wheels(
-    folder: FolderArgument,
-    profile: ProfileOption = None,
+    folder: _FolderArgument,
+    profile: _ProfileOption = None,
     debug: DebugOption = False,
 ) -> None:
     "List the wheels of a folder, the newest first."
@@ -163,7 +163,7 @@ def list_remote_wheels(
     make_console().print(plain_table("", ("Wheel", ">Bytes"), lines))
 
 
-@wheel_commands.command(
+@_wheel_commands.command(
     "prune",
     epilog=examples(
         "cdc remote wheels prune /Volumes/dev/customers/dlt_wheel_volume --keep 5 --dry-run",
@@ -172,10 +172,10 @@ def list_remote_wheels(
 )
 @guarded
 def prune_remote_wheels(
-    folder: FolderArgument,
+    folder: _FolderArgument,
     keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest stay.")] = 5,
     dry_run: DryRunOption = False,
-    profile: ProfileOption = None,
+    profile: _ProfileOption = None,
     debug: DebugOption = False,
 ) -> None:
     "Delete old wheels; those that a pipeline or a job names stay."

@@ -56,7 +56,7 @@ def survey_pipeline(
     with ExitStack() as stack:
         spark = stack.enter_context(update_session(replace(request, dry_run=True)))
         graph = Graph(request.catalog, request.schema)
-        runtime = SurveyingRuntime(spark, graph, storage, Storage(request.storage))
+        runtime = _SurveyingRuntime(spark, graph, storage, Storage(request.storage))
         graph.locate = lambda: find_user_location(runtime.sources)
         stack.enter_context(source_environment(request, runtime))
         declare_sources(request, runtime, sources)
@@ -110,7 +110,7 @@ def folder_input(
     return Input(location, file_format, columns, tuple(known.items()))
 
 
-class SurveyingRuntime(Runtime):
+class _SurveyingRuntime(Runtime):
     "Records what the flows of a pipeline read while they are analysed."
 
     def __init__(
