@@ -29,7 +29,8 @@ class UpdateRequest:
     refresh: tuple[str, ...] = ()  # Only these tables; all by default
     dry_run: bool = False  # Read, analyse, write nothing
     master: str | None = None  # Spark master; this machine by default
-    root_path: str | Path | None = None  # Joins `sys.path`; the parent of the topmost source's folder by default
+    # Joins `sys.path`; the parent of the topmost source's folder by default
+    root_path: str | Path | None = None
     pipeline_name: str = "pipeline"  # Name in the event log
     update_id: str | None = None  # A new one by default
     # Wheels that the pipeline's files import from, before anything that is installed here
