@@ -19,7 +19,7 @@ from cdc_local.autoloader.text import decode_text
 _SPARE_COLUMNS = 32  # Columns that a file may have beyond the schema before its lines count as corrupt
 
 
-def read_csv(
+def read_csv_files(
     source: FileSource,  # The files
     layout: Layout,  # The columns wanted
 ) -> DataFrame:  # The columns of the layout, in its order

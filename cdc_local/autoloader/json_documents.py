@@ -20,7 +20,7 @@ from cdc_local.autoloader.rescue import (
 from cdc_local.autoloader.text import decode_text
 
 
-def read_json(
+def read_json_files(
     source: FileSource,  # The files
     layout: Layout,  # The columns wanted
 ) -> DataFrame:  # The columns of the layout, in its order

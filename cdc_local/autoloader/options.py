@@ -188,9 +188,7 @@ class Options:
     is_case_sensitive: bool = True  # Keys and headers must be spelled as the columns
 
     # Files
-    file_filters: Mapping[str, str] = field(
-        default_factory=dict
-    )  # For Spark's file source: which files count
+    file_filters: Mapping[str, str] = field(default_factory=dict)  # For Spark's file source
     include_existing_files: bool = True  # Read what was there before the first evaluation
     modified_after: str | None = None  # Read files changed after this timestamp alone
     modified_before: str | None = None  # Read files changed before this timestamp alone
@@ -210,9 +208,7 @@ class Options:
 
     # For Spark's own reader, as written, names in lower case
     parser_options: Mapping[str, str] = field(default_factory=dict)  # How it parses and infers
-    record_options: Mapping[str, str] = field(
-        default_factory=dict
-    )  # `multiLine`, `mode` … that somebody named
+    record_options: Mapping[str, str] = field(default_factory=dict)  # How it treats records, if named
 
     @property
     def text_options(self) -> dict[str, str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from cdc_local.autoloader.csv_lines import read_csv
+from cdc_local.autoloader.csv_lines import read_csv_files
 from cdc_local.autoloader.file_formats import CSV, JSON
 from cdc_local.autoloader.files import FileSource, detect_format
-from cdc_local.autoloader.json_documents import read_json
+from cdc_local.autoloader.json_documents import read_json_files
 from cdc_local.autoloader.layout import Layout
 from cdc_local.autoloader.options import Options, option_key, parse_options
 from cdc_local.autoloader.schema import plan_layout
@@ -64,9 +64,9 @@ def _open_files(
     "Open the files in the way their format and the options call for."
     options = source.options
     if options.format is JSON:
-        return read_json(source, layout)
+        return read_json_files(source, layout)
     if options.format is CSV and layout.rescued and not options.multiline:
-        return read_csv(source, layout)
+        return read_csv_files(source, layout)
     return read_with_spark(source, layout)
 
 

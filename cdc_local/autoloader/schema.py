@@ -72,13 +72,13 @@ def plan_layout(
     before, mode = KnownSchemas.read(folder), options.evolution_mode
     known = replace(before, started=before.started or time.time())
     if schema is None:
-        known = evolve_schema(spark, path, options, known, streaming)
+        known = _evolve_schema(spark, path, options, known, streaming)
         columns = apply_hints(known.schema or StructType(), options.schema_hints)
     else:
         columns = schema
         may_fail = mode is EvolutionMode.FAIL_ON_NEW_COLUMNS
         if may_fail and list_files(spark, path, options.file_filters, streaming):
-            known = evolve_schema(spark, path, options, replace(known, schema=schema), streaming)
+            known = _evolve_schema(spark, path, options, replace(known, schema=schema), streaming)
     is_rescuing = mode is EvolutionMode.RESCUE or (schema is None and mode is not EvolutionMode.NONE)
     rescued = options.rescued_column or ("_rescued_data" if is_rescuing else "")
     partitions = partition_names(options.partition_columns, known.files if schema is None else ())
@@ -97,7 +97,7 @@ def _declared_schema(
     return cast(StructType, StructType.fromDDL(declared)) if isinstance(declared, str) else declared
 
 
-def evolve_schema(
+def _evolve_schema(
     spark: SparkSession,  # The session
     path: str,  # Folder, file or glob
     options: Options,  # Of the read
