@@ -18,17 +18,17 @@ except ImportError as error:
     ) from error
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-04
-from cdc_utils.scd1 import (
+from cdc_utils.events import (
     DELETED,
     SEQUENCE,
     WRITES,
-    column,
-    comparable,
-    completed,
-    events,
+    build_events,
+    comparable_value,
+    complete_events,
+    exact_column,
     one_event_per_sequence,
     payload_columns,
-    resolved,
+    resolve_columns,
 )
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-09
@@ -57,9 +57,9 @@ def run_marks(
     DataFrame
 ):  # The same rows with booleans `__opens` (a version starts here) and `__last` (its run ends here)
     "Mark the first and the last event of every version."
-    in_order = Window.partitionBy(*map(column, keys)).orderBy(SEQUENCE)
+    in_order = Window.partitionBy(*map(exact_column, keys)).orderBy(SEQUENCE)
     values = F.struct(
-        F.lit(True), *[comparable(column(name), events.schema[name].dataType) for name in tracked]
+        F.lit(True), *[comparable_value(exact_column(name), events.schema[name].dataType) for name in tracked]
     )
     state = F.struct(F.col(DELETED).alias("deleted"), values.alias("values"))
     before, after = F.lag(state).over(in_order), F.lead(state).over(in_order)
@@ -80,7 +80,7 @@ def annotations(
     Column
 ]:  # `__START_AT`, `__END_AT`, perhaps `__latest`, over what `run_marks` returns; NULL where no version opens
     "Say when a version begins and ends, and what it shows that its event does not say."
-    newest_first = Window.partitionBy(*map(column, keys)).orderBy(F.desc(SEQUENCE))
+    newest_first = Window.partitionBy(*map(exact_column, keys)).orderBy(F.desc(SEQUENCE))
 
     def nearest(test, value, until):  # of the events from the newest down to `until`
         return F.last(F.when(test, value), ignorenulls=True).over(
@@ -92,16 +92,18 @@ def annotations(
         END_AT: nearest(F.col("__opens") | F.col(DELETED), F.col(SEQUENCE), -1),
     }
     last = (
-        nearest(F.col("__last"), F.struct(*map(column, untracked)), Window.currentRow) if untracked else None
+        nearest(F.col("__last"), F.struct(*map(exact_column, untracked)), Window.currentRow)
+        if untracked
+        else None
     )
-    shown = [last[name].alias(name) for name in untracked] + [column(name) for name in carried]
+    shown = [last[name].alias(name) for name in untracked] + [exact_column(name) for name in carried]
     if shown:
         bounds[LATEST] = F.struct(*shown)
     return [F.when(F.col("__opens"), value).alias(name) for name, value in bounds.items()]
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-19
 def versions(
-    events: DataFrame,  # What `scd1.events` or an earlier call returned, or a union of such
+    events: DataFrame,  # What `build_events` or an earlier call returned, or a union of such
     keys: Sequence[str],  # Columns that identify a row
     tracked: Sequence[str] | None = None,  # Columns whose change opens a version, all by default
     ignore_null_updates_column_list: Sequence[str] = (),  # Columns in which a NULL leaves the value as it is
@@ -109,25 +111,28 @@ def versions(
     DataFrame
 ):  # Every event once, with `__START_AT`, `__END_AT`; `__latest` where a row shows more than its event says
     "Annotate every event with the version it opens; `__START_AT` is NULL on an event that opens none."
-    keys = resolved(events, keys, "keys")
+    keys = resolve_columns(events, keys, "keys")
     own = one_event_per_sequence(events.drop(START_AT, END_AT, LATEST), keys)
     payload = payload_columns(own, keys)
     untracked = untracked_columns(
-        payload, keys, None if tracked is None else resolved(own, tracked, "tracked")
+        payload, keys, None if tracked is None else resolve_columns(own, tracked, "tracked")
     )
     unsaid = (
         payload
         if WRITES in own.columns
-        else resolved(own, ignore_null_updates_column_list, "ignore_null_updates_column_list")
+        else resolve_columns(own, ignore_null_updates_column_list, "ignore_null_updates_column_list")
     )
     said = (
-        own.withColumn("__said", F.struct(*map(column, unsaid))) if unsaid else own
-    )  # the event's own words, before it is completed
+        own.withColumn("__said", F.struct(*map(exact_column, unsaid))) if unsaid else own
+    )  # the event's own words, before it is complete_events
     marked = run_marks(
-        completed(said, keys, unsaid), keys, [name for name in payload if name not in untracked]
+        complete_events(said, keys, unsaid), keys, [name for name in payload if name not in untracked]
     )
     return marked.select(
-        *[F.col("__said")[name].alias(name) if name in unsaid else column(name) for name in own.columns],
+        *[
+            F.col("__said")[name].alias(name) if name in unsaid else exact_column(name)
+            for name in own.columns
+        ],
         *annotations(keys, untracked, [name for name in unsaid if name not in untracked]),
     )
 
@@ -140,10 +145,10 @@ def visible(
     latest = versions.schema[LATEST].dataType.names if LATEST in versions.columns else []
 
     def shown(name):
-        return F.col(LATEST)[name].alias(name) if name in latest else column(name)
+        return F.col(LATEST)[name].alias(name) if name in latest else exact_column(name)
 
     opened = versions.where(F.col(START_AT).isNotNull())
-    return opened.select(*map(shown, resolved(versions, columns, "columns")), START_AT, END_AT)
+    return opened.select(*map(shown, resolve_columns(versions, columns, "columns")), START_AT, END_AT)
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-28
 def history(
@@ -158,6 +163,8 @@ def history(
     | None = None,  # Column of `changes`, array<string>: names of the columns that the change writes
 ) -> DataFrame:  # `columns`, `__START_AT`, `__END_AT`; a row per version
     "Compute the SCD type 2 table of all changes."
-    told = events(changes, keys, sequence_by, apply_as_deletes, columns, columns_to_update=columns_to_update)
+    told = build_events(
+        changes, keys, sequence_by, apply_as_deletes, columns, columns_to_update=columns_to_update
+    )
     columns = [name for name in told.columns if name not in (SEQUENCE, DELETED, WRITES)]
     return visible(versions(told, keys, tracked, ignore_null_updates_column_list), columns)

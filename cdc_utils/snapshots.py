@@ -24,7 +24,7 @@ except ImportError as error:
     ) from error
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-04
-from .scd1 import column, comparable, resolved
+from .events import comparable_value, exact_column, resolve_columns
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-09
 VERSION = "__version"  # Column of a change: the snapshot it comes from
@@ -37,13 +37,15 @@ def one_row_per_key(
     keys: Sequence[str],  # Columns that identify a row
 ) -> DataFrame:  # The same rows; computing them fails on a key that is NULL or occurs twice
     "Refuse a snapshot whose keys do not identify its rows."
-    keys = resolved(snapshot, keys, "keys")
+    keys = resolve_columns(snapshot, keys, "keys")
 
     def shown(names):
-        return F.left(F.to_json(F.struct(*map(column, names)), {"ignoreNullFields": "false"}), F.lit(500))
+        return F.left(
+            F.to_json(F.struct(*map(exact_column, names)), {"ignoreNullFields": "false"}), F.lit(500)
+        )
 
-    absent = reduce(or_, [column(key).isNull() for key in keys])
-    times = F.count(F.lit(1)).over(Window.partitionBy(*map(column, keys)))
+    absent = reduce(or_, [exact_column(key).isNull() for key in keys])
+    times = F.count(F.lit(1)).over(Window.partitionBy(*map(exact_column, keys)))
 
     def refuse(*words):
         return F.raise_error(F.concat(*words)).cast("boolean")
@@ -73,7 +75,7 @@ def changes(
     DataFrame
 ):  # Columns of `snapshot`, `__version`, `__absent`: new and changed rows, and the keys that are gone
     "Compare the rows as they stand with a snapshot."
-    keys = resolved(snapshot, keys, "keys")
+    keys = resolve_columns(snapshot, keys, "keys")
     spelt = {name.lower(): name for name in current.columns}
     values = [name for name in snapshot.columns if name not in keys]
     known = [name for name in values if name.lower() in spelt]
@@ -81,22 +83,24 @@ def changes(
     def side(frame, names, alias):  # a struct, so that a row of NULLs is told from no row
         return F.struct(
             F.lit(True).alias("__there"),
-            *[column(spelt[name.lower()] if frame is current else name).alias(name) for name in names],
+            *[exact_column(spelt[name.lower()] if frame is current else name).alias(name) for name in names],
         ).alias(alias)
 
-    new = one_row_per_key(snapshot, keys).select(*map(column, keys), side(snapshot, values, "__new"))
+    new = one_row_per_key(snapshot, keys).select(*map(exact_column, keys), side(snapshot, values, "__new"))
     old = current.select(
-        *[column(spelt[key.lower()]).alias(key) for key in keys], side(current, known, "__old")
+        *[exact_column(spelt[key.lower()]).alias(key) for key in keys], side(current, known, "__old")
     )
 
     def value(row, name):
-        return comparable(F.col(row)[name], snapshot.schema[name].dataType)
+        return comparable_value(F.col(row)[name], snapshot.schema[name].dataType)
 
     differs = [~value("__new", name).eqNullSafe(value("__old", name)) for name in known]
     differs += [F.col("__new")[name].isNotNull() for name in values if name not in known]
     changed = reduce(or_, differs, F.col("__new").isNull() | F.col("__old").isNull())
     both = new.join(old, keys, "full_outer").where(changed)
-    shown = [column(name) if name in keys else F.col("__new")[name].alias(name) for name in snapshot.columns]
+    shown = [
+        exact_column(name) if name in keys else F.col("__new")[name].alias(name) for name in snapshot.columns
+    ]
     return both.select(*shown, version_column(version).alias(VERSION), F.col("__new").isNull().alias(ABSENT))
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-15

@@ -5,7 +5,7 @@ Late events are where they part. Nothing here is timed."""
 import json
 import socket
 import sys
-from datetime import UTC, datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 

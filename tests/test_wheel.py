@@ -17,6 +17,7 @@ DEPLOYED = [
     "bronze",
     "checks",
     "customers",
+    "events",
     "feed",
     "gold",
     "job",

@@ -15,7 +15,7 @@ from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
 from cdc_local.storage import Storage, is_table, read_json
 from cdc_utils import snapshots
-from cdc_utils.scd1 import DELETED, SEQUENCE, column
+from cdc_utils.events import DELETED, SEQUENCE, exact_column
 from cdc_utils.scd2 import END_AT, START_AT
 
 
@@ -75,7 +75,7 @@ def stored_source_columns(
             "its columns come from a snapshot; run the pipeline when there is one",
         )
     columns = read_stored(runtime.spark, path).columns
-    shown = [column(name) for name in columns if name not in (START_AT, END_AT)]
+    shown = [exact_column(name) for name in columns if name not in (START_AT, END_AT)]
     hidden = [F.col(SEQUENCE).alias(snapshots.VERSION), F.col(DELETED).alias(snapshots.ABSENT)]
     return runtime.spark.read.format("delta").load(str(path)).select(*shown, *hidden)
 

@@ -22,7 +22,7 @@ from cdc_local.delta.files import can_read_files, list_data_files, read_rows_wit
 from cdc_local.delta.log import read_nullable_schema
 from cdc_local.delta.writer import append_batch, collect_few_rows, collect_rows, has_batch, merge_rows
 from cdc_local.sql_names import quote_for_spark
-from cdc_utils import scd1
+from cdc_utils.events import comparable_value, exact_column, is_keyless, remove_truncated
 
 
 def apply_events(
@@ -104,11 +104,11 @@ def apply_truncates(
     A batch that brings one writes the table anew, and later batches lose the events older than it.
     """
     stored = events.sparkSession.read.format("delta").load(str(path))
-    is_truncate = scd1.keyless(target.keys)
+    is_truncate = is_keyless(target.keys)
     if events.where(is_truncate).isEmpty():
         truncates = restore_events(stored.where(is_truncate), target)
         both = truncates.unionByName(events, allowMissingColumns=True)
-        return scd1.truncated(both, target.keys).where(~is_truncate)
+        return remove_truncated(both, target.keys).where(~is_truncate)
     rows = recompute_rows(stored, events, target)
     rows.write.format("delta").mode("overwrite").option("mergeSchema", "true").save(str(path))
     return None
@@ -120,7 +120,7 @@ def read_touched_rows(
     target: Target,  # The target
 ) -> DataFrame:  # The stored rows of the events' keys
     "Read the rows that a batch touches."
-    keys = events.select(*map(scd1.column, target.keys)).distinct()
+    keys = events.select(*map(exact_column, target.keys)).distinct()
     return stored.join(F.broadcast(keys), list(target.keys), "left_semi")
 
 
@@ -157,8 +157,8 @@ def row_differs(
         new = _column_of("new", name)
         if name in stored:
             kind = types[name].dataType
-            old = scd1.comparable(_column_of("old", name), kind)
-            answer = answer | ~scd1.comparable(new, kind).eqNullSafe(old)
+            old = comparable_value(_column_of("old", name), kind)
+            answer = answer | ~comparable_value(new, kind).eqNullSafe(old)
         else:
             answer = answer | new.isNotNull()
     return answer

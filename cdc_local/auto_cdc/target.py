@@ -17,6 +17,7 @@ from cdc_local.errors import PipelineError
 from cdc_local.sql_names import quote_for_spark
 from cdc_local.storage import is_table, remove_empty_log
 from cdc_utils import scd1, scd2
+from cdc_utils.events import DELETED, SEQUENCE, WRITES, build_events, exact_column, remove_truncated
 from cdc_utils.spec import (
     COLUMN_LISTS,
     CdcSpec,
@@ -78,7 +79,7 @@ class Target:
     @property
     def identity(self) -> list[str]:
         "Columns that tell the rows of the backing table apart."
-        return [*self.keys, *([scd1.SEQUENCE] if self.keeps_events else [])]
+        return [*self.keys, *([SEQUENCE] if self.keeps_events else [])]
 
     @property
     def visible_columns(self) -> list[str]:
@@ -89,7 +90,7 @@ class Target:
     def visible_part(self) -> VisiblePart:
         "What readers of the backing table see."
         if not self.keeps_events:
-            predicate = f"NOT {scd1.DELETED}"
+            predicate = f"NOT {DELETED}"
         elif self.is_history:
             predicate = f"{scd2.START_AT} IS NOT NULL"
         else:
@@ -112,7 +113,7 @@ def extract_events(
 ) -> DataFrame:  # The target's columns, `__sequence`, `__deleted`, perhaps `__writes`
     "Reduce rows of the source to events."
     spec = target.spec
-    return scd1.events(
+    return build_events(
         changes,
         target.keys,
         cast("str | Column", spec.sequence_by),
@@ -130,10 +131,10 @@ def restore_events(
     DataFrame
 ):  # The target's columns as far as they are stored, `__sequence`, `__deleted`, perhaps `__writes`
     "Give back the events that rows were: what was computed is left out."
-    names = [*target.columns, scd1.SEQUENCE, scd1.DELETED]
+    names = [*target.columns, SEQUENCE, DELETED]
     if target.spec.columns_to_update:
-        names.append(scd1.WRITES)
-    return stored.select(*[scd1.column(name) for name in names if name in stored.columns])
+        names.append(WRITES)
+    return stored.select(*[exact_column(name) for name in names if name in stored.columns])
 
 
 def compute_rows(
@@ -142,7 +143,7 @@ def compute_rows(
 ) -> DataFrame:  # Rows of the backing table
     "Apply the rules of SCD type 1 or 2, as their chapters define them."
     if target.spec.apply_as_truncates is not None:
-        events = scd1.truncated(events, target.keys)
+        events = remove_truncated(events, target.keys)
     if target.keeps_events:
         return scd2.versions(events, target.keys, target.tracked, target.ignoring_nulls)
     return scd1.newest_events(events, target.keys)
@@ -155,7 +156,7 @@ def select_visible_rows(
     "Leave out what AUTO CDC hides."
 
     def visible_column(name: str) -> Column:
-        column = scd1.column(name)
+        column = exact_column(name)
         if name in part.latest:
             column = F.col(f"{scd2.LATEST}.{quote_for_spark(name)}").alias(name)
         return column
@@ -187,7 +188,7 @@ def create_backing_table(
     Raises `PipelineError` if the declaration changed.
     """
     schema = _backing_schema(spark, target, source)
-    properties = backing_properties(target, schema[scd1.SEQUENCE].dataType.simpleString())
+    properties = backing_properties(target, schema[SEQUENCE].dataType.simpleString())
     if not is_table(path):
         remove_empty_log(path)
         create_table(spark, path, schema, comment, (extra or {}) | properties)

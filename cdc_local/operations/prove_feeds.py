@@ -27,7 +27,7 @@ from pyspark.sql.types import (
 from cdc_local.dataflow.graph import Flow
 from cdc_local.errors import UsageError
 from cdc_local.operations.prove_survey import Input, Survey, flows_behind
-from cdc_utils import scd1
+from cdc_utils.events import as_column
 
 RAW_LINE = "\0"  # Column of an event whose row is a line of the user's file, as it was written
 _MOST_COMBINATIONS = 200  # Of values that the delete rule is asked about
@@ -281,7 +281,7 @@ def evaluate_delete_rule(
         [(number, list(row.values())) for number, row in enumerate(rows)], "n int, v array<string>"
     )
     frame = frame.select("n", *map(typed, columns))
-    return [bool(row[0]) for row in frame.orderBy("n").select(scd1.as_column(frame, rule)).collect()]
+    return [bool(row[0]) for row in frame.orderBy("n").select(as_column(frame, rule)).collect()]
 
 
 # --- rows ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from cdc_local.delta.reader import read_table
 from cdc_local.operations.prove_deliveries import Trial
 from cdc_local.storage import Storage, TableName
 from cdc_local.update.request import update_session
-from cdc_utils import scd1
+from cdc_utils.events import SEQUENCE, exact_column
 
 Key: TypeAlias = tuple[str, ...]  # Values of the key columns, as text
 Outcome: TypeAlias = dict[Key, list[str]]  # Key -> its rows as JSON, sorted
@@ -91,8 +91,8 @@ def find_ties(
 ) -> list[str]:  # Two or more events of one key with one sequence, as JSON; empty where there are none
     "Find different events that the sequence cannot tell apart."
     target, events = probed_events(trial, storage, name)
-    keys = [scd1.column(key) for key in target.keys]
+    keys = [exact_column(key) for key in target.keys]
     rows = F.sort_array(F.collect_list(F.to_json(F.struct("*")))).alias("rows")
-    ties = events.distinct().groupBy(*keys, scd1.SEQUENCE).agg(rows).where(F.size("rows") > 1)
+    ties = events.distinct().groupBy(*keys, SEQUENCE).agg(rows).where(F.size("rows") > 1)
     first = ties.orderBy(F.size("rows"), F.col("rows")[0]).first()
     return list(first.rows) if first else []

@@ -44,7 +44,7 @@ from cdc_local.update.event_log import EventLog
 from cdc_local.update.request import UpdateRequest, update_session
 from cdc_local.update.source_environment import declare_sources, source_environment
 from cdc_local.update.streams import Run
-from cdc_utils import scd1
+from cdc_utils.events import SEQUENCE, exact_column, is_keyless
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _check_target(
     columns, path = runtime.source_columns[flow.name], runtime.storage.table_path(flow.target)
     target = Target.of(flow, columns)
     rows = compute_rows(extract_events(runtime.spark.createDataFrame([], columns), target), target)
-    properties = backing_properties(target, rows.schema[scd1.SEQUENCE].dataType.simpleString())
+    properties = backing_properties(target, rows.schema[SEQUENCE].dataType.simpleString())
     if check_declaration(path, target, properties):
         raise UsageError(
             f"{flow.target}: its source has other columns than at the last update", hint="run an update first"
@@ -205,7 +205,7 @@ def sequence_condition(
     frame: DataFrame,  # With a column `__sequence`
 ) -> Column | None:  # Of that column; None where no bound was given
     "Read the condition on events; `UsageError` for a bound that is no value of the sequence."
-    kind, conditions = frame.schema[scd1.SEQUENCE].dataType, []
+    kind, conditions = frame.schema[SEQUENCE].dataType, []
     for option, text in (("--since", choice.since), ("--until", choice.until)):
         if text is None:
             continue
@@ -217,7 +217,7 @@ def sequence_condition(
         bound = F.lit(text).try_cast(kind)
         if not frame.sparkSession.range(1).where(bound.isNull()).isEmpty():
             raise UsageError(f"{option} {text!r} is no {kind.simpleString()}, as the sequence is")
-        sequence = F.col(scd1.SEQUENCE)
+        sequence = F.col(SEQUENCE)
         conditions.append(sequence >= bound if option == "--since" else sequence <= bound)
     return reduce(Column.__and__, conditions) if conditions else None
 
@@ -231,9 +231,9 @@ def _choose_keys(
     path: Path,  # Where to write the answer: it must not change while the repair uses it
 ) -> DataFrame:  # The chosen keys, each once
     "Decide which keys are repaired; `UsageError` if there are none."
-    columns = [*keys, scd1.SEQUENCE]
+    columns = [*keys, SEQUENCE]
     known = stored.select(*columns).unionByName(events.select(*columns))
-    known = known.where(condition & ~scd1.keyless(keys))
+    known = known.where(condition & ~is_keyless(keys))
     bounds = sequence_condition(choice, known)
     chosen = persist_rows((known if bounds is None else known.where(bounds)).select(*keys).distinct(), path)
     if chosen.isEmpty():
@@ -273,7 +273,7 @@ def _repair_keys(
     events = _events_of_keys(events, stored, chosen, keys)
     if not force:
         refuse_lost_events(before, events, target)
-    computed = compute_rows(events, target).where(~scd1.keyless(keys))
+    computed = compute_rows(events, target).where(~is_keyless(keys))
     after = _with_columns(persist_rows(computed, storage.folder / "rows"), stored.schema)
     result = compare_rows(before.select(*after.columns), after, chosen.count(), target)
     if result.changed and not dry_run:
@@ -289,8 +289,8 @@ def _events_of_keys(
 ) -> DataFrame:  # Events of the chosen keys, and the truncates of the source and of the table
     "Choose events: a truncate has no key, and concerns every key."
     columns = [name for name in events.columns if name in stored.columns]
-    truncates = events.where(scd1.keyless(keys)).unionByName(
-        stored.where(scd1.keyless(keys)).select(*columns), allowMissingColumns=True
+    truncates = events.where(is_keyless(keys)).unionByName(
+        stored.where(is_keyless(keys)).select(*columns), allowMissingColumns=True
     )
     return events.join(chosen, keys, "left_semi").unionByName(truncates)
 
@@ -301,7 +301,7 @@ def _with_columns(
 ) -> DataFrame:  # The same rows with the table's columns; NULL in those that they lack
     "Give rows the columns of a table."
     columns = [
-        scd1.column(field.name)
+        exact_column(field.name)
         if field.name in rows.columns
         else F.lit(None).cast(field.dataType).alias(field.name)
         for field in schema

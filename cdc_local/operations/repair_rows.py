@@ -11,7 +11,7 @@ from cdc_local.auto_cdc.target import Target, select_visible_rows
 from cdc_local.delta.rows import Rows
 from cdc_local.errors import UsageError
 from cdc_local.sql_names import quote_for_spark
-from cdc_utils import scd1
+from cdc_utils.events import RESERVED, SEQUENCE, comparable_value, exact_column
 
 _MOST_EXAMPLES = 20  # Visible rows that a repair shows
 
@@ -78,14 +78,14 @@ def count_difference(
 
     def comparable(frame: DataFrame, times: int) -> DataFrame:
         columns = [
-            scd1.comparable(scd1.column(field.name), field.dataType).alias(field.name)
+            comparable_value(exact_column(field.name), field.dataType).alias(field.name)
             for field in after.schema
         ]
         return frame.select(*columns, F.lit(times).alias("__times"))
 
     both = comparable(before, -1).unionAll(comparable(after, 1))
     times = F.sum("__times").alias("__times")
-    return both.groupBy(*map(scd1.column, after.columns)).agg(times).where("__times <> 0")
+    return both.groupBy(*map(exact_column, after.columns)).agg(times).where("__times <> 0")
 
 
 def refuse_lost_events(
@@ -96,17 +96,17 @@ def refuse_lost_events(
     "`UsageError` if a stored event, or a stored column with values, is not in the source."
     hint = "a repair would lose it; --force repairs all the same"
     for name in stored.columns:
-        if name in (*events.columns, *scd1.RESERVED):
+        if name in (*events.columns, *RESERVED):
             continue
-        if not stored.where(scd1.column(name).isNotNull()).isEmpty():
+        if not stored.where(exact_column(name).isNotNull()).isEmpty():
             raise UsageError(
                 f"the source of {target.spec.target} has no column {name} any more, "
                 "in which stored rows have values",
                 hint=hint,
             )
-    identity = [*target.keys, scd1.SEQUENCE]
+    identity = [*target.keys, SEQUENCE]
     missing = stored.select(*identity).join(events.select(*identity), identity, "left_anti")
-    [(count, first)] = missing.agg(F.count("*"), F.min(F.struct(*map(scd1.column, identity)))).collect()
+    [(count, first)] = missing.agg(F.count("*"), F.min(F.struct(*map(exact_column, identity)))).collect()
     if not count:
         return
     named = zip([*target.keys, "sequence"], first, strict=True)

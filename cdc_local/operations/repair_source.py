@@ -18,7 +18,7 @@ from cdc_local.storage import Storage, TableName
 from cdc_local.update.auto_cdc_flow import let_deletes_pass
 from cdc_local.update.scheduler import describe_failure
 from cdc_local.update.streams import Run, run_stream
-from cdc_utils import scd1
+from cdc_utils.events import is_keyless
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def read_source_events(
         frame, evaluation = flow_frame(run.runtime, flow)
         dataset = let_deletes_pass(run.runtime.graph.datasets[flow.target], flow)
         frame = with_expectations(dataset, frame, evaluation)
-        events = extract_events(frame, target).where(condition | scd1.keyless(target.keys))
+        events = extract_events(frame, target).where(condition | is_keyless(target.keys))
         path.mkdir(parents=True)
         if events.isStreaming:
             run_stream(run, flow, events.writeStream.format("parquet").outputMode("append"), path)

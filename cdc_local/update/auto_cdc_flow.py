@@ -16,7 +16,7 @@ from cdc_local.dataflow.graph import Dataset, Expectation, Flow
 from cdc_local.update.counters import CHANGES, Counters, batch_counters, stream_counters
 from cdc_local.update.flow_strategy import FlowStrategy, QueryFlow
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
-from cdc_utils.scd1 import DELETED
+from cdc_utils.events import DELETED
 
 
 class BackingTableFlow(FlowStrategy):

@@ -14,9 +14,10 @@ from pyspark.sql import functions as F
 from random_tables import arrow_frame, randomness
 
 from cdc_utils import scd1, scd2
+from cdc_utils.events import DELETED, SEQUENCE, build_events
 
 STORIES = 250
-OWN = [*COLUMNS, scd1.SEQUENCE, scd1.DELETED]
+OWN = [*COLUMNS, SEQUENCE, DELETED]
 
 
 def frame_of(spark, rows):
@@ -24,7 +25,7 @@ def frame_of(spark, rows):
 
 
 def events_of(spark, rows):
-    return scd1.events(frame_of(spark, rows), KEYS, "at", DELETE, COLUMNS)
+    return build_events(frame_of(spark, rows), KEYS, "at", DELETE, COLUMNS)
 
 
 few = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -80,7 +81,7 @@ def test_a_key_with_very_many_events(spark):
             F.when(F.col("id") % 5 == 0, "D").otherwise("U").alias("op"),
         )
         versions = scd2.versions(
-            scd1.events(numbers, ["key"], "at", DELETE, ["key", "name", "city"]), ["key"], ["name"]
+            build_events(numbers, ["key"], "at", DELETE, ["key", "name", "city"]), ["key"], ["name"]
         )
         started = time.perf_counter()
         found = versions.agg(

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from cdc_local.delta.rows import Rows
 from cdc_local.errors import UsageError
 from cdc_local.operations.repair_rows import RepairResult, count_difference, refuse_lost_events, replace_rows
-from cdc_utils import scd1
+from cdc_utils.events import is_keyless
 
 COLUMNS = "id INT, city STRING, at INT"
 
@@ -32,7 +32,7 @@ def test_a_row_differs_as_often_as_it_comes_or_goes(spark):
 
 def test_a_truncate_is_an_event_without_any_key(spark):
     rows = spark.sql("SELECT * FROM VALUES (7, 'CH'), (NULL, 'CH'), (NULL, NULL) AS rows(id, country)")
-    assert rows.where(scd1.keyless(["id", "country"])).collect() == [(None, None)]
+    assert rows.where(is_keyless(["id", "country"])).collect() == [(None, None)]
 
 
 def test_what_the_source_has_lost_is_named(spark):
