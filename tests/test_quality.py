@@ -71,7 +71,7 @@ def test_a_stream_is_split_like_a_batch(spark, tmp_path):
         changes = silver.conform(bronze.with_origin(reader.schema(schema).json(str(landing))), text="id")
         return quality.kept(changes, rules), quality.quarantine(changes, rules)
 
-    for number, (batch, stream) in enumerate(zip(split(spark.read), split(spark.readStream))):
+    for number, (batch, stream) in enumerate(zip(split(spark.read), split(spark.readStream), strict=True)):
         assert stream.isStreaming
         query = (
             stream.writeStream.format("memory")
