@@ -112,3 +112,9 @@ def test_a_rule_that_raises_stops_and_try_cast_does_not(spark):
     with pytest.raises(PySparkException, match="CAST_INVALID_INPUT"):
         quality.kept(spelled, {"age_ok": "cast(age AS int) > 0"}).collect()
     assert quality.kept(spelled, {"age_ok": "try_cast(age AS int) > 0"}).count() == 1
+
+
+@pytest.mark.parametrize("rules", [{}, {" ": "id IS NOT NULL"}, {"id_known": " "}, {"id_known": None}])
+def test_a_rule_without_a_name_or_a_predicate_is_refused(rules):
+    with pytest.raises(quality.RuleError):
+        quality.total(rules)
