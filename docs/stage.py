@@ -274,7 +274,9 @@ def main(folder):
     for name, (_, make, source) in PAGES.items():
         if make is None:
             continue
-        (folder / f"{name}.md").write_text(prose(make()))
+        page_file = folder / f"{name}.md"
+        page_file.parent.mkdir(parents=True, exist_ok=True)
+        page_file.write_text(prose(make()))
         sources[name] = source
     (folder / "sources.json").write_text(json.dumps(sources))  # page -> what to edit, for conf.py
 

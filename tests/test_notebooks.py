@@ -242,6 +242,12 @@ def test_has_ids_and_no_leftovers(path):
     none([cell for cell in CELLS[path] if not cell.source.strip()], "delete the empty cell")
 
 
+@each_notebook
+def test_names_its_kernel(path):
+    kernel = json.loads(path.read_text())["metadata"].get("kernelspec", {})
+    assert kernel.get("language") == "python", f"nbs/{path.relative_to(NBS)}: save it in JupyterLab, for its kernel"
+
+
 def test_no_module_is_written_by_hand():
     made = {
         f"cdc_utils/{module.replace('.', '/')}.py": path
