@@ -51,7 +51,7 @@ def read_changes(
     file_format: str = "json",  # Of Auto Loader: `json`, `csv`, `parquet` …; `avro` on Databricks alone
     options: Mapping[str, str] | None = None,  # More reader options, e.g. `{'header': 'true'}`
 ) -> DataFrame:  # Streaming: the columns of `schema`, `_rescued_data` string, `source_file` string
-    "Read each file of a landing folder once, losing nothing; `ValueError` for no schema or an option bronze sets itself."
+    "Read each file of a landing folder once; `ValueError` for no schema or an option bronze sets itself."
     own = {
         "cloudFiles.format": file_format,
         "rescuedDataColumn": RESCUED_DATA,

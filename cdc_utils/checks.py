@@ -170,13 +170,15 @@ def judge(
         raise SanityError(f"max_bad is {max_bad}; give a share of the rows, from 0 to 1")
     if not files:
         raise SanityError(
-            f"no JSON files in {folder}; run data_creation with mock=true, or see whether the delivery arrived"
+            f"no JSON files in {folder}; run data_creation with mock=true, "
+            "or see whether the delivery arrived"
         )
     if not rows:
         raise SanityError(f"{files} files in {folder}, but no rows; see whether the delivery is complete")
     found = f"{bad:,} of {rows:,} rows ({bad / rows:.1%}) break a rule"
     if bad > max_bad * rows:
         raise SanityError(
-            f"{found}, more than {max_bad:.1%}; look at the tables above, or raise max_bad if this is expected"
+            f"{found}, more than {max_bad:.1%}; look at the tables above, "
+            "or raise max_bad if this is expected"
         )
     return f"{files} files; {found}, at most {max_bad:.1%} may"

@@ -211,7 +211,7 @@ def one_event_per_sequence(
     events: DataFrame,  # What `events` returns, or a union of such frames
     keys: Sequence[str],  # Columns that identify a row
 ) -> DataFrame:  # The same columns; one event per key and sequence
-    "Collapse duplicates; of different events with one sequence keep the same one, in whatever order they came."
+    "Collapse duplicates; of different events with one sequence keep the same one in any order of arrival."
     keys = resolve_columns(events, keys, "keys")
     in_order = Window.partitionBy(*map(exact_column, keys)).orderBy(*event_order(events, keys))
     following = events.withColumn("__following", F.lead(SEQUENCE).over(in_order))

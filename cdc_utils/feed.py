@@ -79,7 +79,8 @@ def draw_value(
     "A believable value."
     if field != "email":
         return pick(people.pools[field], draw)
-    return f"{pick(people.pools['user'], draw)}{int(draw.random() * 1000)}@example.{pick(('com', 'net', 'org'), draw)}"
+    user, number = pick(people.pools["user"], draw), int(draw.random() * 1000)
+    return f"{user}{number}@example.{pick(('com', 'net', 'org'), draw)}"
 
 # %% ../nbs/10_feed.ipynb #10-feed-17
 def add_customer(
@@ -301,7 +302,7 @@ def json_line(
 # %% ../nbs/10_feed.ipynb #10-feed-53
 @dataclass(frozen=True)
 class FeedSummary:
-    "What a day's files hold: every line is counted once, from `inserts` to `corrupt`; `late` lines are counted there too."
+    "Lines of a day's files: each is counted once, from `inserts` to `corrupt`; `late` lines again as `late`."
 
     day: int = 1  # Counted from 1; day 1 is 2026-01-01
     files: int = 0  # Files of the day
@@ -448,7 +449,7 @@ def write_whole(
     hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         hidden.write_bytes(content)
-        os.replace(hidden, path)
+        hidden.replace(path)
     finally:
         hidden.unlink(missing_ok=True)
 
@@ -485,7 +486,8 @@ def refuse_stranger(
     if found != json_line(first):
         raise FeedError(
             f"{path} is the day 1 of another feed than rows={rows}, keys={keys}, seed={seed}; "
-            "continue with what it was written with (and the same version of faker), or write to another folder"
+            "continue with what it was written with (and the same version of faker), "
+            "or write to another folder"
         )
 
 # %% ../nbs/10_feed.ipynb #10-feed-81
@@ -497,7 +499,7 @@ def write_feed(
     files: int = 10,  # Files of the day
     day: int = 1,  # Counted from 1
 ) -> FeedSummary:  # What was written
-    "Write one day of a feed as JSON lines. A file that exists with other content is never touched: `FeedError`."
+    "Write one day of a feed as JSON lines; `FeedError` for a file that exists with other content."
     folder, keys = Path(folder), check_feed(rows, keys, seed, files, day)
     if day > 1:
         refuse_stranger(folder, rows, keys, seed)

@@ -45,7 +45,7 @@ def changes_per_key(
     | Sequence[str] = (),  # Columns (`email` gives `email_count`), or output name to column
     version_count: str = "version_count",  # Name of the column that counts all versions
 ) -> DataFrame:  # One row per key: `keys`, a bigint per counted column, `version_count` bigint
-    "Count per key its versions, and per column the versions in which it has a value (non-NULL rows, not distinct values)."
+    "Count per key its versions, and per column the versions in which it has a value (is not NULL)."
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
     if not keys:
         raise ValueError("keys: got none; name the columns that identify a row")

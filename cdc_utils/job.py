@@ -78,7 +78,7 @@ def local_path(
     path: str,  # A path as Databricks knows it, e.g. `/Volumes/main/cdc/raw_data`
     environ: dict[str, str] = None,  # Environment variables; those of this process by default
 ) -> Path:  # Where it lies on this machine
-    "Where a volume lies: as it is on Databricks, elsewhere under the storage folder. Other paths stay as they are."
+    "Where a volume lies: itself on Databricks, elsewhere under the storage folder. Other paths stay."
     environ = os.environ if environ is None else environ
     storage = practice_storage().name if is_practice(environ) else environ.get("CDC_STORAGE")
     return Path(storage, path.lstrip("/")) if storage and path.startswith("/Volumes/") else Path(path)

@@ -45,7 +45,8 @@ STYLE = {
 }  # Text stays text, and names in the file don't change
 
 # %% ../nbs/17_pictures.ipynb #pictures-09
-LIGHT_OR_DARK = "<style>svg {color: #222} @media (prefers-color-scheme: dark) {svg {color: #ddd}}</style>"  # In a file of its own
+# In a file of its own
+LIGHT_OR_DARK = "<style>svg {color: #222} @media (prefers-color-scheme: dark) {svg {color: #ddd}}</style>"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,10 @@ def as_picture(
     svg = re.sub(r" font-family: [^;\"]*;| transform=\"rotate\(-0 [^\"]*\"", "", svg)
     svg = re.sub(r' d="[^"]*"', lambda found: re.sub(r"\s+", " ", found[0]), svg).replace(INK, "currentColor")
     width = figure.get_size_inches()[0] * 96
-    style = f"max-width: 100%; min-width: {min(width, 560):.0f}px; height: auto; font-family: '{FONT}', Verdana, sans-serif; stroke-linejoin: round"
+    style = (
+        f"max-width: 100%; min-width: {min(width, 560):.0f}px; height: auto; "
+        f"font-family: '{FONT}', Verdana, sans-serif; stroke-linejoin: round"
+    )
     return Picture(
         svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" style="{style}" ', 1).strip(), alt
     )
@@ -157,7 +161,7 @@ def text_width(
 def layers(
     inputs: Mapping[Any, Collection],  # Each item, and the items it reads
 ) -> list[list]:  # The items from left to right; in a layer by name
-    "Put each item behind all that it reads, and what reads nothing just before its first reader; `graphlib.CycleError` for a cycle."
+    "Put each item behind all that it reads, the rest just before its first reader; `CycleError` for a cycle."
     level = {}
     for item in TopologicalSorter(inputs).static_order():
         level[item] = 1 + max((level[each] for each in inputs.get(item, ())), default=-1)
@@ -195,15 +199,13 @@ def untangled(
     arrows: list[list],  # What `routes` returns
 ) -> list[list]:  # The same, each layer from top to bottom
     "Order each layer by the mean place of its neighbours."
-    layers, steps = (
-        [list(layer) for layer in layers],
-        [step for arrow in arrows for step in zip(arrow, arrow[1:])],
-    )
+    layers = [list(layer) for layer in layers]
+    steps = [step for arrow in arrows for step in zip(arrow, arrow[1:], strict=False)]
     for sweep in range(6):
         place = {item: n - (len(layer) - 1) / 2 for layer in layers for n, item in enumerate(layer)}
         for layer in layers[1:] if sweep % 2 == 0 else layers[-2::-1]:
 
-            def mean(item):
+            def mean(item, sweep=sweep, place=place):
                 beside = [place[step[sweep % 2]] for step in steps if step[1 - sweep % 2] == item]
                 return sum(beside) / len(beside) if beside else place[item]
 
@@ -245,6 +247,22 @@ KINDS = {
 HEIGHT = 32  # Of a box, in points
 
 # %% ../nbs/17_pictures.ipynb #pictures-36
+def _draw_outline(
+    axes: Axes,  # A sheet
+    x: float,
+    y: float,  # Middle of the left edge of the box
+    width: float,  # Of the box, in points
+    kind: str,  # One of `KINDS`
+    inset: float,  # How far inside the box, in points
+    **look,  # What else the patch is given
+) -> None:
+    "Draw the edge of a box, or a line inside it."
+    rounded = BoxStyle("Round", pad=0, rounding_size=6 - inset)
+    corner = BoxStyle("Square", pad=0) if kind == "sink" else rounded
+    corner_at, size = (x + inset, y - HEIGHT / 2 + inset), (width - 2 * inset, HEIGHT - 2 * inset)
+    _put(axes, FancyBboxPatch(corner_at, *size, corner, edgecolor=KINDS[kind][0], **look))
+
+
 def _draw_box(
     axes: Axes,  # A sheet
     x: float,
@@ -254,33 +272,16 @@ def _draw_box(
     words: str,  # Second line
     kind: str,  # One of `KINDS`
 ) -> None:
-    "Draw a dataset: round for tables and views, doubly outlined where it is computed anew, square for a sink."
+    "Draw a dataset: round for tables and views, a double line where it is computed anew, square for a sink."
     colour, outline = KINDS[kind]
-
-    def box(inset, **look):
-        corner = (
-            BoxStyle("Square", pad=0) if kind == "sink" else BoxStyle("Round", pad=0, rounding_size=6 - inset)
-        )
-        _put(
-            axes,
-            FancyBboxPatch(
-                (x + inset, y - HEIGHT / 2 + inset),
-                width - 2 * inset,
-                HEIGHT - 2 * inset,
-                corner,
-                edgecolor=colour,
-                **look,
-            ),
-        )
-
-    box(
-        0,
-        facecolor=(colour, 0.13) if kind != "outside" else "none",
-        linestyle=outline,
-        linewidth=2 if kind == "sink" else 1,
-    )
+    look = {
+        "facecolor": (colour, 0.13) if kind != "outside" else "none",
+        "linestyle": outline,
+        "linewidth": 2 if kind == "sink" else 1,
+    }
+    _draw_outline(axes, x, y, width, kind, 0, **look)
     if kind == "materialized_view":
-        box(2.5, facecolor="none", linewidth=0.7)
+        _draw_outline(axes, x, y, width, kind, 2.5, facecolor="none", linewidth=0.7)
     _write(axes, x + width / 2, y - 6, name, weight="bold")
     _write(axes, x + width / 2, y + 7, words, SMALL)
 
@@ -304,12 +305,10 @@ def describe_dataset(
 GAP, LEAD = 26, 54  # Between two layers: where arrows bend, and where they say what they are
 
 
-def _draw_arrow(
-    axes: Axes,  # A sheet
+def _arrow_path(
     stops: list[tuple],  # Left edge, right edge and height of each box and waypoint on its way
-    scd: str,  # SCD type of the flow, or nothing
-) -> None:
-    "Draw one flow."
+) -> Line:  # Bends between two layers, is straight within one
+    "Lay a flow's line from the first stop to the last."
     _, right, y = stops[0]
     points, codes = [(right, y)], [Line.MOVETO]
     for left, after, level in stops[1:]:
@@ -323,19 +322,28 @@ def _draw_arrow(
         ]
         codes += [Line.CURVE4] * 3 + [Line.LINETO] * 2
         right, y = after, level
-    line = Line(points[:-1], codes[:-1])
+    return Line(points[:-1], codes[:-1])
+
+
+def _draw_arrow(
+    axes: Axes,  # A sheet
+    stops: list[tuple],  # Left edge, right edge and height of each box and waypoint on its way
+    scd: str,  # SCD type of the flow, or nothing
+) -> None:
+    "Draw one flow."
     _put(
         axes,
         FancyArrowPatch(
-            path=line,
+            path=_arrow_path(stops),
             arrowstyle="-|>,head_length=5,head_width=2.5",
             color=BLUE if scd else GREY,
             linewidth=1.8 if scd else 1,
         ),
     )
     if scd:
-        _write(axes, stops[-1][0] - LEAD / 2 - 4, y - 6, "AUTO CDC", 7)
-        _write(axes, stops[-1][0] - LEAD / 2 - 4, y + 7, scd, 7)
+        left, _, y = stops[-1]
+        _write(axes, left - LEAD / 2 - 4, y - 6, "AUTO CDC", 7)
+        _write(axes, left - LEAD / 2 - 4, y + 7, scd, 7)
 
 # %% ../nbs/17_pictures.ipynb #pictures-41
 def _placed(
@@ -360,11 +368,26 @@ def _placed(
     return place, x + 2, height
 
 # %% ../nbs/17_pictures.ipynb #pictures-42
+def _describe_graph(
+    facts: Mapping[str, tuple],  # What `describe_dataset` returned for each dataset
+    inputs: Mapping[str, Iterable],  # Each dataset, with what it reads
+) -> str:
+    "Describe the drawing in words."
+
+    def describe(name):
+        short, _, words, scd = facts[name]
+        read = ", ".join(sorted(facts[source][0] for source in inputs.get(name, ())))
+        by = f" by AUTO CDC, {scd}" if scd else ""
+        return f"{short} ({words})" + (f" reads {read}" if read else "") + by
+
+    return f"Flow graph: {'; '.join(map(describe, facts))}."
+
+
 def flow_graph(
     graph,  # A `Graph`, such as that of an `UpdateResult`
     reads: Mapping[str, Iterable] | None = None,  # Flow or view to what it reads: `UpdateResult.reads`
 ) -> Picture:
-    "Draw a pipeline as it was declared: datasets by layer, flows as arrows; `ValueError` for a cycle or an empty pipeline."
+    "Draw a pipeline: datasets by layer, flows as arrows; `ValueError` for a cycle or an empty pipeline."
     if not graph.datasets:
         raise ValueError("graph: it declares no dataset; pass one into which source files were read")
     inputs = graph_inputs(graph, reads)
@@ -384,16 +407,7 @@ def flow_graph(
         _draw_arrow(axes, [place[stop] for stop in arrow], facts[arrow[-1]][3])
     for name, (short, kind, words, _) in facts.items():
         _draw_box(axes, place[name][0], place[name][2], place[name][1] - place[name][0], short, words, kind)
-
-    def said(name):
-        read = ", ".join(sorted(facts[each][0] for each in inputs.get(name, ())))
-        return (
-            f"{facts[name][0]} ({facts[name][2]})"
-            + (f" reads {read}" if read else "")
-            + (f" by AUTO CDC, {facts[name][3]}" if facts[name][3] else "")
-        )
-
-    return as_picture(axes.figure, f"Flow graph: {'; '.join(map(said, facts))}.")
+    return as_picture(axes.figure, _describe_graph(facts, inputs))
 
 # %% ../nbs/17_pictures.ipynb #pictures-47
 def said_anew(
@@ -427,11 +441,12 @@ def spans(
         sorted((row for row in versions if row["__START_AT"] is not None), key=lambda row: row["__START_AT"]),
         [],
     )
-    for before, row in zip([None, *rows], rows):
+    for before, row in zip([None, *rows], rows, strict=False):
         end = before and before["__END_AT"]
         if before is not None and (end is None or end > row["__START_AT"]):
             raise ValueError(
-                f"versions overlap: one from {before['__START_AT']} to {'now' if end is None else end}, one from {row['__START_AT']}; "
+                f"versions overlap: one from {before['__START_AT']} to {'now' if end is None else end}, "
+                f"one from {row['__START_AT']}; "
                 "pass the rows of one key"
             )
         gap = before is not None and end < row["__START_AT"]
@@ -482,6 +497,17 @@ def steps(
     return moments, widths
 
 # %% ../nbs/17_pictures.ipynb #pictures-57
+def _draw_gap(
+    axes: Axes,  # A sheet
+    left: float,  # Where it begins
+    right: float,  # Where it ends
+    y: float,  # Its height
+) -> None:
+    "Draw a dotted line where nothing was."
+    look = {"arrowstyle": "-", "shrinkA": 0, "shrinkB": 0, "color": GREY, "linestyle": "dotted"}
+    _put(axes, FancyArrowPatch((left + 3, y), (right - 3, y), **look))
+
+
 def _draw_span(
     axes: Axes,  # A sheet
     left: float,  # Where it begins
@@ -492,18 +518,7 @@ def _draw_span(
 ) -> None:
     "A bar for a version, with a point to the right if it goes on; a dotted line where nothing was."
     if span.deleted:
-        _put(
-            axes,
-            FancyArrowPatch(
-                (left + 3, y + 7),
-                (right - 3, y + 7),
-                arrowstyle="-",
-                shrinkA=0,
-                shrinkB=0,
-                color=GREY,
-                linestyle="dotted",
-            ),
-        )
+        _draw_gap(axes, left, right, y + 7)
     else:
         tip = 9 if span.end is None else 0
         corners = [
@@ -555,7 +570,7 @@ def history_timeline(
     moments, widths = steps(drawn.values(), late)
     start = 12 + max([24.0, *map(text_width, drawn)])
     edges = [start + sum(widths[:n]) for n in range(len(moments) + 1)]
-    places, bottom = dict(zip([*moments, None], edges)), 22 + 34 * len(drawn)
+    places, bottom = dict(zip([*moments, None], edges, strict=False)), 22 + 34 * len(drawn)
     axes = _sheet(edges[-1] + 12, bottom + 16)
     _draw_moments(axes, {each: places[each] for each in moments}, bottom, late)
     for n, (name, lane) in enumerate(drawn.items()):
@@ -583,54 +598,48 @@ def _draw_share(
     width: float,  # Of the whole bar
     parts: Mapping[str, int],  # What became of rows, and of how many; the first is good
 ) -> None:
-    "Draw one bar: the good part filled, the others hollow, none that is there narrower than a line; numbers to the right."
+    "Draw one bar: the good part filled, the others hollow; numbers to the right."
     whole = sum(parts.values())
     least = {name: max(count / whole * width, 3) if count else 0 for name, count in parts.items()}
     rest = {name: least[name] * width / sum(least.values()) if whole else 0 for name in parts}
-    for name, colour in zip(parts, (BLUE, ORANGE, OCHRE)):
+    for name, colour in zip(parts, (BLUE, ORANGE, OCHRE), strict=False):
         good = name == next(iter(parts))
+        face, line = (colour, 0.5 if good else 0.0), 1 if good else 1.5
         if rest[name]:
-            _put(
-                axes,
-                Rectangle(
-                    (left, y - 7),
-                    rest[name],
-                    14,
-                    facecolor=(colour, 0.5 if good else 0.0),
-                    edgecolor=colour,
-                    linewidth=1 if good else 1.5,
-                ),
-            )
+            bar = Rectangle((left, y - 7), rest[name], 14, facecolor=face, edgecolor=colour, linewidth=line)
+            _put(axes, bar)
         left += rest[name]
-    _write(
-        axes,
-        left + 8 if whole else left + width + 8,
-        y,
-        ", ".join(f"{count:,} {name}" for name, count in parts.items()),
-        SMALL,
-        align="left",
-    )
+    counts = ", ".join(f"{count:,} {name}" for name, count in parts.items())
+    _write(axes, left + 8 if whole else left + width + 8, y, counts, SMALL, align="left")
 
 # %% ../nbs/17_pictures.ipynb #pictures-67
+def _rule_counts(
+    counts: Sequence[ExpectationCount],  # Of one update
+    broken: str,  # What became of a row that broke a rule
+) -> dict[str, dict]:  # Label to what became of rows, and of how many
+    "Label each rule; with its dataset where there are several."
+    several = len({count.dataset for count in counts}) > 1
+    return {
+        f"{count.dataset}: {count.name}" if several else count.name: {
+            "kept": count.passed_records,
+            broken: count.failed_records,
+        }
+        for count in counts
+    }
+
+
 def expectation_bars(
     counts: Iterable[ExpectationCount],  # Of one update: `UpdateResult.flows` has them
-    broken: str = "dropped",  # What became of a row that broke a rule: `dropped`, or for a warning `kept all the same`
+    broken: str = "dropped",  # Of a row that broke a rule: `dropped`, or `kept all the same` for a warning
     together: Mapping[str, int]
     | None = None,  # All rules together: rows kept, rows quarantined, such as `{'kept': 9, 'quarantined': 1}`
 ) -> Picture:
-    "Draw a bar a rule: rows that kept it, and rows that broke it; `ValueError` where there is nothing to draw."
+    "Draw a bar a rule: rows that kept it, rows that broke it; `ValueError` where there is nothing to draw."
     counts = list(counts)
     if not counts and not together:
         raise ValueError("counts: got none; pass the `expectations` of a flow that has rules")
-    several = len({each.dataset for each in counts}) > 1
     bars = {"all rules": dict(together)} if together else {}
-    bars |= {
-        f"{each.dataset}: {each.name}" if several else each.name: {
-            "kept": each.passed_records,
-            broken: each.failed_records,
-        }
-        for each in counts
-    }
+    bars |= _rule_counts(counts, broken)
     told = {
         name: ", ".join(f"{count:,} {what}" for what, count in parts.items()) for name, parts in bars.items()
     }
@@ -641,14 +650,8 @@ def expectation_bars(
         22 * len(bars) + max(gaps) + 4,
     )
     for n, (name, parts) in enumerate(bars.items()):
-        _write(
-            axes,
-            start - 8,
-            13 + 22 * n + gaps[n],
-            name,
-            weight="bold" if together and not n else "normal",
-            align="right",
-        )
+        weight = "bold" if together and not n else "normal"
+        _write(axes, start - 8, 13 + 22 * n + gaps[n], name, weight=weight, align="right")
         _draw_share(axes, start, 13 + 22 * n + gaps[n], width, parts)
     return as_picture(
         axes.figure, "Rows per rule. " + "; ".join(f"{name}: {text}" for name, text in told.items()) + "."

@@ -42,7 +42,7 @@ def declare_cdc(
     | None = None,  # Properties of the table, such as `{'quality': 'gold'}`
     cluster_by: Sequence[str] | None = None,  # Columns to cluster the table by
 ):
-    "Declare a streaming table and the AUTO CDC flow that feeds it; raises `TypeError` as `add_cdc_flow` does."
+    "Declare a streaming table and the AUTO CDC flow that feeds it; `TypeError` as in `add_cdc_flow`."
     check_arguments(dp, spec)
     options = {
         "comment": comment,

@@ -122,17 +122,13 @@ def versions(
         if WRITES in own.columns
         else resolve_columns(own, ignore_null_updates_column_list, "ignore_null_updates_column_list")
     )
-    said = (
-        own.withColumn("__said", F.struct(*map(exact_column, unsaid))) if unsaid else own
-    )  # the event's own words, before it is complete_events
-    marked = run_marks(
-        complete_events(said, keys, unsaid), keys, [name for name in payload if name not in untracked]
-    )
+    # the event's own words, before it is complete
+    said = own.withColumn("__said", F.struct(*map(exact_column, unsaid))) if unsaid else own
+    complete = complete_events(said, keys, unsaid)
+    marked = run_marks(complete, keys, [name for name in payload if name not in untracked])
+    as_said = {name: F.col("__said")[name].alias(name) for name in unsaid}
     return marked.select(
-        *[
-            F.col("__said")[name].alias(name) if name in unsaid else exact_column(name)
-            for name in own.columns
-        ],
+        *[as_said.get(name, exact_column(name)) for name in own.columns],
         *annotations(keys, untracked, [name for name in unsaid if name not in untracked]),
     )
 
@@ -141,7 +137,7 @@ def visible(
     versions: DataFrame,  # What `versions` returns
     columns: Sequence[str],  # Columns of the table
 ) -> DataFrame:  # `columns`, `__START_AT`, `__END_AT`; a row per version
-    "Show the versions as the history table has them: hidden columns gone, what `__latest` holds shown from there."
+    "Show the versions as the history table has them: no hidden columns, and what `__latest` has."
     latest = versions.schema[LATEST].dataType.names if LATEST in versions.columns else []
 
     def shown(name):

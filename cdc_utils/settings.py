@@ -49,7 +49,8 @@ def name_setting(
     value = setting(conf, key, default)
     if "${" in value:
         raise SettingsError(
-            f"{key} is {value!r}, a variable never filled in; declare it in the bundle, or give the value itself"
+            f"{key} is {value!r}, a variable never filled in; "
+            "declare it in the bundle, or give the value itself"
         )
     if "/" in value or "." in value:
         raise SettingsError(f"{key} is {value!r}; give one name, without dots and slashes")

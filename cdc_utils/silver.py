@@ -18,7 +18,8 @@ except ImportError:
     ) from None
 
 # %% ../nbs/03_silver.ipynb #03-silver-09
-WHITESPACE = " \t\n\r\f\v\u00a0\u2007\u202f\u3000\ufeff"  # all that a person can't see, no-break spaces and byte order mark included
+# All that a person can't see, no-break spaces and byte order mark included
+WHITESPACE = " \t\n\r\f\v\u00a0\u2007\u202f\u3000\ufeff"
 
 # %% ../nbs/03_silver.ipynb #03-silver-10
 def trimmed(
@@ -48,7 +49,7 @@ def conform(
     | None = None,  # Text column to its [pattern](https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html)
     casts: Mapping[str, str] | None = None,  # Column to SQL type, e.g. `{'age': 'int'}`
 ) -> DataFrame:  # The same rows and columns in the same order; NULL where a value can't be read
-    "Give the named columns one spelling and one type, leave the others; `ValueError` for what is no column name."
+    "Give the named columns one spelling and one type; `ValueError` for what is no column name."
     timestamps, casts, upper = dict(timestamps or {}), dict(casts or {}), _as_names(upper, "upper")
     conformed = {
         name: trimmed(F.col(_quoted(name))) for name in (*_as_names(text, "text"), *upper, *timestamps)

@@ -29,7 +29,8 @@ from .events import comparable_value, exact_column, resolve_columns
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-09
 VERSION = "__version"  # Column of a change: the snapshot it comes from
 ABSENT = "__absent"  # Column of a change: whether the key is gone
-DUPLICATE_KEY = "APPLY_CHANGES_FROM_SNAPSHOT_ERROR.DUPLICATE_KEY_VIOLATION"  # Starts the message about a key that occurs twice
+# Starts the message about a key that occurs twice
+DUPLICATE_KEY = "APPLY_CHANGES_FROM_SNAPSHOT_ERROR.DUPLICATE_KEY_VIOLATION"
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-10
 def one_row_per_key(
@@ -71,9 +72,7 @@ def changes(
     snapshot: DataFrame,  # The rows as they should stand
     keys: Sequence[str],  # Columns that identify a row
     version: Any,  # The snapshot's version: a value or a Column
-) -> (
-    DataFrame
-):  # Columns of `snapshot`, `__version`, `__absent`: new and changed rows, and the keys that are gone
+) -> DataFrame:  # Columns of `snapshot`, `__version`, `__absent`: new and changed rows, gone keys
     "Compare the rows as they stand with a snapshot."
     keys = resolve_columns(snapshot, keys, "keys")
     spelt = {name.lower(): name for name in current.columns}
@@ -96,11 +95,10 @@ def changes(
 
     differs = [~value("__new", name).eqNullSafe(value("__old", name)) for name in known]
     differs += [F.col("__new")[name].isNotNull() for name in values if name not in known]
-    changed = reduce(or_, differs, F.col("__new").isNull() | F.col("__old").isNull())
-    both = new.join(old, keys, "full_outer").where(changed)
-    shown = [
-        exact_column(name) if name in keys else F.col("__new")[name].alias(name) for name in snapshot.columns
-    ]
+    differs += [F.col("__new").isNull(), F.col("__old").isNull()]
+    both = new.join(old, keys, "full_outer").where(reduce(or_, differs))
+    new_values = {name: F.col("__new")[name].alias(name) for name in values}
+    shown = [new_values.get(name, exact_column(name)) for name in snapshot.columns]
     return both.select(*shown, version_column(version).alias(VERSION), F.col("__new").isNull().alias(ABSENT))
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-15
@@ -121,7 +119,8 @@ def version_type(
     if type(version) in VERSION_TYPES:
         return VERSION_TYPES[type(version)]
     raise ValueError(
-        f"the version {version!r} is a {type(version).__name__}; use one of {', '.join(kind.__name__ for kind in VERSION_TYPES)}"
+        f"the version {version!r} is a {type(version).__name__}; "
+        f"use one of {', '.join(kind.__name__ for kind in VERSION_TYPES)}"
     )
 
 
@@ -159,7 +158,8 @@ def pending(
     while (answer := source(latest)) is not None:
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise ValueError(
-                f"the source of snapshots returned {answer!r}; return (DataFrame, version), or None when there is no newer snapshot"
+                f"the source of snapshots returned {answer!r}; return (DataFrame, version), "
+                "or None when there is no newer snapshot"
             )
         snapshot, version = answer[0], wall_clock(answer[1])
         kind, before = version_type(version), None if latest is None else version_type(latest)

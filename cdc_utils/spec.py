@@ -51,7 +51,7 @@ def did_you_mean(
 # %% ../nbs/00_spec.ipynb #00-spec-16
 @dataclass(frozen=True)
 class CdcSpec:
-    "One target of AUTO CDC: fed by which events, for which keys, in which order, kept how. A mistake raises `SpecError`."
+    "One target of AUTO CDC: its events, keys, order, and how it is kept. A mistake raises `SpecError`."
 
     target: str  # Streaming table that receives the rows
     source: str  # Table or view that the events stream from
@@ -184,7 +184,8 @@ def complete(
 EXAMPLES = {
     "target": "the name of a table, as 'customers'",
     "source": "the name of a table or view, as 'customers_cdc_clean'",
-    "sequence_by": "a SQL expression or a Column, as 'operation_date', or 'struct(commit, line)' for several columns",
+    "sequence_by": "a SQL expression or a Column, as 'operation_date', "
+    "or 'struct(commit, line)' for several columns",
     "apply_as_deletes": "a SQL condition or a Column, as \"operation = 'DELETE'\"",
     "apply_as_truncates": "a SQL condition or a Column, as \"operation = 'TRUNCATE'\"",
     "columns_to_update": "the name of one column, as 'changed_columns'",
@@ -195,7 +196,7 @@ EXAMPLES = {
 def check_values(
     spec: CdcSpec,  # A completed spec
 ):
-    "Refuse a name that is no text, an expression that is neither text nor Column, a flag that is neither true nor false."
+    "Refuse a name that is no text, an expression that is no text or Column, a flag that is no boolean."
     expressions = ("sequence_by", "apply_as_deletes", "apply_as_truncates")
     for field, example in EXAMPLES.items():
         value = getattr(spec, field)
@@ -220,7 +221,7 @@ def check_keys(
 
     for place, key in enumerate(spec.keys):
 
-        def has(names):
+        def has(names, key=key):
             return folded(key) in map(folded, names or ())
 
         if has(spec.keys[:place]):

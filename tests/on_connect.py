@@ -1,16 +1,19 @@
-"""Run chapters on Spark Connect, assertions and all: `python tests/on_connect.py NOTEBOOK…`. `local_spark` gives them a session of Connect."""
+"""Run chapters on Spark Connect, assertions and all: `python tests/on_connect.py NOTEBOOK…`.
+
+`local_spark` gives them a session of Connect.
+"""
 
 import sys
 
 from nbdev.test import nb_test_cells
 from pyspark.sql import SparkSession
 
+from cdc_local.engines.spark import session
 from cdc_local.engines.spark.jars import jar_folder
-from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, local_spark, session_java_options
 
 server = {
-    JAVA_OPTIONS: session_java_options(jar_folder()),
-    "spark.sql.shuffle.partitions": SESSION_OPTIONS["spark.sql.shuffle.partitions"],
+    session.JAVA_OPTIONS: session.session_java_options(jar_folder()),
+    "spark.sql.shuffle.partitions": session.SESSION_OPTIONS["spark.sql.shuffle.partitions"],
 }
 spark = SparkSession.builder.remote("local[2]").config(map=server).getOrCreate()
 assert "connect" in type(spark).__module__, type(spark)
@@ -23,7 +26,7 @@ def connected(**kwargs):
     return spark
 
 
-local_spark = connected
+session.local_spark = connected
 for path in sys.argv[1:]:
     names, cells = (
         {"__name__": "__main__"},

@@ -1,7 +1,8 @@
 """What AUTO CDC's tables are, in plain Python, and random stories to try it on.
 
-It shares no code with the project: a story is replayed event by event. Events are (story, id, name, city, points, op, at, writes); the
-number of the story is the first key column, so that hundreds of stories share a frame, an update, a Spark job. `writes` lists the columns
+It shares no code with the project: a story is replayed event by event. Events are
+(story, id, name, city, points, op, at, writes); the number of the story is the first key column,
+so that hundreds of stories share a frame, an update, a Spark job. `writes` lists the columns
 that an event writes, for tables with `columns_to_update`; others do without it.
 """
 
@@ -15,7 +16,7 @@ TRACKINGS = [None, ["name"], ["name", "points"], []]
 
 
 def rank(event, listed):
-    "Of events with one sequence the greatest rank wins: upserts first, then columns left to right, None lowest."
+    "Of events with one sequence the greatest rank wins: upserts, then columns left to right, None lowest."
     told = [*event[2:5], event[7]] if listed else event[2:5]
     return (
         event[5] != "D",
@@ -72,7 +73,7 @@ def replay(events, tracked, unsaid=(), listed=False):
 
 
 def random_story(choose, number):
-    "One to nine events of one or two keys: a fifth deletes, a quarter of the values NULL, then some duplicates and ties."
+    "Up to nine events of one or two keys: a fifth deletes, a quarter of values NULL, duplicates and ties."
 
     def value(*options):
         return None if choose.random() < 0.25 else choose.choice(options)

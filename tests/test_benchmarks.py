@@ -1,4 +1,4 @@
-"""The rivals of `make bench` are no straw men: on events that arrive in order each gives the oracle's tables, and ours gives the same.
+"""The rivals of `make bench` are no straw men: on events that arrive in order all give the oracle's tables.
 
 Late events are where they part. Nothing here is timed."""
 
@@ -265,7 +265,10 @@ def test_an_earlier_run_is_read_as_it_was_written():
         assert abs(again["value"] - told["value"]) <= 0.02 * abs(told["value"])
 
 
-HUNGRY = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; x = bytearray(150 * 2**20); time.sleep(.5)'])"
+HUNGRY = (
+    "import subprocess, sys; "
+    "subprocess.run([sys.executable, '-c', 'import time; x = bytearray(150 * 2**20); time.sleep(.5)'])"
+)
 
 
 def test_a_process_is_timed_and_its_whole_tree_weighed(tmp_path):

@@ -1,4 +1,4 @@
-"`make check` itself: a stale file, a notebook that was not cleaned and an output that is not what the code shows are caught, each with what to do"
+"`make check` itself: stale files, unclean notebooks and outputs that differ are caught, with what to do"
 
 import importlib.util
 import json
@@ -183,7 +183,9 @@ from pyspark.java_gateway import ensure_callback_server_started
 from cdc_local.engines.spark.session import local_spark
 spark = local_spark()
 jvm = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()
-with open('seen.txt', 'a') as seen: print(jvm, spark.sparkContext.applicationId, spark.catalog.tableExists('left'), spark.conf.get('spark.sql.shuffle.partitions'), file=seen)
+partitions = spark.conf.get('spark.sql.shuffle.partitions')
+with open('seen.txt', 'a') as seen:
+    print(jvm, spark.sparkContext.applicationId, spark.catalog.tableExists('left'), partitions, file=seen)
 spark.range(1).createOrReplaceTempView('left')
 spark.conf.set('spark.sql.shuffle.partitions', '7')
 class Supplier:
@@ -198,7 +200,8 @@ else:
     for _ in range(4): suppliers.add(Supplier())
     warned = logging.StreamHandler(sys.stdout) # what is written would not be what was saved
     logging.getLogger('py4j').addHandler(warned)
-    java.lang.System.gc() # the JVM tells Python which of its objects nothing refers to any more; those were the other notebook's
+    # the JVM tells Python which of its objects nothing refers to any more; those were the other notebook's
+    java.lang.System.gc()
     java.lang.System.runFinalization()
     assert [supplier.get() for supplier in suppliers] == ['here'] * 4"""
 
@@ -208,7 +211,8 @@ def test_notebooks_share_a_jvm_and_nothing_else(chapter):
     done = compared(chapter)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
     jvms, contexts, left, partitions = zip(
-        *(line.split() for line in (chapter.parent / "seen.txt").read_text().splitlines())
+        *(line.split() for line in (chapter.parent / "seen.txt").read_text().splitlines()),
+        strict=True,
     )
     assert len(set(jvms)) == 1 and len(set(contexts)) == 2
     assert left == ("False", "False") and len(set(partitions)) == 1 and "7" not in partitions
@@ -218,8 +222,10 @@ def test_notebooks_share_a_jvm_and_nothing_else(chapter):
 
 PLACE_CELL = """\
 import json, os, signal, sys, fastcore.test
-place = dict(folder=os.getcwd(), path=sys.path, environ=list(os.environ), argument=sys.argv[1], left=hasattr(fastcore.test, 'left'),
-    read=os.read(0, 1).decode(), interrupt=str(signal.getsignal(signal.SIGINT)), group=os.getpgrp() == os.getpid(), main=__import__('__main__').__dict__ is globals())
+place = dict(folder=os.getcwd(), path=sys.path, environ=list(os.environ), argument=sys.argv[1],
+    left=hasattr(fastcore.test, 'left'),
+    read=os.read(0, 1).decode(), interrupt=str(signal.getsignal(signal.SIGINT)),
+    group=os.getpgrp() == os.getpid(), main=__import__('__main__').__dict__ is globals())
 with open('seen.txt', 'a') as seen: print(json.dumps([os.getpid(), os.getppid(), place]), file=seen)
 fastcore.test.left = os.environ['LEFT'] = 'left'
 sys.path.append('left')"""

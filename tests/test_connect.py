@@ -1,4 +1,4 @@
-"The chapters of the library run whole on Spark Connect, which is what serverless is: the same cells, the same assertions."
+"The chapters of the library run on Spark Connect, which is what serverless is: same cells, same assertions."
 
 import os
 import subprocess

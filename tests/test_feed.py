@@ -90,7 +90,7 @@ def replay(files):
             live[customer] = values
             gone.pop(customer, None)
         elif row["operation"] == "UPDATE":
-            assert 1 <= sum(old != new for old, new in zip(live[customer], values)) <= 2
+            assert 1 <= sum(old != new for old, new in zip(live[customer], values, strict=True)) <= 2
             live[customer] = values
             count["updates"] += 1
         else:
@@ -351,7 +351,8 @@ def test_wrong_use_is_named_and_writes_nothing(tmp_path, wrong, message):
 
 def test_faker_is_asked_for_only_when_needed(tmp_path):
     program = (
-        "import sys; sys.modules['faker'] = None; from cdc_utils import feed\nassert feed.missing_day('none') == 1\n"
+        "import sys; sys.modules['faker'] = None; from cdc_utils import feed\n"
+        "assert feed.missing_day('none') == 1\n"
         "try: feed.write_feed(sys.argv[1])\nexcept feed.FeedError as error: print(error)"
     )
     done = subprocess.run(

@@ -119,7 +119,7 @@ class Spark:
 
 @pytest.fixture
 def declared(monkeypatch):
-    """Run a script as Lakeflow would, with `spark` in its globals; its declarations, and the globals it leaves."""
+    """Run a script as Lakeflow would, `spark` in its globals; its declarations, and the globals it leaves."""
     import pyspark
 
     def run(script):
@@ -193,7 +193,8 @@ def test_what_is_allowed():
     assert (
         faults(
             GOOD
-            + 'dp.create_streaming_table("customers", table_properties={"pipelines.reset.allowed": "false"})\n'
+            + 'dp.create_streaming_table("customers", '
+            + 'table_properties={"pipelines.reset.allowed": "false"})\n'
         )
         == []
     )
@@ -259,7 +260,7 @@ def test_gold_counts_the_history(declared, monkeypatch):
 
 
 def test_what_is_declared_fits_sparks_own_functions(declared):
-    """Spark's own module has the same functions with these parameters; it lacks expectations and SCD 2 only."""
+    """Spark's own module has the functions with these parameters; it lacks only expectations and SCD 2."""
     api = pytest.importorskip("pyspark.pipelines.api", exc_type=ImportError)
     for script in SCRIPTS:
         for call in declared(script)[0]:

@@ -1,4 +1,4 @@
-"The site: built offline without a warning, no dead link or empty page, every public name documented, and looked at in Chromium."
+"The site: built offline without a warning, no dead link, every public name documented, seen in Chromium."
 
 import ast
 import functools
@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -54,7 +54,7 @@ def load(folder, name):
 reference, check = load("docs", "reference"), load("tools", "check")
 
 
-# What is looked for: each check takes pages and gives a list of what is wrong -----------------------------------------------------------------
+# What is looked for: each check takes pages and gives a list of what is wrong -----------------------------
 
 
 def read(folder):
@@ -79,9 +79,7 @@ def broken_links(folder, pages):
                 continue
             parts = urlsplit(link)
             target = (
-                os.path.normpath(os.path.join(os.path.dirname(name), unquote(parts.path)))
-                if parts.path
-                else name
+                os.path.normpath(PurePosixPath(name).parent / unquote(parts.path)) if parts.path else name
             )
             if not Path(folder, target).is_file():
                 wrong.append(f"{name}: {link}: no such file")
@@ -130,11 +128,12 @@ def without_entry(pages, names):
 
 
 def not_described(pages, commands=()):
-    "Parameters of functions without a word on what they are; a command's stand in its help, and a class's own small methods have a sentence"
+    "Parameters without a word on what they are; a command's stand in its help, methods have a sentence"
     wrong = []
     for tree in pages.values():
         for entry in tree.xpath(
-            "//dl[contains(@class, 'function') or contains(@class, 'method')][not(ancestor::dl[contains(@class, 'class')])]/dt[@id]"
+            "//dl[contains(@class, 'function') or contains(@class, 'method')]"
+            "[not(ancestor::dl[contains(@class, 'class')])]/dt[@id]"
         ):
             if (name := entry.get("id")) in commands:
                 continue
@@ -157,7 +156,7 @@ def not_described(pages, commands=()):
     return wrong
 
 
-# The site as it is ----------------------------------------------------------------------------------------------------------------------------
+# The site as it is ----------------------------------------------------------------------------------------
 
 
 def public_names():
@@ -190,7 +189,7 @@ def command_functions():
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    "The folder of the site, built as `make docs` builds it, with no way to the network; SITE names one that is built already"
+    "The folder of the site, built as `make docs` does, with no network; SITE names one that is built already"
     if built := os.environ.get("SITE"):
         return ROOT / built
     work = tmp_path_factory.mktemp("site")
@@ -313,7 +312,7 @@ def test_every_setting_that_the_code_reads_is_on_its_page(pages):
     assert {"default_catalog", "wheel_name", "mock", "rows"} <= said
 
 
-# Faults put in on purpose ---------------------------------------------------------------------------------------------------------------------
+# Faults put in on purpose ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -385,7 +384,8 @@ def test_what_comes_from_another_host_is_caught(broken):
 def test_a_setting_that_nobody_describes_is_caught():
     trees = {
         "new": ast.parse(
-            "setting(conf, 'cdc.limit', '5')\nos.environ.get('CDC_LIMIT')\nfound.get('pipelines.limit', 'none')"
+            "setting(conf, 'cdc.limit', '5')\n"
+            "os.environ.get('CDC_LIMIT')\nfound.get('pipelines.limit', 'none')"
         )
     }
     for kind, name in (("pipeline", "cdc.limit"), ("environment", "CDC_LIMIT"), ("table", "pipelines.limit")):
@@ -395,7 +395,7 @@ def test_a_setting_that_nobody_describes_is_caught():
             reference.described(kind, found={})
 
 
-# In a browser ---------------------------------------------------------------------------------------------------------------------------------
+# In a browser ---------------------------------------------------------------------------------------------
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -438,7 +438,8 @@ def errors(browser):
 PICTURES = (
     "return [...document.images].filter(each => !each.complete || !each.naturalWidth).map(each => each.src)"
 )
-WIDEST = "return document.documentElement.scrollWidth"  # not compared with the window: a phone zooms out until all fits
+# Not compared with the window: a phone zooms out until all fits
+WIDEST = "return document.documentElement.scrollWidth"
 
 
 def open_page(browser, address, name):
@@ -523,7 +524,8 @@ def test_the_theme_switch_works(browser, address):
 @in_chromium
 def test_what_is_wrong_in_a_browser_is_caught(browser, tmp_path):
     (tmp_path / "page.html").write_text(
-        "<meta name=viewport content='width=device-width, initial-scale=1'><p style='width: 900px'>wide</p><img src='gone.png'><script>throw Error('lost')</script>"
+        "<meta name=viewport content='width=device-width, initial-scale=1'>"
+        "<p style='width: 900px'>wide</p><img src='gone.png'><script>throw Error('lost')</script>"
     )
     sized(browser, WIDTHS["phone"])
     errors(browser)

@@ -183,7 +183,10 @@ def test_imports_without_spark(python, module, tmp_path):
 
 
 def test_a_spec_works_without_spark(python, tmp_path):
-    code = "from cdc_utils.spec import CdcSpec; print(CdcSpec('t', 's', keys=['id'], sequence_by='at').flow()['keys'])"
+    code = (
+        "from cdc_utils.spec import CdcSpec\n"
+        "print(CdcSpec('t', 's', keys=['id'], sequence_by='at').flow()['keys'])"
+    )
     assert run(python, code, tmp_path).stdout == "['id']\n"
 
 

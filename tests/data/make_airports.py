@@ -1,4 +1,4 @@
-"""Makes airports_snapshots.json.gz and airports_changes.json.gz from wheels of airportsdata; README.md says how."""
+"""Makes airports_snapshots.json.gz and airports_changes.json.gz from wheels of airportsdata: see README."""
 
 import csv
 import gzip
@@ -62,7 +62,7 @@ def changes(keys: list[str], snapshots: list[dict]) -> list[dict]:
             if old == new:
                 continue
             operation = "DELETE" if new is None else "APPEND" if old is None else "UPDATE"
-            values = dict(zip(COLUMNS, new or [None] * len(COLUMNS)))
+            values = dict(zip(COLUMNS, new or [None] * len(COLUMNS), strict=True))
             events.append({"icao": icao, **values, "operation": operation, "sequence": sequence})
         before = found
     return events
@@ -81,7 +81,7 @@ if __name__ == "__main__":
     found = [snapshot(wheel) for wheel in wheels]
     keys = sample(found)
     # sorted by airport, so that rows which hardly differ lie side by side and compress well
-    by_release = dict(zip(RELEASES, found))
+    by_release = dict(zip(RELEASES, found, strict=True))
     rows = [
         [icao, release, *by_release[release][icao]]
         for icao in keys
