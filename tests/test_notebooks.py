@@ -67,7 +67,12 @@ def cells(path):
     return [Cell(path, number, raw) for number, raw in enumerate(json.loads(path.read_text())["cells"])]
 
 
+def kernel_language(path):
+    return json.loads(path.read_text())["metadata"].get("kernelspec", {}).get("language")
+
+
 CELLS = {path: cells(path) for path in NOTEBOOKS}
+LANGUAGES = {path: kernel_language(path) for path in NOTEBOOKS}
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: str(path.relative_to(NBS)))
 
 
@@ -276,8 +281,9 @@ def test_has_ids_and_no_leftovers(path):
 
 @each_notebook
 def test_names_its_kernel(path):
-    kernel = json.loads(path.read_text())["metadata"].get("kernelspec", {})
-    assert kernel.get("language") == "python", f"nbs/{path.relative_to(NBS)}: save it in JupyterLab, for its kernel"
+    assert LANGUAGES.get(path) == "python", (
+        f"nbs/{path.relative_to(NBS)}: save it in JupyterLab, for its kernel"
+    )
 
 
 def test_no_module_is_written_by_hand():
@@ -406,6 +412,7 @@ BROKEN = {
         "nbs/broken.ipynb",
         "nbdev.nbdev_export()",
     ),
+    test_names_its_kernel: ([TITLE], None, "nbs/broken.ipynb", "for its kernel"),
     test_has_ids_and_no_leftovers: ([{**TITLE, "id": "t"}, code("  ")], 1, "", "delete the empty cell"),
 }
 
@@ -440,7 +447,9 @@ def test_a_good_notebook_passes(monkeypatch, check):
         code("f()", printed("'/'")),
         END,
     ]
-    check(built(monkeypatch, [{**cell, "id": str(number)} for number, cell in enumerate(cells)]))
+    path = built(monkeypatch, [{**cell, "id": str(number)} for number, cell in enumerate(cells)])
+    monkeypatch.setitem(LANGUAGES, path, "python")
+    check(path)
 
 
 def test_a_long_class_of_short_functions_passes(monkeypatch):
