@@ -34,9 +34,7 @@ def is_single_threaded() -> bool:  # Always False where the system is not Linux
 
 
 def enter(
-    folders: Mapping[
-        str, str
-    ],  # Path, such as `/Volumes`, to the folder that is shown there; outer paths first
+    folders: Mapping[str, str],  # A path, as `/Volumes`, to the folder shown there; outer paths first
 ) -> None:
     """Show folders to this process and to all that it starts; raises `OSError` where that is not permitted.
 

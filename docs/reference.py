@@ -157,7 +157,7 @@ def described(kind, meanings=None, found=None):
         )
     if gone:
         raise UndescribedError(
-            f"docs/configuration.yml, {kind}: no code reads {', '.join(gone)}: take it out"
+            f"docs/configuration.yml, {kind}: take out {', '.join(gone)}, which no code reads"
         )
     return meanings
 
@@ -391,20 +391,27 @@ def names_page(chapters):
     return "\n\n".join(text)
 
 
-def entry(module, name, value, comment):
+def entry(name, value, comment):
     "The entry of a public constant; functions and classes get theirs from autodoc"
-    return f"````{{py:data}} {module}.{name}\n---\nvalue: |-\n  {value}\n---\n{comment}\n````"
+    return f"````{{py:data}} {name}\n---\nvalue: |-\n  {value}\n---\n{comment}\n````"
+
+
+def face(room):
+    "The file that says what a room is for"
+    folder = LOCAL / room
+    return str((folder / "__init__.py" if folder.is_dir() else LOCAL / f"{room}.py").relative_to(ROOT))
 
 
 def room_page(room):
     "Every public name of a room, module by module, as its source says it"
-    face = LOCAL / room / "__init__.py"
-    tree = ast.parse((face if face.is_file() else LOCAL / f"{room}.py").read_text())
-    parts = [f"# {room}\n\n{ast.get_docstring(tree)}" if face.is_file() else f"# {room}"]
+    heading = f"# {room}"
+    if face(room).endswith("__init__.py"):
+        heading += "\n\n" + ast.get_docstring(ast.parse((ROOT / face(room)).read_text()))
+    parts = [heading]
     for module in rooms()[room]:
         parts.append(f"## {module.removeprefix(f'{LOCAL.name}.')}")
         parts.append(f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```")
-        parts += [entry(module, name, *value) for name, value in constants(module).items()]
+        parts += [entry(name, *value) for name, value in constants(module).items()]  # of the module above
     return "\n\n".join(parts)
 
 

@@ -125,7 +125,7 @@ class ShowConstants(Processor):
     def entries(self, module, names, known):
         for name in names:
             value, comment = known[name]
-            yield reference.entry(module, name, value, prose(comment, module))
+            yield reference.entry(f"{module}.{name}", value, prose(comment, module))
 
 
 class ToMyst(Processor):
@@ -208,11 +208,11 @@ PROCESSORS = [
 ROOMS = "Rooms of cdc_local"
 # Pages that are no notebook: where they stand in the sidebar, who makes them, and what to edit
 PAGES = {
-    "cdc": ("Reference", reference.command_page, "cdc_local/cli"),
+    "cdc": ("Reference", reference.command_page, "cdc_local/cli/main.py"),
     "configuration": ("Reference", reference.configuration_page, "docs/configuration.yml"),
     "names": ("Reference", lambda: reference.names_page(chapters()), "docs/reference.py"),
     **{
-        f"rooms/{room}": (ROOMS, partial(reference.room_page, room), f"cdc_local/{room}")
+        f"rooms/{room}": (ROOMS, partial(reference.room_page, room), reference.face(room))
         for room in reference.rooms()
     },
     "genindex": ("Reference", None, None),

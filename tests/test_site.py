@@ -32,7 +32,7 @@ SHOWN = (
     "pipeline",
     "benchmarks",
     "what_runs_where",
-    "local/replay",
+    "local/operations",
     "cdc",
     "configuration",
     "names",
@@ -496,7 +496,7 @@ def test_search_finds_a_function(browser, address):
     )
     assert any(
         urlsplit(each.get_attribute("href")).path
-        in ("/pipeline.html", "/local/graph.html", "/local/lakeflow.html")
+        in ("/pipeline.html", "/local/dataflow.html", "/rooms/dataflow.html")
         for each in found
     )
     assert not errors(browser)

@@ -13,8 +13,10 @@ from cdc_local.storage import TableName
 from cdc_utils.spec import CdcSpec
 
 
-def read_once(statement: Statement) -> bool:
-    "Whether ONCE comes next."
+def read_once(
+    statement: Statement,  # Stands where ONCE may come
+) -> bool:  # Whether it came
+    "Step over ONCE if it comes next."
     return statement.takes("ONCE")
 
 
