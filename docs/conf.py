@@ -105,7 +105,16 @@ def sidebar_once(app, page, template, context, doctree):
 SIDEBARS = {}
 
 
+def leave_out_modules_without_source(app):
+    "The list of source pages names modules that have none, as `builtins`: a dead link"
+    sources = getattr(app.env, "_viewcode_modules", {})
+    for module in [module for module, source in sources.items() if not source]:
+        del sources[module]
+    return ()
+
+
 def setup(app):
+    app.connect("html-collect-pages", leave_out_modules_without_source, priority=400)
     app.connect("autodoc-process-docstring", add_docments)
     app.connect("html-page-context", link_sources)
     app.connect("html-page-context", sidebar_once, priority=400)  # before furo asks for it

@@ -212,7 +212,9 @@ def prepare_kernel(
     names: list[str],  # Names that the notebook uses
     **run: Any,  # Fields of a `NotebookRun`
 ) -> None:
-    "In the kernel, before the first cell: put the wheels first, and Databricks' names into the notebook."
+    """In the kernel, before the first cell: put the wheels first, and Databricks' names into the notebook.
+
+    Fields of a `NotebookRun` come as `run`."""
     from IPython import get_ipython
 
     notebook_run = NotebookRun(**run)
