@@ -63,6 +63,5 @@ def merged_by(path):
 def arrow_frame(spark, rows, schema):
     "A frame of tuples by way of Arrow: no Python worker has to unpickle them."
     columns = to_arrow_schema(_parse_datatype_string(schema), timezone="UTC")
-    return spark.createDataFrame(
-        pa.Table.from_pylist([dict(zip(columns.names, row, strict=True)) for row in rows], schema=columns)
-    )
+    records = [dict(zip(columns.names, row, strict=False)) for row in rows]  # what a row leaves out is NULL
+    return spark.createDataFrame(pa.Table.from_pylist(records, schema=columns))

@@ -1,4 +1,4 @@
-"`make release` on a clone: what it refuses, and that a release is a commit, a tag and three files."
+"`make release` on a clone: what it refuses, and that a release is a commit, a tag, wheels and sources."
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from cdc_utils import __version__
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import prove
+import scratch_tree
 
 NEXT = "98.7.6"
 
@@ -41,7 +41,10 @@ def commit(clone, name, text):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     "A repository with what this tree holds, and this environment"
-    folder = prove.scratch(tmp_path_factory.mktemp("release"))
+    folder = tmp_path_factory.mktemp("release") / "tree"
+    left_out = shutil.ignore_patterns(*scratch_tree.LEFT_OUT, *scratch_tree.BUILT)
+    shutil.copytree(scratch_tree.ROOT, folder, symlinks=True, ignore=left_out)
+    git(folder, "init", "-q")
     (folder / ".venv").symlink_to(Path(sys.prefix))
     (folder / ".git/info/exclude").write_text(".venv\n")
     git(folder, "config", "user.name", "t")
@@ -93,6 +96,7 @@ def test_a_tag_that_is_there_is_refused(clone):
 
 
 def test_a_changelog_without_news_is_refused(clone):
+    commit(clone, "CHANGELOG.md", "# Changelog\n\n## 0.0.1\n\n- Older.\n")
     refused(clone, f"says nothing under `## {NEXT}` or `## Unreleased`", "--version", NEXT)
 
 

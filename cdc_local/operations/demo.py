@@ -141,7 +141,7 @@ def choose_key(
         """SELECT id FROM history GROUP BY id
         ORDER BY count(*) >= 3 DESC, bool_and("__END_AT" IS NOT NULL) DESC, abs(count(*) - 4), id LIMIT 1""",
     )
-    found = by_interest.fetchall() if by_interest else []
+    found = [] if by_interest is None else by_interest.fetchall()  # its length would read the stream
     return found[0][0] if found else None
 
 
