@@ -105,16 +105,16 @@ def sidebar_once(app, page, template, context, doctree):
 SIDEBARS = {}
 
 
-def leave_out_modules_without_source(app):
-    "The list of source pages names modules that have none, as `builtins`: a dead link"
+def leave_out_unused_sources(app):
+    "viewcode also lists modules that no entry leads to, as `builtins`: pages without a text, or dead links"
     sources = getattr(app.env, "_viewcode_modules", {})
-    for module in [module for module, source in sources.items() if not source]:
+    for module in [name for name, source in sources.items() if not (source and source[2])]:
         del sources[module]
     return ()
 
 
 def setup(app):
-    app.connect("html-collect-pages", leave_out_modules_without_source, priority=400)
+    app.connect("html-collect-pages", leave_out_unused_sources, priority=400)
     app.connect("autodoc-process-docstring", add_docments)
     app.connect("html-page-context", link_sources)
     app.connect("html-page-context", sidebar_once, priority=400)  # before furo asks for it
