@@ -1,6 +1,9 @@
 """Specs and settings made from what Spark itself gives: Columns and a session's configuration."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from pyspark.sql.functions import udf
 
 from cdc_local.engines.spark.session import local_spark
 from cdc_utils import settings
@@ -63,3 +66,29 @@ def test_settings_come_from_a_sessions_configuration(spark):
     finally:
         for key in ("cdc.catalog", "cdc.schema", "cdc.raw_volume"):
             spark.conf.unset(key)
+
+
+@pytest.fixture
+def compiled(spark):
+    "Expressions are compiled, as outside of tests: only then does Spark read Parquet by columns"
+    names = ("spark.sql.codegen.wholeStage", "spark.sql.codegen.factoryMode")
+    before = {name: spark.conf.get(name) for name in names}
+    spark.conf.set("spark.sql.codegen.wholeStage", "true")
+    spark.conf.set("spark.sql.codegen.factoryMode", "FALLBACK")
+    yield spark
+    for name, value in before.items():
+        spark.conf.set(name, value)
+
+
+def test_a_python_function_reads_columns_of_parquet(compiled, tmp_path):
+    "SPARK-58241: the task never ended"
+    spark = compiled
+    spark.range(3).write.format("delta").save(str(tmp_path / "numbers"))
+    shout = udf(lambda number: f"{number}!")
+    frame = spark.read.format("delta").load(str(tmp_path / "numbers")).select(shout("id"))
+    with ThreadPoolExecutor(1) as pool:
+        rows = pool.submit(frame.collect)
+        try:
+            assert sorted(row[0] for row in rows.result(timeout=90)) == ["0!", "1!", "2!"]
+        finally:
+            spark.sparkContext.cancelAllJobs()  # of a task that waits for ever

@@ -33,6 +33,8 @@ SESSION_OPTIONS = {
     "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
     # as nanoseconds, the year 9999 overflows in every other reader
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Spark 4.2.0 hangs for ever in a Python function that reads columns of Parquet (SPARK-58241)
+    "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled": "false",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.repl.eagerEval.enabled": "true",
