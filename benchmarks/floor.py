@@ -6,7 +6,7 @@ python benchmarks/floor.py --show TABLE     twenty rows of a table, as Spark sho
 
 import sys
 
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.spark.session import start_spark
 from cdc_utils import customers
 
 
@@ -16,7 +16,7 @@ def write_table(spark, landing, table):
 
 
 def main(arguments):
-    spark = local_spark()
+    spark = start_spark()
     if arguments[0] == "--show":
         spark.read.format("delta").load(arguments[1]).show()
     else:

@@ -16,7 +16,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.spark.session import start_spark
 from cdc_utils import customers
 
 COLUMNS = list(customers.COLUMNS)
@@ -91,7 +91,7 @@ def catch_up(spark, source, tables, name):
 
 
 def main(source, tables):
-    spark = local_spark()
+    spark = start_spark()
     for name in MERGES:
         catch_up(spark, source, tables, name)
 

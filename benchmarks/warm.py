@@ -18,7 +18,7 @@ import floor
 import handwritten
 from pyspark.sql import functions as F
 
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.spark.session import start_spark
 from cdc_local.storage import Storage, TableName
 from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
@@ -71,7 +71,7 @@ def timed(contestants, number):
 
 def first_update(landing, work, runs):
     "The whole first update and the floor, in a session that has done both before."
-    spark, storage, table = local_spark(), Path(work, "warm-storage"), Path(work, "warm-floor")
+    spark, storage, table = start_spark(), Path(work, "warm-storage"), Path(work, "warm-floor")
     for number in range(int(runs) + 1):
         for folder in (storage, table):
             shutil.rmtree(folder, ignore_errors=True)
@@ -84,7 +84,7 @@ def first_update(landing, work, runs):
 
 def nothing_new(storage, rival, runs):
     "Updates for which no file has landed: the whole pipeline; by hand, the two streams."
-    spark = local_spark()
+    spark = start_spark()
 
     def by_hand():
         for name in handwritten.MERGES:
@@ -115,7 +115,7 @@ def told_by_flow(storage, name, number):
 
 def new_events(storage, rival, batches):
     "New events into the stored SCD1 and SCD2 tables: a stream into each, from its start to its end."
-    spark, clean = local_spark(), clean_path(storage)
+    spark, clean = start_spark(), clean_path(storage)
     for number, events in enumerate(sorted(Path(batches).iterdir())):
         add(spark, events, clean)
         for name in handwritten.MERGES:

@@ -31,7 +31,7 @@ def session(
     if spark is None:
         spark = SparkSession.getActiveSession()
     if spark is None:
-        from cdc_local.engines.spark.session import local_spark
+        from cdc_local.engines.session import local_spark
 
         spark = local_spark()
     return spark

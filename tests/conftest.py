@@ -43,9 +43,9 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def spark():
     "The session that updates run in."
-    from cdc_local.engines.spark.session import local_spark
+    from cdc_local.engines.spark.session import start_spark
 
-    return local_spark()
+    return start_spark()
 
 
 @pytest.fixture

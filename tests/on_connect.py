@@ -1,33 +1,43 @@
-"""Run chapters on Spark Connect, assertions and all: `python tests/on_connect.py NOTEBOOK…`.
+"""Run chapters on Spark Connect, assertions and all: `python tests/on_connect.py sail|spark NOTEBOOK…`.
 
-`local_spark` gives them a session of Connect.
+`local_spark` gives them a session of Connect: of Sail, or of Spark's own server.
 """
 
 import sys
 
 from nbdev.test import nb_test_cells
-from pyspark.sql import SparkSession
 
-from cdc_local.engines.spark import session
-from cdc_local.engines.spark.jars import jar_folder
-
-server = {
-    session.JAVA_OPTIONS: session.session_java_options(jar_folder()),
-    "spark.sql.shuffle.partitions": session.SESSION_OPTIONS["spark.sql.shuffle.partitions"],
-}
-spark = SparkSession.builder.remote("local[2]").config(map=server).getOrCreate()
-assert "connect" in type(spark).__module__, type(spark)
+from cdc_local.engines import session
 
 
-def connected(**kwargs):
-    for name, value in {"spark.sql.session.timeZone": "UTC", **kwargs.pop("options", {})}.items():
-        spark.conf.set(name, value)
-    assert not kwargs, f"local_spark got {kwargs}, which a session of Connect can't be given"
+def start_spark_server():
+    "Make `local_spark` give a session of Spark's own server of Connect."
+    from pyspark.sql import SparkSession
+
+    from cdc_local.engines.spark.jars import jar_folder
+    from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, session_java_options
+
+    server = {
+        JAVA_OPTIONS: session_java_options(jar_folder()),
+        "spark.sql.shuffle.partitions": SESSION_OPTIONS["spark.sql.shuffle.partitions"],
+    }
+    spark = SparkSession.builder.remote("local[2]").config(map=server).getOrCreate()
+
+    def connected(**kwargs):
+        for name, value in {"spark.sql.session.timeZone": "UTC", **kwargs.pop("options", {})}.items():
+            spark.conf.set(name, value)
+        assert not kwargs, f"local_spark got {kwargs}, which a session of Connect can't be given"
+        return spark
+
+    session.local_spark = connected
     return spark
 
 
-session.local_spark = connected
-for path in sys.argv[1:]:
+engine, *paths = sys.argv[1:]
+assert engine in session.ENGINES, engine
+spark = start_spark_server() if engine == "spark" else session.local_spark(engine=engine)
+assert "connect" in type(spark).__module__, type(spark)
+for path in paths:
     names, cells = (
         {"__name__": "__main__"},
         [cell for cell in nb_test_cells(path) if "nbdev_export()" not in cell.source],

@@ -29,7 +29,7 @@ from figures import MIB, Figure, Reach, from_json, growth
 from oracle import replay
 
 from cdc_local.delta.reader import read_table
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.spark.session import start_spark
 from cdc_local.storage import Storage, TableName
 from cdc_utils import customers
 from cdc_utils.feed import write_feed
@@ -40,7 +40,7 @@ ROWS = 600
 
 @pytest.fixture(scope="module")
 def spark():
-    return local_spark()
+    return start_spark()
 
 
 @pytest.fixture(scope="module")

@@ -180,8 +180,8 @@ def test_an_output_that_the_code_does_not_show_is_caught(chapter):
 SPARK_CELL = """\
 import logging, sys
 from pyspark.java_gateway import ensure_callback_server_started
-from cdc_local.engines.spark.session import local_spark
-spark = local_spark()
+from cdc_local.engines.spark.session import start_spark
+spark = start_spark()
 jvm = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()
 partitions = spark.conf.get('spark.sql.shuffle.partitions')
 with open('seen.txt', 'a') as seen:

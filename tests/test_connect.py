@@ -31,7 +31,7 @@ def test_chapters_on_connect():
         name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))
     } | {"SPARK_LOCAL_IP": "127.0.0.1"}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests/on_connect.py"), *[f"{name}.ipynb" for name in CHAPTERS]],
+        [sys.executable, str(ROOT / "tests/on_connect.py"), "spark", *[f"{name}.ipynb" for name in CHAPTERS]],
         cwd=ROOT / "nbs",
         capture_output=True,
         text=True,
@@ -47,6 +47,6 @@ def test_every_chapter_that_takes_frames_is_run_on_connect():
     uses = {
         path.stem
         for path in (ROOT / "nbs").glob("[0-9]*.ipynb")
-        if "from cdc_local.engines.spark.session import local_spark" in path.read_text()
+        if "from cdc_local.engines.session import local_spark" in path.read_text()
     }
     assert uses == set(CHAPTERS)

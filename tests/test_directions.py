@@ -194,7 +194,7 @@ def test_no_module_imports_itself_in_a_circle():
         ("gold", "import pyspark.pipelines.api"),
         ("gold", "from pyspark.ml import Pipeline"),
         ("gold", "import cdc_local.storage"),
-        ("silver", "def conform():\n    from cdc_local.engines.spark.session import local_spark"),
+        ("silver", "def conform():\n    from cdc_local.engines.spark.session import start_spark"),
         ("bronze", "from .quality import kept"),
         ("remote", "from cdc_local import storage"),
         ("remote", "from pyspark.sql import functions"),
@@ -213,7 +213,7 @@ def test_a_wrong_import_of_a_chapter_is_seen(chapter, source):
         ("silver", "from .quality import failed_rules\nfrom pyspark.sql import functions as F"),
         ("scd2", "from cdc_utils.spec import CdcSpec\nfrom cdc_utils.scd1 import current"),
         ("feed", "def frame(spark):\n    from pyspark.sql import Row"),
-        ("checks", "def session():\n    from cdc_local.engines.spark.session import local_spark"),
+        ("checks", "def session():\n    from cdc_local.engines.session import local_spark"),
     ],
 )
 def test_a_right_import_of_a_chapter_is_allowed(chapter, source):

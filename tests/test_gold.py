@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.session import local_spark
 from cdc_utils import gold
 
 

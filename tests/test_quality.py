@@ -5,7 +5,7 @@ import random
 import pytest
 from pyspark.errors import AnalysisException, PySparkException
 
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.session import local_spark
 from cdc_utils import bronze, gold, quality, silver
 
 RULES = {"id_known": "id IS NOT NULL", "age_ok": "age >= 0 AND age < 130", "either": "id <> 'b' OR age = 7"}

@@ -60,6 +60,7 @@ def _session_faults(tree):
         "SparkContext",
         "sparkContext",
         "local_spark",
+        "start_spark",
     }
     return [f"it asks for a session: {name}" for name in sorted(asked)] + (
         ["it sets spark"] if "spark" in stored else []
@@ -168,7 +169,7 @@ GOOD = '"""Doc."""\nfrom pyspark import pipelines as dp\n'
         (GOOD + "import os\n", "it imports os"),
         (GOOD + "from .near import thing\n", "it imports near"),
         (
-            GOOD + "from cdc_local.engines.spark.session import local_spark\n",
+            GOOD + "from cdc_local.engines.spark.session import start_spark\n",
             "it imports cdc_local.engines.spark.session",
         ),
         (GOOD + "from pyspark.sql import SparkSession\n", "it asks for a session: SparkSession"),

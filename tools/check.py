@@ -27,7 +27,9 @@ def command(name, *args):
 def starts_spark(notebook):
     "Tell that cells of a notebook start Spark, by a name or by a command"
     return bool(
-        re.search(r"local_spark\(|run_update\(|\bcdc\(|spark = |checks\.session\(", notebook.read_text())
+        re.search(
+            r"(local|start)_spark\(|run_update\(|\bcdc\(|spark = |checks\.session\(", notebook.read_text()
+        )
     )
 
 

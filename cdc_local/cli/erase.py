@@ -48,10 +48,10 @@ def erase(
     """Take the rows of a key out of every table for good: hidden ones, quarantine and old files included.
     The next update goes on."""
     opened = open_storage(storage)
-    from cdc_local.engines.spark.session import local_spark
+    from cdc_local.engines.spark.session import start_spark
     from cdc_local.operations.erase import erase_rows
 
-    spark = local_spark(log=opened.spark_log_path)
+    spark = start_spark(log=opened.spark_log_path)
     if not (yes or dry_run) and (rows := erase_rows(spark, opened, where, dry_run=True).rows):
         typer.confirm(f"Erase {rows:,} rows for good?", abort=True, err=True)
     print_erasure(erase_rows(spark, opened, where, dry_run), dry_run, layout)

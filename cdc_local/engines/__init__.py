@@ -1,4 +1,4 @@
-"""Who computes.
+"""Who computes: Sail in this process, or Spark in a JVM.
 
-May import `storage` and `errors`. Begin at `spark/session.py`.
+May import `storage` and `errors`. Begin at `session.py`, which starts the one that is asked for.
 """

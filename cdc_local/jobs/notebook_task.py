@@ -233,9 +233,9 @@ def make_databricks_names(
     storage = Storage(Path(run.storage))
     made: dict[str, Any] = {"dbutils": Dbutils(storage, run.parameters)}
     if "spark" in names:
-        from cdc_local.engines.spark.session import local_spark
+        from cdc_local.engines.spark.session import start_spark
 
-        made["spark"] = local_spark(log=storage.spark_log_path)
+        made["spark"] = start_spark(log=storage.spark_log_path)
     return made
 
 

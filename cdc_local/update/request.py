@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from cdc_local.dataflow.graph import Graph
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.spark.session import start_spark
 from cdc_local.errors import UsageError
 from cdc_local.source.user_errors import describe_exception
 from cdc_local.storage import Storage, TableName
@@ -86,7 +86,7 @@ def update_session(
 ) -> Iterator[SparkSession]:
     "The session of an update, with the pipeline's configuration; `UsageError` where Spark refuses a setting."
     log = None if request.dry_run else Storage(request.storage).spark_log_path
-    spark = local_spark(request.master, log=log)
+    spark = start_spark(request.master, log=log)
     before: dict[str, str | None] = {}
     try:
         for key, value in request.configuration.items():

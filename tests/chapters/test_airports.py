@@ -84,7 +84,7 @@ def test_files_are_small():
 @pytest.fixture(scope="module")
 def spark():
     pytest.importorskip("pyspark")
-    from cdc_local.engines.spark.session import local_spark
+    from cdc_local.engines.session import local_spark
 
     return local_spark()
 

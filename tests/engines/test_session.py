@@ -50,8 +50,8 @@ def test_a_warehouse_is_of_one_process_and_goes_with_it():
 
 STARTS = """
 from pyspark.sql.functions import udf
-from cdc_local.engines.spark.session import local_spark
-spark = local_spark()
+from cdc_local.engines.spark.session import start_spark
+spark = start_spark()
 # Python runs in the JVM's processes, and hears from them
 spark.range(1).select(udf(lambda number: str(number))('id')).collect()
 print(spark.sparkContext._gateway.proc.pid)
@@ -83,8 +83,8 @@ def test_a_kernel_that_shuts_down_leaves_no_temporary_files(tmp_path):
 
 
 WAITS = """
-from cdc_local.engines.spark.session import local_spark
-spark = local_spark()
+from cdc_local.engines.spark.session import start_spark
+spark = start_spark()
 print('ready', flush=True)
 try: spark._jvm.java.lang.Thread.sleep(120_000)
 except KeyboardInterrupt: print('interrupted')
@@ -104,8 +104,8 @@ def test_ctrl_c_while_java_works_is_an_exception_and_no_more():
 DIVIDES = """
 from pyspark.errors import ArithmeticException
 from pyspark.sql import functions as F
-from cdc_local.engines.spark.session import local_spark
-spark = local_spark(options={'spark.python.sql.dataFrameDebugging.enabled': 'true'})
+from cdc_local.engines.spark.session import start_spark
+spark = start_spark(options={'spark.python.sql.dataFrameDebugging.enabled': 'true'})
 try: spark.range(1).select(F.lit(1) / F.lit(0)).collect()
 except ArithmeticException as error: print(error.getQueryContext()[0].callSite())
 """
@@ -141,7 +141,7 @@ def test_a_python_function_runs_in_the_python_of_the_session(spark):
 
 def test_a_second_call_finds_the_session_and_sets_what_can_be_set(spark):
     before = spark.conf.get("spark.sql.shuffle.partitions")
-    again = session.local_spark(options={"spark.sql.shuffle.partitions": "3"})
+    again = session.start_spark(options={"spark.sql.shuffle.partitions": "3"})
     try:
         assert again.sparkContext.applicationId == spark.sparkContext.applicationId
         assert spark.conf.get("spark.sql.shuffle.partitions") == "3"

@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pyspark.sql.functions import udf
 
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.spark.session import start_spark
 from cdc_utils import settings
 from cdc_utils.spec import CdcSpec, SpecError
 
 
 @pytest.fixture(scope="module")
 def spark():
-    return local_spark()
+    return start_spark()
 
 
 def columns(kind):

@@ -51,9 +51,9 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def spark():
-    from cdc_local.engines.spark.session import local_spark
+    from cdc_local.engines.spark.session import start_spark
 
-    return local_spark()
+    return start_spark()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 from delta.tables import DeltaTable
 from deltalake import DeltaTable as Files
 
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.spark.session import start_spark
 from cdc_local.operations.repair import KeyChoice, repair_table
 from cdc_local.storage import Storage, TableName
 from cdc_local.update.request import UpdateRequest
@@ -83,7 +83,7 @@ class Moves:
         return Files(self.path(table)).version()
 
     def delta(self, table):
-        return DeltaTable.forPath(local_spark(), self.path(table))
+        return DeltaTable.forPath(start_spark(), self.path(table))
 
     def repair(self, table, where=None, since=None, until=None, force=False, **options):
         return repair_table(replace(self.request, **options), table, KeyChoice(where, since, until), force)

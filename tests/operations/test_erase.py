@@ -7,7 +7,7 @@ from moves_pipeline import FIRST, Moves
 from typer.testing import CliRunner
 
 from cdc_local.cli.main import app
-from cdc_local.engines.spark.session import local_spark
+from cdc_local.engines.spark.session import start_spark
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.operations import erase as erasing
 from cdc_local.operations.erase import erase_rows, rewrite_without
@@ -23,7 +23,7 @@ def moves(tmp_path_factory):
 
 
 def test_a_key_goes_and_updates_go_on(moves, monkeypatch, tmp_path):
-    spark, tables = local_spark(), ("direct", "history", "landed", "now")
+    spark, tables = start_spark(), ("direct", "history", "landed", "now")
     before = {table: spark.read.format("delta").load(moves.path(table)).count() for table in tables}
     with lock_storage(moves.storage), pytest.raises(UsageError, match="in use by another update"):
         erase_rows(spark, moves.storage, SEVEN)
@@ -80,15 +80,15 @@ def test_a_condition_on_no_table_changes_nothing(moves):
         ("id =", "--where 'id ='"),
     ):
         with pytest.raises(UsageError, match=told):
-            erase_rows(local_spark(), moves.storage, where)
-    assert erase_rows(local_spark(), moves.storage, "id = 'nobody'").rows == 0
+            erase_rows(start_spark(), moves.storage, where)
+    assert erase_rows(start_spark(), moves.storage, "id = 'nobody'").rows == 0
     assert versions == {
         name: erasing.read_table_version(moves.storage.table_path(name)) for name in moves.storage.tables()
     }
 
 
 def test_old_files_that_an_interrupted_call_left_go_with_the_next(tmp_path, monkeypatch):
-    spark, storage = local_spark(), Storage(tmp_path / "cdc").create()
+    spark, storage = start_spark(), Storage(tmp_path / "cdc").create()
     path = storage.table_path(TableName("main", "default", "people"))
     spark.createDataFrame([("7", "Ada"), ("8", "Bob")], "id STRING, name STRING").write.format("delta").save(
         str(path)

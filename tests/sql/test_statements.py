@@ -21,9 +21,9 @@ from cdc_utils.spec import CdcSpec
 
 @pytest.fixture(scope="module")
 def spark():
-    from cdc_local.engines.spark.session import local_spark
+    from cdc_local.engines.spark.session import start_spark
 
-    return local_spark()
+    return start_spark()
 
 
 @pytest.fixture

@@ -447,12 +447,12 @@ def test_reset_not_allowed(pipeline):
 def test_changed_row_in_a_streaming_source_is_refused(pipeline):
     from delta.tables import DeltaTable as Delta
 
-    from cdc_local.engines.spark.session import local_spark
+    from cdc_local.engines.spark.session import start_spark
 
     reader = "import dlt\n@dlt.table\ndef reader(): return dlt.read_stream('landed')\n"
     pipeline.write(landed=LANDED, reader=reader).land("1", (1, "Bern", 1, "U")).run()
     path = str(pipeline.storage.table_path(TableName("main", "default", "landed")))
-    Delta.forPath(local_spark(), path).update(set={"city": "'Oslo'"})
+    Delta.forPath(start_spark(), path).update(set={"city": "'Oslo'"})
     result = pipeline.run()
     assert result.state == "FAILED" and "a streaming source must only grow" in result.error
 

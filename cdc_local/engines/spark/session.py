@@ -56,9 +56,9 @@ def session_java_options(
 
 # A session that uses what updates use; the archive is written as its JVM ends
 WARM_UP = """import sys, tempfile
-from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, local_spark
+from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, start_spark
 java = SESSION_OPTIONS[JAVA_OPTIONS] + f' -Xlog:disable -XX:ArchiveClassesAtExit={sys.argv[1]}'
-spark = local_spark(options={JAVA_OPTIONS: java})
+spark = start_spark(options={JAVA_OPTIONS: java})
 with tempfile.TemporaryDirectory() as folder:
     spark.range(9).selectExpr('id', 'string(id) AS text').write.format('delta').save(folder + '/from')
     stream = spark.readStream.format('delta').load(folder + '/from').writeStream.format('delta')
@@ -147,17 +147,30 @@ def restore_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def local_spark(
+def leave_connect() -> None:
+    """Forget that the process which started this one speaks Spark Connect: PySpark tells so by a variable,
+    which is inherited. `UsageError` where this process itself does."""
+    connect = sys.modules.get("pyspark.sql.connect.session")
+    if connect is not None and connect.SparkSession._get_default_session() is not None:
+        raise UsageError(
+            "this process has a session of Spark Connect already, and PySpark speaks to one engine at a time",
+            hint="restart the kernel, or start Spark in another process",
+        )
+    os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
+
+
+def start_spark(
     master: str | None = None,  # Spark master; `local[*]`, all cores of this machine, by default
     options: dict[str, str] | None = None,  # Spark options that add to or replace `SESSION_OPTIONS`
     warehouse: Path | None = None,  # Folder for Spark's own files; a temporary one by default
     log: Path | None = None,  # File for Spark's own words; a temporary one by default
 ) -> "SparkSession":  # A running one, which reads and writes Delta
-    "Start, or find, the Spark session of this process."
+    "Start, or find, the Spark session of this process; `UsageError` where it has a session of Sail."
     try:
         from pyspark.sql import SparkSession
     except ImportError:
         raise UsageError("pyspark is not installed", hint="pip install 'cdc-utils[local]'") from None
+    leave_connect()
     master = master or "local[*]"
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

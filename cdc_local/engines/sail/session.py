@@ -1,0 +1,108 @@
+"""Sail in this process: a server of Spark Connect on loopback, and the session that speaks to it."""
+
+import atexit
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from cdc_local.errors import UsageError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# What Spark's own SESSION_OPTIONS say of answers and of what a notebook shows. Partitions, jars, memory and
+# Java mean nothing here; ANSI is on by default on both engines; Sail writes timestamps in microseconds.
+SESSION_OPTIONS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
+    "spark.sql.repl.eagerEval.enabled": "true",
+}
+
+# What the server reads of the environment as it starts; whoever sets one of them keeps it
+SERVER_VARIABLES = {
+    "RUST_LOG": "off",  # errors come to the client; the log would be printed
+    "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(365 * 24 * 60 * 60),  # 15 minutes by default: views are lost
+}
+
+_INSTALL = "pip install 'cdc-utils[local]'"
+
+_running: dict[str, Any] = {}  # the server of this process, once it runs
+
+
+@contextmanager
+def _keep_signals() -> Iterator[None]:
+    """Put back what Ctrl-C and `kill` do: the server would end itself instead, and the client wait for it.
+
+    In C, since Python sets handlers from the main thread alone, and a session may start in any."""
+    library = ctypes.CDLL(None)
+    before = {number: ctypes.create_string_buffer(1024) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, action in before.items():
+        library.sigaction(number, None, action)
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            library.sigaction(number, action, None)
+
+
+def _start_server() -> str:  # Its address, as `sc://127.0.0.1:40641`
+    "Start the server of this process, or find it; it stops as the process ends."
+    if "server" not in _running:
+        try:
+            from pysail.spark import SparkConnectServer
+        except ImportError:
+            raise UsageError("pysail is not installed, which is the Sail engine", hint=_INSTALL) from None
+        for name, value in SERVER_VARIABLES.items():
+            os.environ.setdefault(name, value)
+        server = SparkConnectServer("127.0.0.1", 0)
+        server.start(background=True)
+        _running["server"] = server
+        atexit.register(stop_server)  # before a client registers: it says goodbye first
+    host, port = _running["server"].listening_address
+    return f"sc://{host}:{port}"
+
+
+def stop_server() -> None:
+    "Stop the server of this process, if one runs."
+    server = _running.pop("server", None)
+    if server is not None:
+        server.stop()
+
+
+def start_sail(
+    options: dict[str, str] | None = None,  # Spark options that add to or replace `SESSION_OPTIONS`
+) -> "SparkSession":  # A session of Spark Connect, which reads and writes Delta
+    """Start, or find, the Sail session of this process.
+
+    `UsageError` where pysail or PySpark's client is not installed, or this process has a session of Spark.
+    """
+    try:
+        import grpc  # noqa: F401  PySpark ends the process where it is absent
+        from pyspark.sql import SparkSession
+        from pyspark.sql.connect.session import SparkSession as ConnectSession
+    except ImportError as missing:
+        raise UsageError(f"Spark Connect has no client here: {missing}", hint=_INSTALL) from None
+    if _has_spark():
+        raise UsageError(
+            "this process has a session of Spark already, and PySpark speaks to one engine at a time",
+            hint="restart the kernel, or start Sail in another process",
+        )
+    with _keep_signals():  # the server sets its own before it answers
+        address = _start_server()
+        spark = SparkSession.builder.remote(address).getOrCreate()
+        spark.conf.get("spark.sql.session.timeZone")
+    if cast(ConnectSession, spark).client.host != address.removeprefix("sc://").partition(":")[0]:
+        raise UsageError("this process has a session of another server of Spark Connect")
+    for name, value in (SESSION_OPTIONS | (options or {})).items():
+        spark.conf.set(name, value)
+    return spark
+
+
+def _has_spark() -> bool:
+    "Whether this process has a running session of Spark in a JVM."
+    context = sys.modules.get("pyspark.core.context")
+    return context is not None and context.SparkContext._active_spark_context is not None

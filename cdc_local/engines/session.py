@@ -1,0 +1,37 @@
+"""The session of a notebook, a script or a test, on the engine that it asks for."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cdc_local.engines.sail.session import start_sail
+from cdc_local.engines.spark.session import start_spark
+from cdc_local.errors import UsageError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ENGINES = ("sail", "spark")
+ENGINE_VARIABLE = "CDC_ENGINE"
+
+
+def choose_engine(
+    engine: str | None = None,  # Name that a call gave, if any
+    environ: Mapping[str, str] = os.environ,  # Where CDC_ENGINE is looked up otherwise
+) -> str:  # One of ENGINES; `spark` where nobody asks
+    "Choose the engine of a session; `UsageError` names the ones there are."
+    asked, origin = (engine, "engine") if engine else (environ.get(ENGINE_VARIABLE), ENGINE_VARIABLE)
+    if asked and asked not in ENGINES:
+        raise UsageError(f"{origin} is {asked!r}", hint=f"name one of: {', '.join(ENGINES)}")
+    return asked or "spark"
+
+
+def local_spark(
+    options: dict[str, str] | None = None,  # Spark options that add to or replace the engine's own
+    engine: str | None = None,  # `sail` or `spark`; the variable CDC_ENGINE, else `spark`, by default
+) -> "SparkSession":  # A running one, which reads and writes Delta
+    """Start, or find, the session of this process.
+
+    `UsageError` where the engine is unknown or not installed, or another one runs in this process.
+    """
+    return start_sail(options) if choose_engine(engine) == "sail" else start_spark(options=options)
