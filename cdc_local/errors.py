@@ -47,3 +47,14 @@ def locate(
     """Find the file and line of a position in a text."""
     line = sql.count("\n", 0, position)
     return Location(location.file, (location.line or 1) + line) if location else Location("SQL", line + 1)
+
+
+def is_users_mistake(
+    error: BaseException,  # What was raised
+) -> bool:  # Whether its text is written for the user
+    "Tell our own errors about wrong input, and plain `ValueError`s, from faults of this project."
+    return (
+        isinstance(error, PipelineError)
+        or type(error) is ValueError
+        or (isinstance(error, ValueError) and type(error).__module__.startswith(("cdc_utils.", "cdc_local.")))
+    )

@@ -210,11 +210,16 @@ def _join_inside(
     return joined + ("/" if rest.endswith("/") and rest.strip("/") else "")
 
 
+class StorageInUseError(UsageError):
+    """Another update has locked the storage."""
+
+
 @contextmanager
 def lock_storage(
     storage: Storage,  # The folder to keep to ourselves
+    waits: bool = False,  # Wait until no other update has locked it
 ) -> Iterator[Storage]:
-    """Lock the storage for one update; raises `UsageError` if another update has locked it.
+    """Lock the storage for one update; raises `StorageInUseError` if another update has locked it.
 
     The lock is the operating system's: it goes away with its process.
     """
@@ -222,10 +227,10 @@ def lock_storage(
 
     lock, owner = FileLock(storage.root / ".lock"), storage.root / ".lock-owner"
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if waits else 0)
     except Timeout:
         process = owner.read_text().strip() if owner.exists() else "unknown"
-        raise UsageError(
+        raise StorageInUseError(
             f"storage {storage.root} is in use by another update (process {process})",
             hint="wait for it, or give --storage another folder",
         ) from None

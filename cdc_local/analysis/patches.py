@@ -145,6 +145,7 @@ def _load_files(streaming: bool, runtime: Runtime, original: Any) -> Any:
             return original(reader, path, format, schema, **options)
         calls = _reader_calls(reader)
         path = _localize_paths(runtime.storage, path or options.pop("path", None))
+        runtime.update_inputs.add_paths(path or calls["options"].get("path"))
         if str(format or calls["format"]).lower() != "cloudfiles":
             return original(reader, path, format, schema, **options)  # which has the options of `calls`
         path = path or calls["options"].get("path")
@@ -161,7 +162,13 @@ def _map_paths(runtime: Runtime, original: Any) -> Any:
         if current_evaluation.get() is None:
             return original(target, *args, **kwargs)
         mapped = {name: _localize_paths(runtime.storage, arg) for name, arg in kwargs.items()}
-        return original(target, *[_localize_paths(runtime.storage, arg) for arg in args], **mapped)
+        localized = [_localize_paths(runtime.storage, arg) for arg in args]
+        if isinstance(target, (DataFrameReader, DataStreamReader)):
+            is_each_a_path = original.__name__ == "parquet"  # of the others only the first argument is one
+            for value in localized if is_each_a_path else localized[:1]:
+                runtime.update_inputs.add_paths(value)
+            runtime.update_inputs.add_paths(mapped.get("path") or mapped.get("paths"))
+        return original(target, *localized, **mapped)
 
     return method
 

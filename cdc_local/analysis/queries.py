@@ -133,6 +133,7 @@ def relation_frame(
         )
     path = localize(runtime.storage, arguments.pop("path"))
     if relation.function not in ("read_files", "cloud_files"):
+        runtime.update_inputs.add_paths(path)
         reader = runtime.spark.readStream if relation.streaming else runtime.spark.read
         return reader.format(relation.function).load(path)
     schema = arguments.pop("schema", None)

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
+from cdc_local.analysis.inputs import UpdateInputs
 from cdc_local.auto_cdc.target import select_visible_rows
 from cdc_local.autoloader.read import read_batch, read_stream
 from cdc_local.dataflow.dp import LakeflowModule
@@ -59,6 +60,7 @@ class Runtime:
         self.storage = storage
         self.columns_of = columns_of
         self.keep_schemas = keep_schemas
+        self.update_inputs = UpdateInputs()  # what it reads from outside the pipeline
         self.sources: set[str] = set()  # names that the user's code is compiled as
         self.analysing = True  # False once flows run: then tables are read, not stand-ins
         self.analysing_flows: list[Flow] = []  # flows being analysed, outermost first
@@ -101,6 +103,8 @@ class Runtime:
                 if self.analysing:
                     return self._stand_in(name, streaming)
             path = self.storage.table_path(name)
+            if dataset is None:
+                self.update_inputs.tables.add(path)
             if is_table(path):
                 if streaming and evaluation is not None and evaluation.flow is not None:
                     options = choose_starting_options(path, checkpoint_path(self, evaluation.flow), options)
@@ -117,6 +121,7 @@ class Runtime:
         streaming: bool = True,  # `readStream` or, for SQL's `read_files`, `read`
     ) -> DataFrame:  # Rows as Auto Loader gives them
         "Read files with Auto Loader, schemas kept beside the flow's checkpoint."
+        self.update_inputs.add_paths(path)
         evaluation = current_evaluation.get()
         with evaluating(None):
             if not streaming:

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from cdc_local.errors import PipelineError, UsageError
 from cdc_local.jobs.deadline import Deadline, StopSignal
 from cdc_local.jobs.paths import FolderPaths
 from cdc_local.jobs.pipeline_task import UpdateOptions, update_program
-from cdc_local.jobs.processes import run_program
+from cdc_local.jobs.processes import ProgramStoppedError, run_program
 from cdc_local.jobs.scheduler import OnChange, check_tasks, job_result, run_job
 from cdc_local.jobs.tasks import (
     TaskPlan,
@@ -101,11 +101,24 @@ def _refuse_what_cannot_run(
     for task in tasks:
         check_task_kind(task)
         if "pipeline_task" in task:
-            find_pipeline_key(request.bundle, task)
+            _refuse_continuous(request.bundle, find_pipeline_key(request.bundle, task), task)
     if job.get("git_source"):
         raise UsageError(
             f"job {request.key} takes its files from a repository (git_source)",
             hint="name files of the bundle, to run them here",
+        )
+
+
+def _refuse_continuous(
+    bundle: Bundle,  # The bundle
+    key: str,  # Key of a pipeline
+    task: dict[str, Any],  # The task that updates it
+) -> None:
+    "Raise `UsageError` for a task whose pipeline is continuous: it would never end."
+    if bundle.resources("pipelines")[key].get("continuous"):
+        raise UsageError(
+            f"task {task['task_key']}: pipeline {key} is continuous, a job updates triggered pipelines only",
+            hint=f"set `continuous: false`, or run the pipeline itself: cdc bundle run {key}",
         )
 
 
@@ -180,6 +193,24 @@ def run_pipeline(
     except PipelineError as error:
         raise UpdateFailedError(str(error), update_result(events)) from None
     return update_result(events)
+
+
+def run_continuous_pipeline(
+    request: RunRequest,  # The pipeline
+    stop: StopSignal,  # Ends its updates when it is set
+    on_line: Callable[[str], object],  # Called with each line on standard output
+    on_error_line: Callable[[str], object],  # Called with each line on standard error
+    output: tuple[str, ...] = (),  # Options of `cdc run` that say what it prints
+) -> bool:  # Whether an update was stopped; False where it was stopped between two
+    "Run updates of a pipeline of the bundle until they are stopped; raises `PipelineError` if they end."
+    options = replace(request.options, output=output)
+    paths = FolderPaths(request.storage, request.bundle.folder)
+    program = update_program(load_resource(request.bundle, "pipelines", request.key), options, paths)
+    try:
+        run_program(program, stop, on_line, on_error_line)
+    except ProgramStoppedError as stopped:
+        return stopped.status != 0
+    return False
 
 
 def _parse_event(

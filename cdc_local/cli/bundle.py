@@ -1,5 +1,6 @@
 """`cdc bundle`: check a bundle, run its jobs and pipelines."""
 
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,7 @@ from cdc_local.cli.options import (
     read_names,
     read_pairs,
 )
-from cdc_local.errors import UsageError
+from cdc_local.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
     from cdc_local.bundles.run import RunRequest
@@ -88,6 +89,7 @@ def check_bundles(
         "cdc bundle run dlt_wheel_job  # every task of the job, in order",
         "cdc bundle run dlt_wheel_job --target dev --param rows=500 --var default_schema=tryout",
         "cdc bundle run dlt_wheel_pipeline --full-refresh-all",
+        "cdc bundle run live_pipeline  # `continuous: true`: now and after each change, until Ctrl-C",
     ),
 )
 @guarded
@@ -141,6 +143,8 @@ def run_resource(
     style = progress_style(layout, quiet)
     if kind == "jobs":
         _run_job(request, style)
+    elif bundle.resources("pipelines")[key].get("continuous"):
+        _run_continuous_pipeline(request, style)
     else:
         _run_pipeline(request, style)
 
@@ -247,3 +251,30 @@ def _run_pipeline(
             state = "CANCELED" if stop.is_set() else "FAILED"
             result = replace(failed.result, state=state, error=failed.result.error or str(failed))
     finish(result, console, style)
+
+
+def _run_continuous_pipeline(
+    request: "RunRequest",  # The pipeline
+    style: str,  # Style of `WatchProgress`
+) -> None:
+    "Run updates of a pipeline until Ctrl-C; raises `typer.Exit` with 130 where that stopped one."
+    from cdc_local.bundles.run import build_artifacts, run_continuous_pipeline
+    from cdc_local.jobs.processes import KEPT_LINES
+
+    printed: deque[str] = deque(maxlen=KEPT_LINES)
+
+    def print_error(line: str) -> None:
+        printed.append(line)
+        typer.echo(line, err=True)
+
+    output = {"json": ("--format", "json"), "quiet": ("--quiet",)}.get(style, ())
+    with interruptible() as stop:
+        build_artifacts(request.bundle, print_error if style == "auto" else None)
+        try:
+            was_update_stopped = run_continuous_pipeline(request, stop, typer.echo, print_error, output)
+        except PipelineError as error:
+            if f"error: {error}" in "\n".join(printed):
+                raise typer.Exit(1) from None  # the updates said so themselves
+            raise
+    if was_update_stopped:
+        raise typer.Exit(130)  # the update said so itself

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
 
-from cdc_local.errors import PipelineError
+from cdc_local.errors import is_users_mistake
 from cdc_utils import __version__
 
 if TYPE_CHECKING:
@@ -83,17 +83,6 @@ def exit_status(
             err=True,
         )
         raise typer.Exit(1) from None
-
-
-def is_users_mistake(
-    error: BaseException,  # What was raised
-) -> bool:  # Whether its text is written for the user
-    "Tell our own errors about wrong input, and plain `ValueError`s, from faults of this project."
-    return (
-        isinstance(error, PipelineError)
-        or type(error) is ValueError
-        or (isinstance(error, ValueError) and type(error).__module__.startswith(("cdc_utils.", "cdc_local.")))
-    )
 
 
 def _came_of_interrupt(

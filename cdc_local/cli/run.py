@@ -1,5 +1,8 @@
 """`cdc run`: one update of a pipeline."""
 
+import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cdc_local.dataflow.graph import Graph
+    from cdc_local.update.request import UpdateRequest
+    from cdc_utils.results import UpdateResult
 
 commands = typer.Typer()
 
@@ -49,6 +54,7 @@ commands = typer.Typer()
         "cdc run transformations --dry-run  # the graph and its errors, nothing is written",
         "cdc run transformations --dry-run --graph flow.svg  # the same as a picture",
         "cdc run transformations --full-refresh customers,customers_history",
+        "cdc run transformations --watch  # now, and whenever a source file or the input changes",
     )
 )
 @guarded
@@ -81,6 +87,15 @@ def run(
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the pipeline in the event log.")] = "pipeline",
     update_id: Annotated[str | None, typer.Option("--update-id", hidden=True)] = None,
+    waits: Annotated[bool, typer.Option("--wait-for-storage", hidden=True)] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on: run an update whenever a source file, a module or the input changes, until Ctrl-C. "
+            "--full-refresh is of the first update alone.",
+        ),
+    ] = False,
     layout: LinesOption = Lines.table,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -112,7 +127,12 @@ def run(
         pipeline_name=name,
         update_id=update_id,
     )
+    if waits:
+        request = replace(request, waits_for_storage=True)
     console, style = make_console(), progress_style(layout, quiet)
+    if watch:
+        _watch(request, console, style, picture)
+        return
     with UpdateProgress(console, style) as progress:
         result = run_update(request, progress.show_event)
     if dry_run and style != "quiet" and result.graph is not None:
@@ -120,6 +140,29 @@ def run(
     if picture and result.graph is not None:
         _save_picture(picture, result.graph, result.reads)
     finish(result, console, style)
+
+
+def _watch(
+    request: "UpdateRequest",  # What to run
+    console: "Console",  # Where to print
+    style: str,  # Style of `WatchProgress`
+    picture: Path | None,  # `--graph`
+) -> None:
+    """Run updates until Ctrl-C; raises `typer.Exit` with 130 where that stopped one. An update with an id of
+    its own is one that goes on."""
+    from cdc_local.reports.tables import make_console
+    from cdc_local.reports.watch import WatchProgress
+    from cdc_local.update.watch import watch_updates
+
+    def draw(result: "UpdateResult") -> None:
+        if picture and result.graph is not None:
+            _save_picture(picture, result.graph, result.reads)
+
+    request = replace(request, continuous=request.update_id is not None)
+    with closing(WatchProgress(console, make_console(sys.stderr), style, draw)) as progress:
+        stopped = watch_updates(request, progress)
+    if stopped is not None:
+        finish(stopped, console, "quiet")
 
 
 def _check_picture_path(

@@ -15,10 +15,12 @@ _RUN_CDC = (*PYTHON, "-c", "from cdc_local.cli.main import main; main()")
 class UpdateOptions:
     "What one update of a pipeline is asked to do."
 
-    update_id: str | None = None  # A new one by default
+    # A new one by default; an update that has one waits while another one has locked the storage
+    update_id: str | None = None
     full_refresh: bool = False  # Empty and compute all tables
     refresh_selection: tuple[str, ...] = ()  # Only these
     full_refresh_selection: tuple[str, ...] = ()  # Empty and compute these
+    output: tuple[str, ...] = ("--format", "json")  # Options of `cdc run` that say what it prints
 
 
 def update_program(
@@ -26,7 +28,8 @@ def update_program(
     options: UpdateOptions,  # What to do
     paths: JobPaths,  # Where its paths lie
 ) -> Program:
-    """Build the program of one update: `cdc run`, whose output is one event a line, as JSON.
+    """Build the program of an update: `cdc run`, whose output is one event a line, as JSON, by default.
+    That of a continuous pipeline goes on until it is stopped.
 
     Raises `UsageError` for a library that is not supported, and a dependency that is not installed.
     """
@@ -37,7 +40,7 @@ def update_program(
         ("--catalog", pipeline.get("catalog") or "main"),
         ("--schema", pipeline.get("schema") or pipeline.get("target") or "default"),
         ("--name", pipeline.get("name") or "pipeline"),
-        ("--format", "json"),
+        options.output,
         *(("--conf", f"{key}={value}") for key, value in (pipeline.get("configuration") or {}).items()),
         *(("--wheel", paths.local(wheel)) for wheel in dependencies if is_wheel(wheel)),
         *_option_pairs(options),
@@ -45,7 +48,11 @@ def update_program(
     if pipeline.get("root_path"):
         pairs.append(("--root-path", paths.local(pipeline["root_path"])))
     arguments = [str(word) for pair in pairs for word in pair]
-    flags = ["--full-refresh-all"] if options.full_refresh else []
+    flags = [
+        *(["--full-refresh-all"] if options.full_refresh else []),
+        *(["--watch"] if pipeline.get("continuous") else []),
+        *(["--wait-for-storage"] if options.update_id else []),
+    ]
     return Program((*_RUN_CDC, "run", *list_pipeline_sources(pipeline, paths), *arguments, *flags))
 
 

@@ -37,13 +37,22 @@ class Program:
     stdin: str = ""  # What it reads
 
 
+class ProgramStoppedError(PipelineError):
+    "A program that was stopped; `status` is its exit status, negative where a signal ended it."
+
+    def __init__(self, status: int) -> None:
+        super().__init__("it was stopped")
+        self.status = status
+
+
 def run_program(
     program: Program,  # What to run
     stop: StopSignal | None = None,  # When it is set, the process and all that it started end
     on_line: OnLine | None = None,  # Called with each line of its standard output
     on_error_line: OnLine | None = None,  # Called with each line of its standard error
 ) -> str:  # Its output, the newest `KEPT_LINES` lines
-    "Run a program; raises `PipelineError`, with what it printed last, where it fails or is stopped."
+    """Run a program; raises `PipelineError`, with what it printed last, where it fails, and
+    `ProgramStoppedError`."""
     process = _start_process(program)
     output: deque[str] = deque(maxlen=KEPT_LINES)
     errors: deque[str] = deque(maxlen=KEPT_LINES)
@@ -55,11 +64,13 @@ def run_program(
         reader.start()
     try:
         _write_stdin(process, program.stdin)
-        _wait_for_end(process, stop)
+        was_stopped = not _wait_for_end(process, stop)
     finally:
         _end_process_group(process)  # also what a process that ended left running
         for reader in readers:
             reader.join()
+    if was_stopped:
+        raise ProgramStoppedError(process.returncode)
     if process.returncode:
         raise PipelineError(describe_failed_process(process.returncode, output, errors))
     return "\n".join(output)
@@ -115,13 +126,14 @@ def _write_stdin(
 def _wait_for_end(
     process: subprocess.Popen[str],  # A process that runs
     stop: StopSignal | None,  # When it is set, there is no more waiting
-) -> None:
-    "Wait until a process ends; raises `PipelineError` where it is to be stopped."
+) -> bool:  # False where it is to be stopped
+    "Wait until a process ends, or is to be stopped."
     while process.poll() is None:
         if stop is not None and stop.is_set():
-            raise PipelineError("it was stopped")
+            return False
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.1)
+    return True
 
 
 def _end_process_group(

@@ -117,6 +117,14 @@ class Source:
         """Names that its code is compiled under."""
         return {cell.file for cell in self.cells}
 
+    @property
+    def paths(self) -> set[Path]:
+        """The file, and those of the notebooks that it runs."""
+        return {
+            self.path.absolute(),
+            *(Path(re.sub(r"(?<=\.ipynb) cell \d+$", "", name)) for name in self.files),
+        }
+
 
 def read_source(
     path: str | Path,  # A file that `discover_sources` found

@@ -35,6 +35,9 @@ class UpdateRequest:
     update_id: str | None = None  # A new one by default
     # Wheels that the pipeline's files import from, before anything that is installed here
     wheels: tuple[Path, ...] = ()
+    waits_for_storage: bool = False  # Wait while another update has locked the storage
+    continuous: bool = False  # One of the rounds of an update that goes on until it is stopped
+    resumed: bool = False  # Of such an update not the first round
 
 
 def choose_tables(

@@ -82,10 +82,19 @@ def _is_module_in(
     return found is not None and Path(found).parent in folders
 
 
+def _module_paths(
+    module: Any,  # A module or a package
+) -> set[Path]:  # Absolute
+    "Find a module's file, and a package's folders."
+    paths = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+    return {Path(path).absolute() for path in paths if path}
+
+
 @contextmanager
 def temporary_modules(
     modules: Mapping[str, Any],  # Module name -> module
     folders: Sequence[str],  # Folders that join `sys.path`
+    used: set[Path] | None = None,  # Takes the files of the user's modules, and the folders of packages
 ) -> Iterator[None]:
     """Let an update import these modules, and from these folders.
 
@@ -103,7 +112,9 @@ def temporary_modules(
         sys.path[:] = path_before
         new = [name for name in sys.modules if name not in modules_before]
         for name in [name for name in new if name in modules or _is_module_in(name, users_folders)]:
-            del sys.modules[name]
+            module = sys.modules.pop(name)
+            if used is not None and name not in modules:
+                used |= _module_paths(module)
         sys.modules.update({name: modules_before[name] for name in modules if name in modules_before})
 
 
@@ -127,6 +138,6 @@ def source_environment(
     with (
         install_patches(runtime),
         deployed_wheels(request),
-        temporary_modules(runtime.modules, import_path(request)),
+        temporary_modules(runtime.modules, import_path(request), runtime.update_inputs.modules),
     ):
         yield

@@ -1,10 +1,14 @@
-"""Updates of pipelines: one at a time for a storage, the others wait their turn."""
+"""Updates of pipelines: one at a time for a storage, the others wait their turn.
+
+An update of a continuous pipeline has no turn: it goes on until it is stopped, and locks the storage only
+while something has changed.
+"""
 
 import logging
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -31,6 +35,13 @@ def _list_active_updates(
     return [update for update in updates if update["state"] not in ENDED_UPDATE_STATES]
 
 
+def _is_continuous(
+    pipeline: dict[str, Any],  # As it was defined
+) -> bool:
+    "Tell a pipeline whose updates go on until they are stopped."
+    return bool(pipeline["spec"].get("continuous"))
+
+
 class Updates:
     "Updates of pipelines, under way and queued."
 
@@ -50,7 +61,8 @@ class Updates:
         settings: dict[str, Any],  # `full_refresh`, `refresh_selection`, `full_refresh_selection`
         cause: str = "API_CALL",  # Why it starts: API_CALL or JOB_TASK
     ) -> dict[str, Any]:  # The update
-        "Queue an update; `CallError` if this pipeline has one already, and for `validate_only`."
+        """Queue an update; `CallError` if this pipeline has one already, for `validate_only`, and for a job's
+        task of a continuous pipeline."""
         with self.work.changed:
             pipeline = get_pipeline(self.state, pipeline_id)
             for active in _list_active_updates(self.state, pipeline_id):
@@ -58,8 +70,15 @@ class Updates:
                     "RESOURCE_CONFLICT",
                     f"An active update {active['update_id']} already exists for pipeline '{pipeline_id}'.",
                 )
+            is_continuous = _is_continuous(pipeline)
+            if is_continuous and cause == "JOB_TASK":
+                raise CallError(
+                    "INVALID_PARAMETER_VALUE",
+                    f"Pipeline '{pipeline_id}' is continuous; a job's task updates triggered pipelines only.",
+                )
             update = self._new_update(pipeline_id, settings, cause)
-            self._queue.append(update["update_id"])
+            if not is_continuous:
+                self._queue.append(update["update_id"])
             self.state.write("updates", update["update_id"], update)
             self.work.start(update["update_id"], partial(self._run, pipeline, update))
         return update
@@ -101,7 +120,7 @@ class Updates:
     def _run(self, pipeline: dict[str, Any], update: dict[str, Any], stop: threading.Event) -> None:
         "Carry out an update when its turn has come, and note how it ended."
         update_id = update["update_id"]
-        with self._turn(update_id, stop):
+        with nullcontext() if _is_continuous(pipeline) else self._turn(update_id, stop):
             if stop.is_set():
                 return self._end(update_id, "CANCELED", "canceled before it began")
             self.work.change("updates", update_id, state="RUNNING", start_time=api_time())

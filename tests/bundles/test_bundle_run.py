@@ -441,3 +441,83 @@ def test_a_task_that_updates_a_pipeline_ends_as_its_update_did(
     task = next(task for task in done.tasks if task.task_key == "build")
     assert (task.result, task.output, task.message) == (result, output, message)
     assert (done.updates["build"].update_id, done.updates["build"].state) == ("u7", state)
+
+
+# A continuous pipeline
+
+GOES_ON = """import signal, sys, time
+def end(*_):
+    print('ended', flush=True)
+    sys.exit({status})
+signal.signal(signal.SIGTERM, end)
+print('12:00:07 start: COMPLETED', flush=True)
+print('error: one mistake', file=sys.stderr, flush=True)
+time.sleep(60)"""
+
+
+@pytest.fixture
+def live(monkeypatch, bundle):
+    "A bundle whose pipeline is continuous, with a program in place of its updates; what was asked of it"
+    file = bundle / "databricks.yml"
+    file.write_text(file.read_text().replace("{name: orders,", "{name: orders, continuous: true,"))
+    asked = []
+
+    def begin(status):
+        def program(pipeline, options, paths):
+            asked.append((pipeline["continuous"], options))
+            return Program((*PYTHON, "-c", GOES_ON.replace("{status}", str(status))))
+
+        monkeypatch.setattr(bundle_runs, "update_program", program)
+        return asked
+
+    return begin
+
+
+@pytest.mark.parametrize("status", [0, 130])
+@pytest.mark.parametrize(
+    "words, output", [([], ()), (["--quiet"], ("--quiet",)), (["--format", "json"], ("--format", "json"))]
+)
+def test_a_continuous_pipeline_goes_on_until_ctrl_c(live, bundle, monkeypatch, status, words, output):
+    asked = live(status)
+    run = bundle_runs.run_continuous_pipeline
+
+    def interrupt_then(on_line):
+        def line(text):
+            on_line(text)
+            if "COMPLETED" in text:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return line
+
+    monkeypatch.setattr(
+        bundle_runs,
+        "run_continuous_pipeline",
+        lambda request, stop, on_line, *more: run(request, stop, interrupt_then(on_line), *more),
+    )
+    folders = ["--bundle", str(bundle), "--storage", str(bundle / "cdc")]
+    done = CliRunner().invoke(app, ["bundle", "run", "orders", *folders, "--full-refresh-all", *words])
+    assert done.exit_code == status and done.stdout == "12:00:07 start: COMPLETED\nended\n"
+    assert done.stderr == "error: one mistake\n"
+    assert asked == [(True, UpdateOptions(full_refresh=True, output=output))]
+
+
+def test_a_continuous_pipeline_that_ends_by_itself_has_failed(live, bundle, monkeypatch):
+    live(0)
+    source = "import sys; sys.exit('error: storage x is full')"
+    monkeypatch.setattr(bundle_runs, "update_program", lambda *given: Program((*PYTHON, "-c", source)))
+    done = CliRunner().invoke(
+        app, ["bundle", "run", "orders", "--bundle", str(bundle), "--storage", str(bundle / "cdc")]
+    )
+    assert (done.exit_code, done.stderr) == (1, "error: storage x is full\n")
+
+
+def test_a_job_does_not_update_a_continuous_pipeline(shop):
+    pipeline = (shop / "bundle/resources/daily.yml").read_text()
+    (shop / "bundle/resources/daily.yml").write_text(
+        pipeline.replace("{name: orders,", "{name: orders, continuous: true,")
+    )
+    with pytest.raises(
+        UsageError, match="task build: pipeline orders is continuous, a job updates triggered"
+    ):
+        run(shop, "daily")
+    assert not (shop / "built.txt").exists()

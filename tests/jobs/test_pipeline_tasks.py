@@ -71,6 +71,14 @@ def test_chosen_tables_and_the_id_of_an_update_are_passed_on(paths):
     assert "--full-refresh-all" not in arguments
 
 
+def test_a_continuous_pipeline_is_watched_and_an_update_of_a_workspace_waits_for_others(paths):
+    continuous = words(PIPELINE | {"continuous": True}, UpdateOptions(output=("--quiet",)), paths)
+    assert "--watch" in continuous and "--quiet" in continuous and "--format" not in continuous
+    assert "--watch" not in words(PIPELINE | {"continuous": False}, UpdateOptions(), paths)
+    assert "--wait-for-storage" in words(PIPELINE, UpdateOptions("u1"), paths)
+    assert "--wait-for-storage" not in words(PIPELINE, UpdateOptions(), paths)
+
+
 def test_sources_are_files_and_notebooks_found_without_their_suffix(paths):
     paths.root.mkdir()
     for name in ("etl.py", "items.sql"):

@@ -95,6 +95,25 @@ def test_an_update_waits_for_another_pipelines_and_is_canceled_while_it_waits(wo
     assert view["latest_updates"][0]["update_id"] == first
 
 
+def test_an_update_of_a_continuous_pipeline_goes_on_beside_others_until_it_is_stopped(worker, state):
+    worker.may_end.clear()
+    settings = {"name": "live", "continuous": True}
+    live = store_pipeline(state, settings)["pipeline_id"]
+    going_on = worker.updates.start(live, {})["update_id"]
+    worker.began.acquire()
+    other = worker.updates.start(worker.etl, {})["update_id"]
+    worker.began.acquire()
+    assert [state.find("updates", key)["state"] for key in (going_on, other)] == ["RUNNING", "RUNNING"]
+    assert describe_pipeline(state, get_pipeline(state, live))["state"] == "RUNNING"
+    assert worker.updates.stop(live) == [going_on]
+    assert worker.work.wait("updates", going_on)["state"] == "CANCELED"
+    assert state.find("updates", other)["state"] == "RUNNING"
+    assert worker.updates.stop(worker.etl) == [other]
+    worker.work.wait("updates", other)
+    with pytest.raises(CallError, match="a job's task updates triggered pipelines only"):
+        worker.updates.start(live, {}, "JOB_TASK")
+
+
 def test_a_failed_update_says_why_and_leaves_the_pipeline_idle(worker, state):
     failed = worker.update(worker.etl, full_refresh=True)
     assert (failed["state"], failed["message"]) == ("FAILED", "a table is missing")

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,8 @@ def make_class_archive(
         made.replace(archive)
 
 
-def make_warehouse() -> Path:  # A new folder, deleted when this process ends
+@cache
+def make_warehouse() -> Path:  # One folder a process, deleted when it ends
     "A warehouse folder for this process alone."
     folder = Path(tempfile.mkdtemp(prefix="cdc-utils-warehouse-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -199,3 +201,24 @@ def start_spark(
     gateway: Any = spark.sparkContext._gateway
     await_java_end(gateway.proc)
     return spark
+
+
+def renew_session(
+    restart_workers: bool,  # Whether Python workers begin anew: they keep the modules that they imported
+) -> None:
+    """Let `local_spark` find another session of the same JVM, which knows nothing of what the one before was
+    given: views, functions, variables, settings, cached rows."""
+    from pyspark.sql import SparkSession
+
+    before = SparkSession._instantiatedSession
+    if before is None:
+        return
+    before.catalog.clearCache()
+    if restart_workers:
+        environment = before.sparkContext.environment  # Spark has workers for each environment
+        environment["CDC_WORKERS"] = str(int(environment.get("CDC_WORKERS", "0")) + 1)
+    session = before.newSession()
+    SparkSession._instantiatedSession = SparkSession._activeSession = session
+    jvm: Any = session._jvm
+    jvm.org.apache.spark.sql.SparkSession.setDefaultSession(session._jsparkSession)
+    jvm.org.apache.spark.sql.SparkSession.setActiveSession(session._jsparkSession)
