@@ -206,7 +206,7 @@ def start_spark(
 def renew_session(
     restart_workers: bool,  # Whether Python workers begin anew: they keep the modules that they imported
 ) -> None:
-    """Let `local_spark` find another session of the same JVM, which knows nothing of what the one before was
+    """Let `start_spark` find another session of the same JVM, which knows nothing of what the one before was
     given: views, functions, variables, settings, cached rows."""
     from pyspark.sql import SparkSession
 
