@@ -112,7 +112,8 @@ def _check_table_path(
         )
 
 
-STORAGE_FORMAT = 1  # Raised when the layout changes in a way that an older or newer program cannot read
+STORAGE_FORMAT = 2  # Raised when the layout changes in a way that an older or newer program cannot read
+_READ_FORMATS = (1, 2)  # In 1, Spark's checkpoints say how far flows have read; updates continue them
 
 
 @dataclass(frozen=True)
@@ -167,15 +168,17 @@ class Storage:
     def create(self) -> "Storage":
         """Make the folder; raises `UsageError` for one whose layout this program cannot read."""
         self.root.mkdir(parents=True, exist_ok=True)
-        if not (marker := self.root / "storage.json").exists():
+        self.check()
+        marker = self.root / "storage.json"
+        if read_json(marker) != {"format": STORAGE_FORMAT}:
             write_json(marker, {"format": STORAGE_FORMAT})
-        return self.check()
+        return self
 
     def check(self) -> "Storage":
         """Raise `UsageError` for a folder that another version of the layout wrote."""
         marker = read_json(self.root / "storage.json")
         version = marker.get("format") if isinstance(marker, dict) else marker
-        if marker is None or version == STORAGE_FORMAT:
+        if marker is None or version in _READ_FORMATS:
             return self
         raise UsageError(
             f"{self.root} has storage format {version}, this cdc_utils reads {STORAGE_FORMAT}",

@@ -24,7 +24,7 @@ LONGEST = (
     "check",
     "deployed",
     "kill",
-    "stream_start",
+    
     "checksums",
     "laws",
 )

@@ -1,14 +1,39 @@
 """What is being evaluated: set while the user's code runs, and read by whatever stands in for Spark."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
-from pyspark.sql import Observation
+from pyspark.sql import DataFrame, Observation
 
+from cdc_local.autoloader.files import FileSelection
+from cdc_local.autoloader.options import Options
 from cdc_local.dataflow.graph import Flow
 from cdc_local.storage import TableName
+
+
+class NewRowsReader(Protocol):
+    "What reads streaming sources as batches of their new rows, while a flow's query is evaluated for one."
+
+    def read_table(
+        self,
+        path: Path,  # A Delta table's folder
+        options: dict[str, str],  # Reader options, such as `skipChangeCommits`
+    ) -> DataFrame | None:  # Its new rows, hidden ones included; None where only Spark's stream knows them
+        "Read the rows that the flow has not read."
+        ...
+
+    def select_files(
+        self,
+        path: str,  # Folder, file or glob
+        options: Options,  # Of Auto Loader
+        files: Sequence[str],  # All files there are, as paths
+    ) -> FileSelection:
+        "Select the files that the flow has not read."
+        ...
 
 
 @dataclass
@@ -20,6 +45,8 @@ class Evaluation:
     views: list[TableName] = field(default_factory=list)  # Views being evaluated inside it, outermost first
     # Where the rules of each dataset are counted: an Observation of a batch, a name in a stream's progress
     observed: dict[TableName, Observation | str] = field(default_factory=dict)
+    is_stateless: bool = False  # A stream whose new rows can be evaluated batch by batch
+    new_rows: NewRowsReader | None = None  # What streaming sources are read with; None for streams
 
 
 # Set while the user's code runs; None while our own code does

@@ -9,11 +9,12 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
-from cdc_local.analysis.evaluation import Evaluation, evaluating
+from cdc_local.analysis.evaluation import Evaluation, NewRowsReader, evaluating
 from cdc_local.analysis.runtime import Runtime, describe_cycle, evaluate
 from cdc_local.analysis.snapshot_source import snapshot_columns
 from cdc_local.auto_cdc.target import find_visible_schema
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
+from cdc_local.engines.spark.new_rows import is_stateless
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception
 from cdc_local.storage import TableName
@@ -22,9 +23,10 @@ from cdc_local.storage import TableName
 def flow_frame(
     runtime: Runtime,  # The update
     flow: Flow,  # The flow
+    new_rows: NewRowsReader | None = None,  # Reads streaming sources as batches of their new rows
 ) -> tuple[DataFrame, Evaluation]:  # The rows it brings, before rules; what it read
     "Evaluate a flow: its query, or for AUTO CDC its source; of one from snapshots, its columns alone."
-    evaluation = Evaluation(flow)
+    evaluation = Evaluation(flow, new_rows=new_rows)
     if flow.kind == "snapshot":
         return snapshot_columns(runtime, flow, evaluation), evaluation
     with runtime.lock:
@@ -50,6 +52,7 @@ def analyse_flow(
     finally:
         runtime.analysing_flows.pop()
     flow = settle_dataset_kind(runtime.graph, flow, frame.isStreaming)
+    evaluation.is_stateless = frame.isStreaming and is_stateless(frame)
     runtime.analysed[flow.name] = evaluation
     runtime.source_columns[flow.name] = frame.schema
     check_rules(runtime.graph.datasets[flow.target], frame)

@@ -4,7 +4,7 @@ import difflib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from pyspark.sql.types import StructType
 from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
 from cdc_local.analysis.inputs import UpdateInputs
 from cdc_local.auto_cdc.target import select_visible_rows
+from cdc_local.autoloader.files import is_local_path
 from cdc_local.autoloader.read import read_batch, read_stream
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
 from cdc_local.delta.reader import read_visible_part
-from cdc_local.delta.stream_progress import choose_starting_options
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
 from cdc_local.storage import Storage, TableName, is_table
@@ -34,10 +34,17 @@ def read_stored(
     options: dict[str, str] | None = None,  # Reader options, such as `skipChangeCommits`
 ) -> DataFrame:  # Its rows as users see them
     "Read a table of the storage, without what AUTO CDC hides."
+    reader = (spark.readStream if streaming else spark.read).format("delta").options(**(options or {}))
+    return show_visible_rows(reader.load(str(path)), path)
+
+
+def show_visible_rows(
+    frame: DataFrame,  # Rows of a table as they are stored
+    path: Path,  # Its folder
+) -> DataFrame:  # Rows as users see them
+    "Leave out what AUTO CDC hides."
     from deltalake import DeltaTable
 
-    reader = (spark.readStream if streaming else spark.read).format("delta").options(**(options or {}))
-    frame = reader.load(str(path))
     part = read_visible_part(frame.columns, DeltaTable(str(path)).metadata().configuration)
     if not part.predicate:
         return frame  # its `_metadata` stays at hand
@@ -106,8 +113,10 @@ class Runtime:
             if dataset is None:
                 self.update_inputs.tables.add(path)
             if is_table(path):
-                if streaming and evaluation is not None and evaluation.flow is not None:
-                    options = choose_starting_options(path, checkpoint_path(self, evaluation.flow), options)
+                new_rows = evaluation.new_rows if streaming and evaluation is not None else None
+                frame = new_rows.read_table(path, options or {}) if new_rows is not None else None
+                if frame is not None:
+                    return show_visible_rows(frame, path).alias(name.table)
                 return read_stored(self.spark, path, streaming, options).alias(name.table)
             if "." not in text and self.spark._jsparkSession.catalog().tableExists(text):
                 return self.spark.table(text)
@@ -130,7 +139,11 @@ class Runtime:
             folder = None
             if flow is not None and self.keep_schemas:
                 folder = self.storage.flow_path(flow.target, flow.name) / "schemas" / autoloader_key(path)
-            return read_stream(self.spark, path, options, schema, folder, warn=self.graph.warn)
+            new_rows = evaluation.new_rows if evaluation is not None else None
+            select_files = partial(new_rows.select_files, path) if new_rows and is_local_path(path) else None
+            return read_stream(
+                self.spark, path, options, schema, folder, warn=self.graph.warn, select_files=select_files
+            )
 
     def _read_view(
         self,
@@ -146,7 +159,7 @@ class Runtime:
         flow = evaluation.flow or Flow(str(dataset.name), dataset.name, "view")
         frame = evaluate(self, replace(evaluation, flow=flow), dataset)
         evaluation.views.pop()
-        if frame.isStreaming != streaming:
+        if frame.isStreaming != streaming and evaluation.new_rows is None:
             found, reader = ("a stream", "readStream") if frame.isStreaming else ("a batch", "read")
             message = f"view {dataset.name} is {found}"
             raise PipelineError(message, dataset.location, f"read it with spark.{reader}")

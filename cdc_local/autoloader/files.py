@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
@@ -15,7 +15,15 @@ from cdc_local.autoloader.options import Options
 from cdc_local.errors import PipelineError
 
 _RECURSIVE = {"recursiveFileLookup": "true"}
-_FILES_PER_TRIGGER = 1000  # Auto Loader's default
+FILES_PER_TRIGGER = 1000  # Auto Loader's default
+
+
+@dataclass(frozen=True)
+class FileSelection:
+    "The files of one batch."
+
+    files: tuple[str, ...]  # Paths
+    rows: Observation  # Takes the number of lines, records or files read, as `rows`
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class FileSource:
     options: Options
     streaming: bool  # A stream, else one read
     started: float = 0.0  # Seconds since 1970 of the first evaluation
+    selection: FileSelection | None = None  # The files to read; None for all that are at the path
 
     def load(
         self,
@@ -36,6 +45,12 @@ class FileSource:
     ) -> DataFrame:  # Rows of the files that count; `_metadata` can be selected
         "Open the files with Spark; a path that does not exist raises `PipelineError`."
         options = source_options(self.options, self.streaming) | dict(reader_options)
+        if self.selection is not None:
+            options["__globPaths__"] = "false"  # a file's name is no glob
+            reader = self.spark.read.format(file_format).options(**options)
+            frame = (reader.schema(schema) if schema is not None else reader).load(list(self.selection.files))
+            frame = frame.observe(self.selection.rows, F.count(F.lit(1)).alias("rows"))
+            return _filter_by_time(frame, self.options, self.started)
         frame = open_with_spark(self.spark, self.path, file_format, options, self.streaming, schema)
         return _filter_by_time(frame, self.options, self.started)
 
@@ -53,7 +68,7 @@ def source_options(
     if options.max_bytes_per_trigger is not None:
         return chosen | {"maxBytesPerTrigger": str(options.max_bytes_per_trigger)}
     files = options.max_files_per_trigger
-    return chosen | {"maxFilesPerTrigger": str(_FILES_PER_TRIGGER if files is None else files)}
+    return chosen | {"maxFilesPerTrigger": str(FILES_PER_TRIGGER if files is None else files)}
 
 
 def open_with_spark(
@@ -76,6 +91,13 @@ def open_with_spark(
         raise PipelineError(
             f"Auto Loader: no such path: {path}", hint="create the folder, or correct the path"
         ) from None
+
+
+def is_local_path(
+    path: str,  # As a reader was given it
+) -> bool:
+    "Whether a path lies on this machine."
+    return "://" not in path or path.startswith("file://")
 
 
 def list_files(

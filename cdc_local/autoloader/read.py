@@ -1,7 +1,7 @@
 """Where files are opened: `read_stream` as `cloudFiles` does, `read_batch` as SQL's `read_files` does."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -9,7 +9,7 @@ from pyspark.sql.types import StructType
 
 from cdc_local.autoloader.csv_lines import read_csv_files
 from cdc_local.autoloader.file_formats import CSV, JSON
-from cdc_local.autoloader.files import FileSource, detect_format
+from cdc_local.autoloader.files import FileSelection, FileSource, detect_format, list_files
 from cdc_local.autoloader.json_documents import read_json_files
 from cdc_local.autoloader.layout import Layout
 from cdc_local.autoloader.options import Options, option_key, parse_options
@@ -24,12 +24,18 @@ def read_stream(
     schema: StructType | str | None = None,  # Declared columns; None to infer them from the files
     schema_folder: Path | None = None,  # Where to remember inferred columns; None to remember nothing
     warn: Callable[[str], None] = warnings.warn,  # Called with each thing that is not emulated
-) -> DataFrame:  # A streaming frame; `_metadata` can be selected from it
+    # Selects files for one batch, of all that are there now; None for a stream
+    select_files: Callable[[Options, Sequence[str]], FileSelection] | None = None,
+) -> DataFrame:  # A stream, or the selected files' rows; `_metadata` can be selected from it
     "Read files as Auto Loader does, each exactly once; raises `PipelineError`."
     parsed = parse_options(options, warn, has_schema=schema is not None)
     layout, known = plan_layout(spark, path, parsed, schema, schema_folder, True)
     _warn_of_format(parsed, layout, warn)
-    frame = _open_files(FileSource(spark, path, parsed, True, known.started), layout)
+    selection = None
+    if select_files is not None:
+        selection = select_files(parsed, list_files(spark, path, parsed.file_filters, True))
+    source = FileSource(spark, path, parsed, selection is None, known.started, selection)
+    frame = _open_files(source, layout)
     known.write(schema_folder)
     return frame
 

@@ -22,7 +22,9 @@ from cdc_local.errors import PipelineError, UsageError
 from cdc_local.operations.replay import source_path
 from cdc_local.source.user_errors import describe_exception
 from cdc_local.storage import Storage, TableName, is_table, lock_storage, read_json, write_json
+from cdc_local.update import progress
 from cdc_local.update.event_log import EventLog
+from cdc_local.update.progress import Progress
 from cdc_utils.bronze import SOURCE_FILE
 
 
@@ -196,6 +198,9 @@ def streams_behind(
         read_table_version(storage.table_path(name))[0]: storage.table_path(name) for name in storage.tables()
     }
     behind = []
+    for log in sorted((storage.root / "checkpoints").glob(f"*/*/*/*/{progress.FILE_NAME}")):
+        if _has_unread_rows(Progress.read(log, ""), storage):
+            behind.append(log.parent.name)
     for checkpoint in sorted((storage.root / "checkpoints").glob("*/*/*/*/checkpoint")):
         offsets = [
             offset
@@ -208,7 +213,23 @@ def streams_behind(
         )
         if unread or (offsets and has_unfinished_batch(checkpoint)):
             behind.append(checkpoint.parent.name)
-    return behind
+    return sorted(behind)
+
+
+def _has_unread_rows(
+    read: Progress,  # How far a flow has read
+    storage: Storage,  # Where the tables lie
+) -> bool:
+    "Whether a flow has yet to read rows of a table, or to end a batch."
+    tables = {
+        source.removeprefix("table "): position
+        for source, position in read.positions.items()
+        if source.startswith("table ")
+    }
+    return read.planned is not None or any(
+        is_table(storage.root / table) and has_row_changes(storage.root / table, position["next"])
+        for table, position in tables.items()
+    )
 
 
 def has_row_changes(

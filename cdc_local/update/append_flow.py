@@ -10,11 +10,11 @@ from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.writer import append_batch
 from cdc_local.update.counters import Counters, batch_counters, stream_counters
-from cdc_local.update.flow_strategy import QueryFlow
+from cdc_local.update.streaming_flow import StreamingFlow
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
 
 
-class AppendFlow(QueryFlow):
+class AppendFlow(StreamingFlow):
     "Appends a stream's new rows, each once; with `once=True`, a batch."
 
     def incoming_columns(
@@ -36,6 +36,19 @@ class AppendFlow(QueryFlow):
         if frame.isStreaming:
             return self.append_stream(run, flow, frame, evaluation)
         return self.append_once(run, flow, frame, evaluation)
+
+    def write_batch(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # The flow
+        frame: DataFrame,  # New rows that the rules let pass
+        evaluation: Evaluation,  # Its counters
+        transaction: tuple[str, int],  # Name of the flow in its target, number of the batch
+    ) -> Counters:
+        "Append a batch of new rows, in one commit."
+        with run.locks[flow.target]:
+            append_batch(frame, run.runtime.storage.table_path(flow.target), transaction)
+        return batch_counters(run.runtime.spark, evaluation)
 
     def append_stream(
         self,

@@ -5,7 +5,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from cdc_local.analysis.evaluation import Evaluation
@@ -13,8 +13,9 @@ from cdc_local.analysis.runtime import Runtime
 from cdc_local.auto_cdc.merge import apply_events
 from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
-from cdc_local.update.counters import CHANGES, Counters, batch_counters, stream_counters
-from cdc_local.update.flow_strategy import FlowStrategy, QueryFlow
+from cdc_local.update.counters import CHANGES, Counters, batch_counters, observe, stream_counters
+from cdc_local.update.flow_strategy import FlowStrategy
+from cdc_local.update.streaming_flow import StreamingFlow
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
 from cdc_utils.events import DELETED
 
@@ -46,7 +47,7 @@ class BackingTableFlow(FlowStrategy):
         return {CHANGES: []}
 
 
-class AutoCdcFlow(BackingTableFlow, QueryFlow):
+class AutoCdcFlow(BackingTableFlow, StreamingFlow):
     "Merges a stream's new events into the target's backing table; with `once=True`, a batch of them."
 
     def write_frame(
@@ -69,6 +70,24 @@ class AutoCdcFlow(BackingTableFlow, QueryFlow):
         progress = run_batches(run, flow, counted, write, must_commit_as_one_batch(run, evaluation))
         changes = [batch.observedMetrics for batch in progress if CHANGES in batch.observedMetrics]
         return stream_counters(evaluation, progress) | {CHANGES: [metrics[CHANGES] for metrics in changes]}
+
+    def write_batch(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # The flow
+        frame: DataFrame,  # New rows of its source that the rules let pass
+        evaluation: Evaluation,  # Its counters
+        transaction: tuple[str, int],  # Name of the flow in its target, number of the batch
+    ) -> Counters:
+        "Merge a batch of events, in one commit; merged again after a crash, it changes nothing."
+        target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
+        events, spark = extract_events(frame, target), run.runtime.spark
+        if target.spec.apply_as_truncates is not None:  # looks for truncates first, which is no full pass
+            return merge_events(run, flow, events, path, target, evaluation)
+        changes = Observation(CHANGES)
+        with run.locks[flow.target]:
+            apply_events(events.observe(changes, *upserts_and_deletes()), path, target, transaction)
+        return batch_counters(spark, evaluation) | {CHANGES: observe(spark, changes)}
 
 
 def upserts_and_deletes() -> list[Column]:  # Aggregates over events: `upserted`, `deleted`

@@ -45,6 +45,24 @@ def batch_counters(
     }
 
 
+def add_counters(
+    counters: Counters,  # Of the batches before; takes the others
+    batch: Counters,  # Of the batch after them
+) -> None:
+    "Add what a batch counted."
+    for name, counted in batch.items():
+        counters.setdefault(name, []).extend(counted)
+
+
+def observe(
+    spark: SparkSession,  # Ran the batch
+    observation: Observation,  # Of a frame that was written
+) -> list[Any]:  # What was observed; empty where Spark left the frame out
+    "Read one observation."
+    spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()  # the counters arrive by Spark's listener
+    return [observation.get] if _has_counted(observation) else []
+
+
 def _has_counted(
     observation: Observation,  # Of a frame that was written
 ) -> bool:  # False where Spark left the frame out

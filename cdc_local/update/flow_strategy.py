@@ -8,14 +8,13 @@ from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.flow_analysis import flow_frame
-from cdc_local.analysis.runtime import Runtime, checkpoint_path, with_expectations
+from cdc_local.analysis.runtime import Runtime, with_expectations
 from cdc_local.dataflow.graph import Dataset, Flow
-from cdc_local.delta.stream_progress import has_caught_up
 from cdc_local.delta.writer import create_table
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception
 from cdc_local.storage import is_table, remove_empty_log
-from cdc_local.update.counters import Counters, stream_counters
+from cdc_local.update.counters import Counters
 from cdc_local.update.streams import Run
 
 
@@ -83,12 +82,10 @@ class QueryFlow(FlowStrategy):
         run: Run,  # The update
         flow: Flow,  # A flow whose sources are up to date
     ) -> Counters:  # What was observed
-        "Evaluate a flow, apply its target's rules, write what they let pass; not where no row is new."
+        "Evaluate a flow, apply its target's rules, write what they let pass."
         frame, evaluation = flow_frame(run.runtime, flow)
         dataset = run.runtime.graph.datasets[flow.target]
         frame = with_expectations(self.rules_for(dataset, flow), frame, evaluation)
-        if frame.isStreaming and has_caught_up(frame, checkpoint_path(run.runtime, flow)):
-            return stream_counters(evaluation, []) | self.idle_counters()
         return self.write_frame(run, flow, frame, evaluation)
 
     @abstractmethod

@@ -37,7 +37,9 @@ def must_commit_as_one_batch(
 ) -> bool:  # Whether its rows are written all or not at all
     "Tell a flow that a rule may roll back."
     datasets = run.runtime.graph.datasets
-    return any(rule.action == "fail" for name in evaluation.observed for rule in datasets[name].expectations)
+    target = {evaluation.flow.target} if evaluation.flow is not None else set()
+    names = {*target, *evaluation.observed}
+    return any(rule.action == "fail" for name in names for rule in datasets[name].expectations)
 
 
 def run_stream(
@@ -61,6 +63,21 @@ def run_stream(
     return progress
 
 
+def log_rows_read(
+    run: Run,  # The update
+    flow: Flow,  # One of its flows
+    rows: int,  # Read so far
+) -> None:
+    "Record in the event log how much a flow has read."
+    run.log.record(
+        "flow_progress",
+        f"{flow.name}: {rows} rows read",
+        flow_name=flow.name,
+        dataset_name=str(flow.target),
+        details={"flow_progress": {"status": "RUNNING", "metrics": {"num_input_rows": rows}}},
+    )
+
+
 def log_stream_progress(
     run: Run,  # The update
     flow: Flow,  # Its flow
@@ -73,13 +90,7 @@ def log_stream_progress(
         progress: list[Any] = query.recentProgress
         for batch in progress[logged:]:
             rows += batch.numInputRows
-            run.log.record(
-                "flow_progress",
-                f"{flow.name}: {rows} rows read",
-                flow_name=flow.name,
-                dataset_name=str(flow.target),
-                details={"flow_progress": {"status": "RUNNING", "metrics": {"num_input_rows": rows}}},
-            )
+            log_rows_read(run, flow, rows)
         logged = len(progress)
         if ended:
             return progress

@@ -589,9 +589,9 @@ def test_an_interrupted_update_is_continued_by_the_next(pipeline, sign):
         start_new_session=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
-    commits = pipeline.storage.root / "checkpoints/main/default/landed/main.default.landed/checkpoint/commits"
+    progress = pipeline.storage.root / "checkpoints/main/default/landed/main.default.landed/progress.jsonl"
     try:
-        wait_for(lambda: (commits / "1").exists(), 240)
+        wait_for(lambda: progress.exists() and '"done": 1' in progress.read_text(), 240)
         if sign == signal.SIGINT:
             update.send_signal(sign)
         else:
