@@ -24,7 +24,6 @@ LONGEST = (
     "check",
     "deployed",
     "kill",
-    
     "checksums",
     "laws",
 )

@@ -30,6 +30,7 @@ class NewRows:
     flow: Flow  # A flow whose sources are read batch by batch
     progress: Progress  # How far it has read
     at_once: bool = False  # Take all that is there, whatever the options say of a batch
+    is_written: bool = False  # The planned batch is in its target already, and only counted again
     slices: dict[str, Slice] = field(default_factory=dict)  # Source -> what the batch reads of it
     sources: dict[str, str] = field(default_factory=dict)  # Each source that the query reads -> its path
     has_more: bool = False  # Files are left for another batch
@@ -80,7 +81,7 @@ class NewRows:
         if self.progress.planned is not None:
             self.has_more = True  # what came since is another batch
             chosen = self.progress.planned.get(source, {"files": {}})["files"]
-            self._check_planned_files(folder, chosen)
+            chosen = self._find_planned_files(folder, chosen)
         else:
             chosen = self._choose_files(source, folder, options, files)
         if chosen:
@@ -153,14 +154,15 @@ class NewRows:
         same_path = [other for other in positions if other.partition(" {")[0] == path]
         return {name: status for other in same_path for name, status in positions[other]["files"].items()}
 
-    def _check_planned_files(self, folder: str, planned: dict[str, list[int]]) -> None:
+    def _find_planned_files(self, folder: str, planned: dict[str, list[int]]) -> dict[str, list[int]]:
         gone = [name for name in planned if not Path(folder, name).exists()]
-        if gone:
+        if gone and not self.is_written:
             others = f" and {len(gone) - 1} others" if gone[1:] else ""
             raise self._refuse(
                 f"{self.flow.name} was interrupted while it read {Path(folder, gone[0])}{others}, "
                 "which is gone; put it back"
             )
+        return {name: status for name, status in planned.items() if name not in gone}
 
     def adopt_moved_sources(self) -> bool:  # Whether a source is known by another name now
         """Recognise a folder outside the storage that was moved: its files are those that were read.

@@ -75,10 +75,13 @@ class StreamingFlow(QueryFlow):
         counters, rows, target = self.idle_counters(), 0, run.runtime.storage.table_path(flow.target)
         _check_progress(run, flow, progress, target)
         _check_target(flow, progress, target)
-        _finish_committed_batch(progress, target)
+        # One that died before it could note its batch: the batch is computed and counted again, not written
+        is_written = is_table(target) and has_batch(DeltaTable(str(target)), progress.transaction)
         while not run.stopping.is_set():
             at_once = must_commit_as_one_batch(run, run.runtime.analysed[flow.name])
-            new_rows = NewRows(run.runtime, flow, progress, at_once)
+            new_rows = NewRows(
+                run.runtime, flow, progress, at_once, is_written and progress.planned is not None
+            )
             frame, evaluation = flow_frame(run.runtime, flow, new_rows)
             if frame.isStreaming:
                 return None
@@ -127,17 +130,6 @@ def _check_progress(
             flow.location,
             f"put the file back, or compute the table anew: cdc run … --full-refresh {flow.target.table}",
         )
-
-
-def _finish_committed_batch(
-    progress: Progress,  # Of a flow that may have been interrupted
-    target: Path,  # Folder of its target's table
-) -> None:
-    "Finish a planned batch that the target has: the process died before it noted so."
-    if progress.planned is None or not is_table(target):
-        return
-    if has_batch(DeltaTable(str(target)), progress.transaction):
-        progress.finish(read_table_version(target))
 
 
 def _check_target(
