@@ -1,6 +1,7 @@
 "Who may import whom: chapters of cdc_utils; rooms of cdc_local, whose imports run downwards in no circle."
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -265,3 +266,17 @@ def test_chapters_say_what_to_install_where_spark_is_absent(chapter):
     done = run_without_pyspark(f"import cdc_utils.{chapter}")
     last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
     assert done.returncode == 0 or last.startswith("ImportError") and "cdc-utils[local]" in last, done.stderr
+
+
+OF_THE_JVM = r"\b_jvm\b|\b_jdf\b|\b_jsparkSession\b|\b_jsc\b|\b_jo\b|\bsparkContext\b|\bpy4j\.(?!: )"
+
+
+def test_only_the_engine_of_spark_reaches_into_the_jvm():
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(OF_THE_JVM, line) and "engines/spark" not in str(path)
+    ]
+    assert found == []

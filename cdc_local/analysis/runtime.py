@@ -22,6 +22,7 @@ from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
 from cdc_local.delta.reader import read_visible_part
+from cdc_local.engines.spark.jobs import has_session_table
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
 from cdc_local.storage import Storage, TableName, is_table
@@ -118,7 +119,7 @@ class Runtime:
                 if frame is not None:
                     return show_visible_rows(frame, path).alias(name.table)
                 return read_stored(self.spark, path, streaming, options).alias(name.table)
-            if "." not in text and self.spark._jsparkSession.catalog().tableExists(text):
+            if "." not in text and has_session_table(self.spark, text):
                 return self.spark.table(text)
         raise self._unknown_table(text)
 

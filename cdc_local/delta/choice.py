@@ -32,6 +32,7 @@ from pyspark.sql.types import (
 )
 
 from cdc_local.delta.log import read_nullable_schema, read_schema
+from cdc_local.engines.spark.jobs import estimate_bytes, is_local
 
 MOST_BYTES = 2**24  # Of a frame that delta-rs writes, as Spark's optimizer estimates it: 16 MiB
 MOST_EVENTS = 100_000  # Rows of a batch that delta-rs writes
@@ -141,13 +142,6 @@ def choose_merge(
     )
 
 
-def is_local(
-    spark: SparkSession,  # Any session
-) -> bool:
-    "Whether Spark runs in processes of this machine."
-    return str(spark.sparkContext.master).startswith("local")
-
-
 def _session_reasons(spark: SparkSession) -> Iterator[str]:
     if not is_local(spark):
         yield "Spark runs on a cluster"
@@ -155,7 +149,7 @@ def _session_reasons(spark: SparkSession) -> Iterator[str]:
 
 def _size_reasons(rows: DataFrame) -> Iterator[str]:
     "What is large, or of a size that Spark does not know."
-    if rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes() > MOST_BYTES:
+    if estimate_bytes(rows) > MOST_BYTES:
         yield f"the rows may be more than {MOST_BYTES} bytes"
 
 

@@ -17,6 +17,7 @@ from cdc_local.engines.spark.catalyst import (
     quiet_parser,
     scala_list,
 )
+from cdc_local.engines.spark.jobs import compute_text
 from cdc_local.errors import Location, PipelineError, locate
 from cdc_local.sql.lexer import Token, closing_bracket, split_at_commas, tokenize
 from cdc_local.sql_names import quote_for_spark
@@ -90,12 +91,11 @@ def constant_value(
     shown = f"to_json({text})" if re.match(r"\s*map\s*\(", text, re.I) else f"CAST(({text}) AS STRING)"
     with quiet_parser():
         try:
-            value: str | None = spark._jsparkSession.sql(f"SELECT {shown}").head().get(0)
+            return compute_text(spark, shown)
         except Exception as error:
             raise PipelineError(
                 f"{text.strip()!r} is no constant: {str(error).strip().splitlines()[0][:120]}", location
             ) from None
-    return value
 
 
 def call_arguments(

@@ -13,7 +13,8 @@ from cdc_local.analysis.runtime import Runtime
 from cdc_local.auto_cdc.merge import apply_events
 from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
-from cdc_local.update.counters import CHANGES, Counters, batch_counters, observe, stream_counters
+from cdc_local.engines.spark.jobs import read_observations
+from cdc_local.update.counters import CHANGES, Counters, batch_counters, stream_counters
 from cdc_local.update.flow_strategy import FlowStrategy
 from cdc_local.update.streaming_flow import StreamingFlow
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
@@ -87,7 +88,8 @@ class AutoCdcFlow(BackingTableFlow, StreamingFlow):
         changes = Observation(CHANGES)
         with run.locks[flow.target]:
             apply_events(events.observe(changes, *upserts_and_deletes()), path, target, transaction)
-        return batch_counters(spark, evaluation) | {CHANGES: observe(spark, changes)}
+        [counted] = read_observations(spark, [changes])
+        return batch_counters(spark, evaluation) | {CHANGES: [] if counted is None else [counted]}
 
 
 def upserts_and_deletes() -> list[Column]:  # Aggregates over events: `upserted`, `deleted`

@@ -8,6 +8,7 @@ from pyspark.sql import Observation, SparkSession
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.dataflow.expectations import expectation_counts
 from cdc_local.dataflow.graph import Flow, Graph
+from cdc_local.engines.spark.jobs import read_observations
 from cdc_local.storage import TableName
 from cdc_utils.results import ExpectationCount, FlowResult
 
@@ -38,10 +39,10 @@ def batch_counters(
         for dataset, observation in evaluation.observed.items()
         if isinstance(observation, Observation)
     }
-    spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()  # the counters arrive by Spark's listener
+    counted = read_observations(spark, list(observations.values()))
     return {
-        dataset: [observation.get] if _has_counted(observation) else []
-        for dataset, observation in observations.items()
+        dataset: [] if batch is None else [batch]
+        for dataset, batch in zip(observations, counted, strict=True)
     }
 
 
@@ -52,22 +53,6 @@ def add_counters(
     "Add what a batch counted."
     for name, counted in batch.items():
         counters.setdefault(name, []).extend(counted)
-
-
-def observe(
-    spark: SparkSession,  # Ran the batch
-    observation: Observation,  # Of a frame that was written
-) -> list[Any]:  # What was observed; empty where Spark left the frame out
-    "Read one observation."
-    spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()  # the counters arrive by Spark's listener
-    return [observation.get] if _has_counted(observation) else []
-
-
-def _has_counted(
-    observation: Observation,  # Of a frame that was written
-) -> bool:  # False where Spark left the frame out
-    "Tell whether an observation has its counters, without waiting for them."
-    return observation._jo is not None and bool(observation._jo.future().isCompleted())
 
 
 def summarize_flow(

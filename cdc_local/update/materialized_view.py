@@ -4,14 +4,13 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from py4j.java_gateway import is_instance_of
 from pyspark.sql import DataFrame
 
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.delta.log import find_local_table, read_table_version
 from cdc_local.delta.writer import overwrite_table
-from cdc_local.engines.spark.catalyst import OPEN_PATTERNS, leaf_nodes, query_text
+from cdc_local.engines.spark.catalyst import query_text, table_snapshots
 from cdc_local.storage import read_json, write_json
 from cdc_local.update.counters import Counters, batch_counters, stream_counters
 from cdc_local.update.flow_strategy import QueryFlow
@@ -47,34 +46,18 @@ class MaterializedViewFlow(QueryFlow):
         return batch_counters(run.runtime.spark, evaluation)
 
 
-_FILES_RELATION = "org.apache.spark.sql.execution.datasources.HadoopFsRelation"
-
-
 def query_inputs(
     frame: DataFrame,  # A batch
 ) -> list[str] | None:  # Id, version and path of each Delta table; None where the result depends on more
     "All that a query's result depends on besides its text."
-    spark, plan = frame.sparkSession, frame._jdf.queryExecution().analyzed()
-    assert spark._jvm is not None
-    patterns = spark._jvm.org.apache.spark.sql.catalyst.trees.TreePattern
-    if not plan.deterministic():
+    snapshots = table_snapshots(frame)
+    if snapshots is None:
         return None
-    if any(plan.containsPattern(getattr(patterns, name)()) for name in OPEN_PATTERNS):
+    folders = [find_local_table(path) for path, _ in snapshots]
+    if None in folders:
         return None
-    found = []
-    for leaf in leaf_nodes(frame):
-        if leaf.nodeName() != "LogicalRelation":
-            return None
-        if not is_instance_of(spark.sparkContext._gateway, leaf.relation(), _FILES_RELATION):
-            return None
-        files = leaf.relation().location()
-        if files.getClass().getSimpleName() != "TahoeLogFileIndex":
-            return None
-        folder = find_local_table(files.path().toString())
-        if folder is None:
-            return None
-        found.append(f"{read_table_version(folder)[0]} {files.toString()}")
-    return found
+    versions = [read_table_version(folder)[0] for folder in folders if folder is not None]
+    return [f"{table} {text}" for table, (_, text) in zip(versions, snapshots, strict=True)]
 
 
 def fingerprint_query(

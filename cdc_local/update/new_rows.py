@@ -16,9 +16,9 @@ from cdc_local.autoloader.options import Options
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.log import read_table_version
 from cdc_local.delta.new_files import SourceChangedError, SourceLostError, read_new_files
+from cdc_local.engines.spark.jobs import read_observations
 from cdc_local.engines.spark.new_rows import read_added_files
 from cdc_local.errors import PipelineError
-from cdc_local.update.counters import observe
 from cdc_local.update.progress import Position, Progress, Slice, name_source
 
 
@@ -90,8 +90,8 @@ class NewRows:
 
     def count_rows(self) -> int:
         "Count the rows that the batch has read, once it is written."
-        counted = [observe(self.runtime.spark, rows) for rows in self.observations]
-        return self.stored_rows + sum(int(row["rows"]) for [row] in filter(None, counted))
+        counted = read_observations(self.runtime.spark, self.observations)
+        return self.stored_rows + sum(int(batch["rows"]) for batch in counted if batch is not None)
 
     def _plan(self, source: str, piece: Slice, rows: int) -> None:
         if source not in self.slices:

@@ -8,11 +8,11 @@ from graphlib import TopologicalSorter
 from time import monotonic
 
 from pyspark.errors import AnalysisException, StreamingQueryException
-from pyspark.sql import SparkSession
 
 from cdc_local.dataflow.expectations import VIOLATION
 from cdc_local.dataflow.graph import Flow
 from cdc_local.engines.spark.catalyst import exception_messages
+from cdc_local.engines.spark.jobs import activate_session, cancel_jobs
 from cdc_local.source.user_errors import describe_exception, to_pipeline_error
 from cdc_local.storage import TableName
 from cdc_local.update.counters import Counters, progress_details, summarize_flow
@@ -109,7 +109,7 @@ def run_flow(
     runtime, started = run.runtime, monotonic()
     _log_status(run, flow, "STARTING")
     try:
-        _activate_session(runtime.spark)
+        activate_session(runtime.spark)
         counters = write_flow(run, flow)
         result = summarize_flow(runtime.graph, flow, counters, monotonic() - started)
     except Exception as error:
@@ -124,14 +124,6 @@ def run_flow(
         result = replace(result, status="STOPPED")
     _log_status(run, flow, result.status, "INFO" if result.status == "COMPLETED" else "WARN", result=result)
     return result
-
-
-def _activate_session(
-    spark: SparkSession,  # The update's session
-) -> None:
-    "Make a session the active one of this thread, for code that asks for it."
-    assert spark._jvm is not None
-    spark._jvm.org.apache.spark.sql.SparkSession.setActiveSession(spark._jsparkSession)
 
 
 def order_upstream_first(
@@ -210,7 +202,5 @@ def wait_or_stop(
         return wait(running, return_when=FIRST_COMPLETED).done
     except KeyboardInterrupt:
         run.stopping.set()
-        for query in run.runtime.spark.streams.active:
-            query.stop()
-        run.runtime.spark.sparkContext.cancelAllJobs()
+        cancel_jobs(run.runtime.spark)
         return wait(running).done

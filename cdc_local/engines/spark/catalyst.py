@@ -181,7 +181,7 @@ def query_text(
 
 
 # What Spark calls a clock or user, functions of users, session variables, subqueries
-OPEN_PATTERNS = (
+_OPEN_PATTERNS = (
     "CURRENT_LIKE",
     "PYTHON_UDF",
     "EVAL_PYTHON_UDTF",
@@ -190,6 +190,32 @@ OPEN_PATTERNS = (
     "VARIABLE_REFERENCE",
     "PLAN_EXPRESSION",
 )
+
+
+_FILES_RELATION = "org.apache.spark.sql.execution.datasources.HadoopFsRelation"
+
+
+def table_snapshots(
+    frame: DataFrame,  # A batch
+) -> list[tuple[str, str]] | None:  # Path of each Delta table, and words that name its version
+    "The tables that a query reads; None where its result depends on more than their rows and its text."
+    plan, jvm = frame._jdf.queryExecution().analyzed(), frame.sparkSession._jvm
+    patterns: Any = jvm.org.apache.spark.sql.catalyst.trees.TreePattern  # type: ignore[union-attr]
+    if not plan.deterministic():
+        return None
+    if any(plan.containsPattern(getattr(patterns, name)()) for name in _OPEN_PATTERNS):
+        return None
+    found = []
+    for leaf in leaf_nodes(frame):
+        if leaf.nodeName() != "LogicalRelation":
+            return None
+        if not is_instance_of(frame.sparkSession.sparkContext._gateway, leaf.relation(), _FILES_RELATION):
+            return None
+        files = leaf.relation().location()
+        if files.getClass().getSimpleName() != "TahoeLogFileIndex":
+            return None
+        found.append((str(files.path().toString()), str(files.toString())))
+    return found
 
 
 def can_upcast(
