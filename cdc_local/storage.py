@@ -160,6 +160,15 @@ class Storage:
         folder = self.root / "checkpoints" / target.catalog / target.schema / target.table
         return folder / re.sub(r"[^\w.-]", "_", flow)
 
+    def relative_path(
+        self,
+        path: str,  # A path on this machine
+    ) -> str:  # From the storage's folder on, for what lies in it; the path itself for anything else
+        """Name a path so that the name stays when the storage is moved."""
+        relative = os.path.relpath(path, self.root)
+        inside = not relative.startswith("..") and Path(path).is_absolute()
+        return relative if inside else path
+
     def tables(self) -> list[TableName]:
         """Every table in the folder, by name."""
         logs = (self.root / "tables").glob("*/*/*/_delta_log")

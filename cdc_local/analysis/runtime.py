@@ -139,12 +139,26 @@ class Runtime:
             flow = evaluation.flow if evaluation is not None else None
             folder = None
             if flow is not None and self.keep_schemas:
-                folder = self.storage.flow_path(flow.target, flow.name) / "schemas" / autoloader_key(path)
+                folder = self._schema_folder(flow, path)
             new_rows = evaluation.new_rows if evaluation is not None else None
             select_files = partial(new_rows.select_files, path) if new_rows and is_local_path(path) else None
             return read_stream(
                 self.spark, path, options, schema, folder, warn=self.graph.warn, select_files=select_files
             )
+
+    def _schema_folder(
+        self,
+        flow: Flow,  # A flow that reads files
+        path: str,  # What it reads
+    ) -> Path:  # Where Auto Loader keeps the columns that it infers
+        "Find the folder of an inferred schema; its name stays when the storage is moved."
+        schemas = self.storage.flow_path(flow.target, flow.name) / "schemas"
+        folder, of_format_1 = (
+            schemas / autoloader_key(name) for name in (self.storage.relative_path(path), path)
+        )
+        if of_format_1.exists() and not folder.exists():
+            of_format_1.rename(folder)
+        return folder
 
     def _read_view(
         self,

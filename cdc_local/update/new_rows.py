@@ -19,7 +19,7 @@ from cdc_local.delta.new_files import SourceChangedError, SourceLostError, read_
 from cdc_local.engines.spark.jobs import read_observations
 from cdc_local.engines.spark.new_rows import read_added_files
 from cdc_local.errors import PipelineError
-from cdc_local.update.progress import Position, Progress, Slice, name_source
+from cdc_local.update.progress import Position, Progress, Slice
 
 
 @dataclass
@@ -46,7 +46,7 @@ class NewRows:
         skips = {name.lower(): str(value).lower() for name, value in options.items()}
         if skips.keys() - {"skipchangecommits"}:
             return None
-        source = name_source("table", str(path), self.runtime.storage.root)
+        source = f"table {self.runtime.storage.relative_path(str(path))}"
         self.sources[source] = str(path)
         piece = self._slice_table(source, path)
         if piece is None:
@@ -73,7 +73,7 @@ class NewRows:
     ) -> FileSelection:
         "Select the files that the flow has not read; `PipelineError` where a planned one is gone."
         filters = json.dumps(dict(options.file_filters), sort_keys=True) if options.file_filters else ""
-        source = f"{name_source('files', path, self.runtime.storage.root)} {filters}".strip()
+        source = f"files {self.runtime.storage.relative_path(path)} {filters}".strip()
         folder = fixed_folder(path)
         self.sources[source] = folder
         rows = Observation()

@@ -10,7 +10,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cdc_local.errors import PipelineError
 
@@ -136,20 +136,6 @@ def advance(
     if "files" in read:
         return {"files": {**(position or {"files": {}})["files"], **read["files"]}}
     return {"table": read["table"], "next": read["to"] + 1}
-
-
-SourceKind = Literal["table", "files"]
-
-
-def name_source(
-    kind: SourceKind,  # What it is
-    path: str,  # Where it lies: a folder, a file or a glob
-    storage: Path,  # The storage's folder
-) -> str:  # The same wherever the storage is moved, for what lies inside it
-    "Name a source in a log."
-    relative = os.path.relpath(path, storage)
-    inside = not relative.startswith("..") and Path(path).is_absolute()
-    return f"{kind} {relative if inside else path}"
 
 
 def _flush(log: Any) -> None:

@@ -90,6 +90,7 @@ class StreamingFlow(QueryFlow):
             rules = self.rules_for(run.runtime.graph.datasets[flow.target], flow)
             frame = with_expectations(rules, frame, evaluation)
             if not new_rows.slices:
+                add_counters(counters, {name: [] for name in evaluation.observed})
                 break
             if progress.planned is None:
                 progress.plan(new_rows.slices)

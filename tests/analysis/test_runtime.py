@@ -59,7 +59,7 @@ def test_inferred_schemas_are_kept_beside_the_checkpoint_of_a_flow(runtime, spar
     monkeypatch.setattr(
         analysed_runtime,
         "read_stream",
-        lambda spark, path, options, schema, folder, warn: folders.append(folder) or spark.range(1),
+        lambda spark, path, options, schema, folder, **_: folders.append(folder) or spark.range(1),
     )
     runtime.dp.table(name="t")(lambda: spark.readStream.format("cloudFiles").load("/data/in"))
     analysed(runtime)

@@ -6,8 +6,6 @@ from deltalake import DeltaTable, write_deltalake
 
 from cdc_local.delta.log import (
     find_local_table,
-    has_only_grown,
-    list_all_commits,
     read_nullable_schema,
     read_schema,
     read_table_version,
@@ -44,28 +42,3 @@ def test_columns_are_read_as_declared_or_as_those_of_any_rows(tmp_path):
     table = DeltaTable.create(str(tmp_path / "strict"), strict)
     assert read_schema(table).simpleString() == "struct<id:bigint,city:string>"
     assert [read(table)["id"].nullable for read in (read_schema, read_nullable_schema)] == [False, True]
-
-
-def test_the_commits_of_a_table_are_all_or_none(path, tmp_path):
-    assert [int(commit.stem) for commit in list_all_commits(path)] == [0, 1, 2]
-    assert list_all_commits(tmp_path / "nowhere") == []
-    (path / "_delta_log" / f"{0:020d}.json").unlink()
-    assert list_all_commits(path) == []
-
-
-def test_a_table_has_only_grown_until_something_is_taken_away(path, tmp_path):
-    assert has_only_grown(path)
-    assert not has_only_grown(tmp_path / "nowhere")
-    DeltaTable(path).delete("city = 'Oslo'")
-    assert not has_only_grown(path)
-
-
-def test_a_column_that_was_added_is_no_growth(path):
-    more = pa.table({"id": pa.array([2], pa.int32()), "note": ["x"]})
-    write_deltalake(path, more, mode="append", schema_mode="merge")
-    assert not has_only_grown(path)
-
-
-def test_a_table_that_was_created_with_rows_has_not_only_grown(tmp_path):
-    write_deltalake(tmp_path / "filled", pa.table({"id": [1]}))
-    assert not has_only_grown(tmp_path / "filled")

@@ -172,3 +172,10 @@ def test_the_lock_names_its_owner_and_goes_with_an_error(storage):
         raise ZeroDivisionError
     with lock_storage(storage):
         pass
+
+
+def test_what_lies_in_the_storage_is_named_from_there(tmp_path):
+    storage = Storage(tmp_path)
+    assert storage.relative_path(str(tmp_path / "Volumes/c/s/v/in")) == "Volumes/c/s/v/in"
+    for outside in ("/elsewhere/in", str(tmp_path.parent), "s3://bucket/in"):
+        assert storage.relative_path(outside) == outside

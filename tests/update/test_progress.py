@@ -6,7 +6,7 @@ import pytest
 
 from cdc_local.errors import PipelineError
 from cdc_local.update import progress as module
-from cdc_local.update.progress import FILE_NAME, Progress, name_source
+from cdc_local.update.progress import FILE_NAME, Progress
 
 FILES = {"files /in": {"files": {"a": [1, 10]}}}
 TABLE = {"table tables/t": {"table": "x", "from": None, "to": 4}}
@@ -83,10 +83,3 @@ def test_a_long_log_is_written_anew_and_says_the_same(path, monkeypatch):
     assert again.positions == progress.positions
     assert list(again.positions["files /in"]["files"]) == ["0", "1", "2", "3", "4"]
     assert json.loads(path.read_text().splitlines()[0])["state"] == 1
-
-
-def test_what_lies_in_the_storage_is_named_from_there(tmp_path):
-    inside, outside = str(tmp_path / "Volumes/c/s/v/in"), "/elsewhere/in"
-    assert name_source("files", inside, tmp_path) == "files Volumes/c/s/v/in"
-    assert name_source("files", outside, tmp_path) == "files /elsewhere/in"
-    assert name_source("table", str(tmp_path / "tables/a"), tmp_path) == "table tables/a"
