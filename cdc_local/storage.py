@@ -125,6 +125,11 @@ class Storage:
     def __post_init__(self) -> None:
         root = Path(self.root).absolute()
         _check_table_path(root)
+        if glob := re.search(r"[*?{}]", str(root)):
+            raise UsageError(
+                f"{root}: a storage cannot lie there, since readers of files take {glob[0]!r} for a pattern",
+                hint="choose a folder without * ? { } in its path",
+            )
         object.__setattr__(self, "root", root)
 
     @property

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote
 
 from pyspark.errors import AnalysisException
@@ -98,6 +99,17 @@ def is_local_path(
 ) -> bool:
     "Whether a path lies on this machine."
     return "://" not in path or path.startswith("file://")
+
+
+def fixed_folder(
+    path: str,  # Folder, file or glob
+) -> str:  # The folder that it names before any sign of a glob
+    "Find the folder that the names of files are relative to."
+    local = re.sub(r"^file:/+", "/", path)
+    glob = re.search(r"[*?\[{\\]", local)
+    if glob:
+        return local[: glob.start()].rpartition("/")[0] or "/"
+    return str(Path(local).parent) if Path(local).is_file() else local.rstrip("/") or "/"
 
 
 def list_files(

@@ -19,6 +19,7 @@ class Layout:
     rescued: str = ""  # Column for what fits no other; empty for none
     corrupt: str = "_corrupt_record"  # Column for unparsable records, filled if `schema` has it
     partitions: tuple[str, ...] = ()  # Columns taken from folder names
+    root: str = ""  # The folder that is read: folders above it give no columns
 
     @property
     def data(self) -> list[StructField]:
@@ -51,6 +52,6 @@ def assemble_columns(
             return rescued
         if field.name == layout.corrupt:
             return corrupt
-        return partition_value(field) if field.name in layout.partitions else values[field.name]
+        return partition_value(field, layout.root) if field.name in layout.partitions else values[field.name]
 
     return rows.select(*[value(field).alias(field.name) for field in layout.schema.fields])

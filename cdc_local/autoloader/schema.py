@@ -14,7 +14,7 @@ from pyspark.sql.types import ArrayType, DataType, StringType, StructField, Stru
 
 from cdc_local.autoloader.csv_lines import infer_csv_columns
 from cdc_local.autoloader.file_formats import CSV, JSON
-from cdc_local.autoloader.files import list_files
+from cdc_local.autoloader.files import fixed_folder, list_files
 from cdc_local.autoloader.json_documents import infer_json_columns
 from cdc_local.autoloader.layout import Layout
 from cdc_local.autoloader.options import EvolutionMode, Options
@@ -79,12 +79,13 @@ def plan_layout(
         may_fail = mode is EvolutionMode.FAIL_ON_NEW_COLUMNS
         if may_fail and list_files(spark, path, options.file_filters, streaming):
             known = _evolve_schema(spark, path, options, replace(known, schema=schema), streaming)
+    root = fixed_folder(path)
     is_rescuing = mode is EvolutionMode.RESCUE or (schema is None and mode is not EvolutionMode.NONE)
     rescued = options.rescued_column or ("_rescued_data" if is_rescuing else "")
-    partitions = partition_names(options.partition_columns, known.files if schema is None else ())
+    partitions = partition_names(options.partition_columns, known.files if schema is None else (), root)
     missing = [name for name in (*partitions, rescued) if name and name not in columns.names]
     columns = StructType(columns.fields + [StructField(name, StringType()) for name in missing])
-    return Layout(columns, rescued, options.corrupt_column, partitions), known
+    return Layout(columns, rescued, options.corrupt_column, partitions, root), known
 
 
 def _declared_schema(

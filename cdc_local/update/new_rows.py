@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, Observation
 
 from cdc_local.analysis.runtime import Runtime
-from cdc_local.autoloader.files import FILES_PER_TRIGGER, FileSelection
+from cdc_local.autoloader.files import FILES_PER_TRIGGER, FileSelection, fixed_folder
 from cdc_local.autoloader.options import Options
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.log import read_table_version
@@ -206,17 +206,6 @@ class NewRows:
         return PipelineError(
             message, self.flow.location, f"or compute {self.flow.target.table} anew: {command}"
         )
-
-
-def fixed_folder(
-    path: str,  # Folder, file or glob
-) -> str:  # The folder that it names before any sign of a glob
-    "Find the folder that the names of files are relative to."
-    local = re.sub(r"^file:/+", "/", path)
-    glob = re.search(r"[*?\[{\\]", local)
-    if glob:
-        return local[: glob.start()].rpartition("/")[0] or "/"
-    return str(Path(local).parent) if Path(local).is_file() else local.rstrip("/") or "/"
 
 
 def _limit_files(

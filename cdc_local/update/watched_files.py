@@ -3,13 +3,13 @@
 What an update writes is never among them: the storage's own folders, Python's caches, hidden files.
 """
 
-import glob
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from cdc_local.analysis.inputs import UpdateInputs
+from cdc_local.autoloader.files import fixed_folder
 from cdc_local.errors import UsageError
 from cdc_local.source.files import discover_sources
 from cdc_local.source.user_errors import display_path
@@ -58,7 +58,7 @@ class WatchedSources:
 
     def folders(self) -> set[Path]:
         "The folder and all below it, or the folder of the file."
-        return {folder for folder, _ in _walk(_fixed_folder(Path(self.path)), self.storage)}
+        return {folder for folder, _ in _walk(Path(fixed_folder(self.path)), self.storage)}
 
     def describe(self) -> str:
         "As it was typed."
@@ -123,7 +123,7 @@ class WatchedFolder:
         if self.path.is_file():
             yield self.path
             return
-        top = _fixed_folder(self.path)
+        top = Path(fixed_folder(str(self.path)))
         for folder, files in _walk(top, self.storage):
             if all(map(_is_data, folder.relative_to(top).parts)):
                 yield from (file for file in files if _is_data(file.name))
@@ -132,7 +132,7 @@ class WatchedFolder:
         "The folder and all below it; of a file its folder."
         if self.path.is_file():
             return {self.path.parent}
-        return {folder for folder, _ in _walk(_fixed_folder(self.path), self.storage)}
+        return {folder for folder, _ in _walk(Path(fixed_folder(str(self.path))), self.storage)}
 
     def describe(self) -> str:
         "Its path; of a volume's as the pipeline writes it."
@@ -255,17 +255,6 @@ def _list_folder(
         return list(folder.iterdir())
     except OSError:
         return []
-
-
-def _fixed_folder(
-    path: Path,  # A folder, a file or a glob
-) -> Path:  # The folder where it begins, which may not be there
-    "Find the part of a path before its first wildcard; of a file its folder."
-    parts = path.parts
-    wild = next((number for number, part in enumerate(parts) if glob.has_magic(part) or "{" in part), None)
-    if wild is not None:
-        return Path(*parts[:wild])
-    return path.parent if path.is_file() else path
 
 
 def _is_visible(

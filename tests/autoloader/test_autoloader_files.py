@@ -8,7 +8,13 @@ from landed_files import JSON, no_warning, put, stream_into
 from pyspark.errors import AnalysisException
 from pyspark.sql.types import StructType
 
-from cdc_local.autoloader.files import detect_format, list_files, open_with_spark, source_options
+from cdc_local.autoloader.files import (
+    detect_format,
+    fixed_folder,
+    list_files,
+    open_with_spark,
+    source_options,
+)
 from cdc_local.autoloader.layout import Layout
 from cdc_local.autoloader.options import parse_options
 from cdc_local.autoloader.partitions import partition_names
@@ -127,13 +133,33 @@ def test_a_batch_of_a_stream_has_a_limit_and_no_file_is_too_old():
 
 def test_folders_name_columns_unless_an_option_does():
     files = ("/in/year=2026/month=07/a.json", "/in/year=2026/month=08/b.json")
-    assert partition_names(None, files) == ("year", "month")
-    assert partition_names(("month",), files) == ("month",)
+    assert partition_names(None, files, "/") == ("year", "month")
+    assert partition_names(("month",), files, "/") == ("month",)
     mixed = ("/in/day=1/site=a/n=1.json", "/in/day=2/n=2.json")
-    assert partition_names(None, mixed) == ("day", "site")
+    assert partition_names(None, mixed, "/") == ("day", "site")
 
 
 def test_the_data_of_a_layout_is_what_nothing_else_fills(spark):
     columns = StructType.fromDDL("id string, day date, _corrupt_record string, _rescued_data string")
     layout = Layout(columns, "_rescued_data", partitions=("day",))
     assert [field.name for field in layout.data] == ["id"]
+
+
+@pytest.mark.parametrize(
+    "path, folder",
+    [
+        ("/in/files", "/in/files"),
+        ("/in/files/", "/in/files"),
+        ("file:///in/files", "/in/files"),
+        ("/in/day=*/x.json", "/in"),
+        ("/in/a{1,2}", "/in"),
+        ("/*", "/"),
+    ],
+)
+def test_names_of_files_begin_behind_the_part_of_a_path_that_is_no_glob(path, folder):
+    assert fixed_folder(path) == folder
+
+
+def test_a_file_that_is_named_lies_in_its_folder(tmp_path):
+    (tmp_path / "x.json").touch()
+    assert fixed_folder(str(tmp_path / "x.json")) == str(tmp_path)

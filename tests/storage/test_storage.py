@@ -174,6 +174,12 @@ def test_the_lock_names_its_owner_and_goes_with_an_error(storage):
         pass
 
 
+@pytest.mark.parametrize("sign", "*?{}")
+def test_a_storage_lies_where_no_reader_takes_its_path_for_a_pattern(tmp_path, sign):
+    with pytest.raises(UsageError, match="take .* for a pattern"):
+        Storage(tmp_path / f"a{sign}b")
+
+
 def test_what_lies_in_the_storage_is_named_from_there(tmp_path):
     storage = Storage(tmp_path)
     assert storage.relative_path(str(tmp_path / "Volumes/c/s/v/in")) == "Volumes/c/s/v/in"

@@ -8,7 +8,6 @@ from deltalake import DeltaTable
 
 from cdc_local.delta.reader import read_table
 from cdc_local.storage import Storage, TableName, read_json
-from cdc_local.update.new_rows import fixed_folder
 from cdc_local.update.progress import Progress
 from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
@@ -46,7 +45,7 @@ class Pipeline:
 
     def land(self, name, *ids, folder=None):
         folder = folder or self.storage.root / VOLUME.lstrip("/")
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("".join(json.dumps({"id": number}) + "\n" for number in ids))
         return folder / name
 
@@ -267,21 +266,11 @@ def test_a_storage_whose_streams_were_sparks_goes_on(pipeline, spark):
     assert pipeline.ids("copied") == [1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    "path, folder",
-    [
-        ("/in/files", "/in/files"),
-        ("/in/files/", "/in/files"),
-        ("file:///in/files", "/in/files"),
-        ("/in/day=*/x.json", "/in"),
-        ("/in/a{1,2}", "/in"),
-        ("/*", "/"),
-    ],
-)
-def test_names_of_files_begin_behind_the_part_of_a_path_that_is_no_glob(path, folder):
-    assert fixed_folder(path) == folder
-
-
-def test_a_file_that_is_named_lies_in_its_folder(tmp_path):
-    (tmp_path / "x.json").touch()
-    assert fixed_folder(str(tmp_path / "x.json")) == str(tmp_path)
+def test_folders_above_what_is_read_give_no_columns(tmp_path, spark):
+    pipeline = Pipeline(tmp_path)
+    pipeline.storage = Storage(tmp_path / "env=dev;a=b" / "storage")
+    text = LANDED.format(path=VOLUME).replace(".schema('id int')", "")
+    pipeline.write(landed=text).land("day=1/1.json", 7)
+    pipeline.update()
+    [row] = read_table(pipeline.storage, TableName("main", "default", "landed")).to_pylist()
+    assert row == {"id": "7", "day": "1", "_rescued_data": None}
