@@ -146,12 +146,37 @@ def _load_files(streaming: bool, runtime: Runtime, original: Any) -> Any:
         calls = _reader_calls(reader)
         path = _localize_paths(runtime.storage, path or options.pop("path", None))
         runtime.update_inputs.add_paths(path or calls["options"].get("path"))
-        if str(format or calls["format"]).lower() != "cloudfiles":
+        kind, given = str(format or calls["format"]).lower(), calls["options"] | options
+        if kind != "cloudfiles":
+            if streaming:
+                source = path or calls["options"].get("path")
+                frame = runtime.read_plain_source(source, kind, given, schema or calls["schema"])
+                if frame is not None:
+                    return frame
             return original(reader, path, format, schema, **options)  # which has the options of `calls`
         path = path or calls["options"].get("path")
         return runtime.read_files(path, calls["options"] | options, schema or calls["schema"], streaming)
 
     return load
+
+
+def _stream_files(name: str, runtime: Runtime, original: Any) -> Any:
+    "`readStream.json(…)` and its like: with paths mapped, and as new rows where a batch is evaluated."
+
+    @wraps(original)
+    def method(reader: Any, path: str, *args: Any, **kwargs: Any) -> Any:
+        if current_evaluation.get() is None:
+            return original(reader, path, *args, **kwargs)
+        path, calls = _localize_paths(runtime.storage, path), _reader_calls(reader)
+        runtime.update_inputs.add_paths(path)
+        named = {key: value for key, value in kwargs.items() if value is not None}
+        schema = named.pop("schema", None) or calls["schema"]
+        frame = None
+        if not args:  # positional ones are left to Spark
+            frame = runtime.read_plain_source(path, name, calls["options"] | named, schema)
+        return original(reader, path, *args, **kwargs) if frame is None else frame
+
+    return method
 
 
 def _map_paths(runtime: Runtime, original: Any) -> Any:
@@ -289,10 +314,19 @@ PATCHES = (
         for reader, streaming in _READERS
     ],
     *[
-        Patch(reader, name, _map_paths, "open-source Spark has no folder /Volumes")
-        for reader, _ in _READERS
+        Patch(DataFrameReader, name, _map_paths, "open-source Spark has no folder /Volumes")
         for name in _FILE_FORMATS
-        if hasattr(reader, name)
+        if hasattr(DataFrameReader, name)
+    ],
+    *[
+        Patch(
+            DataStreamReader,
+            name,
+            partial(_stream_files, name),
+            "open-source Spark has no folder /Volumes, and a flow without state reads new files as a batch",
+        )
+        for name in _FILE_FORMATS
+        if hasattr(DataStreamReader, name)
     ],
     *[
         Patch(DataFrameWriter, name, _map_paths, "a source file may write below /Volumes while it declares")

@@ -1,6 +1,7 @@
 """What a pipeline's own code reads: tables are the pipeline's, paths are the volumes'."""
 
 import difflib
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +18,12 @@ from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evalua
 from cdc_local.analysis.inputs import UpdateInputs
 from cdc_local.auto_cdc.target import select_visible_rows
 from cdc_local.autoloader.files import is_local_path
+from cdc_local.autoloader.plain_files import read_plain_files
 from cdc_local.autoloader.read import read_batch, read_stream
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
 from cdc_local.dataflow.graph import Dataset, Flow, Graph
+from cdc_local.delta.log import find_local_table
 from cdc_local.delta.reader import read_visible_part
 from cdc_local.engines.spark.jobs import has_session_table
 from cdc_local.errors import PipelineError
@@ -145,6 +148,25 @@ class Runtime:
             return read_stream(
                 self.spark, path, options, schema, folder, warn=self.graph.warn, select_files=select_files
             )
+
+    def read_plain_source(
+        self,
+        path: Any,  # A path on this machine; anything else is left to Spark
+        file_format: str,  # As the author named it: a format of files, or `delta`
+        options: dict[str, Any],  # Of the reader
+        schema: StructType | str | None = None,  # Declared schema
+    ) -> DataFrame | None:  # New rows, where a flow is evaluated for a batch; None where Spark's stream reads
+        "Read what Spark's own `readStream` names as a batch of its new rows."
+        evaluation = current_evaluation.get()
+        new_rows = evaluation.new_rows if evaluation is not None else None
+        if new_rows is None or not isinstance(path, str) or not is_local_path(path):
+            return None
+        with evaluating(None):
+            if file_format.lower() != "delta":
+                select_files = partial(new_rows.select_files, path)
+                return read_plain_files(self.spark, path, file_format, schema, options, select_files)
+            folder = find_local_table(re.sub(r"^file:/+", "/", path))
+            return None if folder is None else new_rows.read_table(folder, options)
 
     def _schema_folder(
         self,

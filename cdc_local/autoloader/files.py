@@ -117,11 +117,13 @@ def list_files(
     path: str,  # Folder, file or glob
     filters: Mapping[str, str],  # `Options.file_filters`
     streaming: bool,  # Whether a glob may match nothing yet
+    nested: bool = True,  # List folders below the path too, as Auto Loader does
 ) -> list[str]:  # Paths, sorted
     """List the files there are now, as the stream will see them; raises `PipelineError` if there is no such
     path."""
     try:
-        found = open_with_spark(spark, path, "binaryFile", _RECURSIVE | dict(filters), False).inputFiles()
+        options = (_RECURSIVE if nested else {}) | dict(filters)
+        found = open_with_spark(spark, path, "binaryFile", options, False).inputFiles()
     except PipelineError:
         if streaming and any(sign in path for sign in "*?[{"):
             return []

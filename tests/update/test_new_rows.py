@@ -274,3 +274,47 @@ def test_folders_above_what_is_read_give_no_columns(tmp_path, spark):
     pipeline.update()
     [row] = read_table(pipeline.storage, TableName("main", "default", "landed")).to_pylist()
     assert row == {"id": "7", "day": "1", "_rescued_data": None}
+
+
+PLAIN = """
+from pyspark import pipelines as dp
+
+@dp.table
+def landed():
+    return spark.readStream.{reader}
+
+@dp.table
+def copied():
+    return spark.readStream.format('delta').load({table!r})
+"""
+READERS = {
+    "json": "schema('id int').json({path!r})",
+    "load": "format('json').schema('id int').option('maxFilesPerTrigger', 1).load({path!r})",
+    "schema": "json({path!r}, schema='id int')",
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_files_and_tables_that_sparks_own_readers_name_are_read_batch_by_batch(pipeline, reader):
+    pipeline.write(landed=LANDED.format(path=VOLUME), copied="").update(full_refresh_all=True)
+    text = PLAIN.format(reader=READERS[reader].format(path=VOLUME), table=str(pipeline.table("landed")))
+    pipeline.write(landed=text, copied="").land("2.json", 3)
+    pipeline.update(
+        full_refresh_all=True
+    ).update()  # a path of a table gives no order: the copy may come later
+    pipeline.land("3.json", 4)
+    pipeline.update().update()
+    assert (pipeline.ids("landed"), pipeline.ids("copied")) == ([1, 2, 3, 4], [1, 2, 3, 4])
+    assert pipeline.progress("landed").batch >= 1 and pipeline.progress("copied").batch >= 1
+
+
+@pytest.mark.parametrize(
+    "reader, path",
+    [("option('latestFirst', 'true').json", VOLUME), ("json", "/Volumes/main/default/raw/by_day")],
+    ids=["an option of Spark's stream", "columns in folders"],
+)
+def test_what_only_sparks_stream_reads_is_left_to_it(pipeline, reader, path):
+    pipeline.land("../by_day/day=1/1.json", 1, 2)
+    text = PLAIN.partition("@dp.table\ndef copied")[0].format(reader=f"schema('id int').{reader}({path!r})")
+    pipeline.write(landed=text, copied="").update()
+    assert pipeline.ids("landed") == [1, 2] and pipeline.progress("landed").is_new
