@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from cdc_local.analysis.inputs import UpdateInputs
 from cdc_local.engines.spark.session import renew_session
-from cdc_local.errors import PipelineError, is_users_mistake
+from cdc_local.errors import PipelineError, UsageError, is_users_mistake
 from cdc_local.source.files import discover_sources
 from cdc_local.storage import StorageInUseError
 from cdc_local.update.request import UpdateRequest
@@ -70,10 +70,10 @@ class WatchListener(Protocol):
 
 @dataclass
 class _Known:
-    "What is known of the files that updates depend on, and how they were when the newest update read them."
+    "What is known of the files that updates depend on."
 
-    inputs: UpdateInputs = field(default_factory=UpdateInputs)
-    snapshot: Snapshot = field(default_factory=dict)
+    inputs: UpdateInputs = field(default_factory=UpdateInputs)  # What the newest update read
+    snapshot: Snapshot = field(default_factory=dict)  # How files were when the newest update read them
 
 
 def watch_updates(
@@ -87,6 +87,7 @@ def watch_updates(
     """
     discover_sources(list(request.sources))
     known, changed = _Known(), dict[Path, bool]()
+    known.snapshot = take_snapshot(_list_watched(request, known))
     with _until_stopped():
         while True:
             update = _run_once(request, listener, known, changed)
@@ -95,7 +96,8 @@ def watch_updates(
                 return update.result
             request = _next_request(request, update)
             try:
-                changed = await_change(partial(_list_watched, request, known), known.snapshot)
+                now = await_change(partial(_list_watched, request, known), known.snapshot)
+                changed, known.snapshot = changed_files(known.snapshot, now), now
                 renew_session(restart_workers=any(changed.values()))
             except KeyboardInterrupt:
                 return None
@@ -133,12 +135,11 @@ def _run_once(
     changed: Iterable[Path],  # Files that had changed
 ) -> WatchedUpdate:
     "Run one update; an error that the user can mend is a part of what is returned."
-    started, inputs = time.monotonic(), UpdateInputs()
-    before = take_snapshot(_list_watched(request, known))
+    started, began, inputs = time.monotonic(), time.time_ns(), UpdateInputs()
 
     def note_inputs() -> None:
         "Look at the inputs before flows read them, and after source files wrote there what they generate."
-        before.update(take_snapshot(list_watched_inputs(request, inputs)))
+        known.snapshot |= take_snapshot(list_watched_inputs(request, inputs))
 
     inputs.on_analysed = note_inputs
     importlib.invalidate_caches()
@@ -151,7 +152,10 @@ def _run_once(
         if not is_users_mistake(wrong):
             raise
         error = wrong
-    _learn(request, known, inputs, before, is_complete=error is None)
+    if error is not None:
+        _add_inputs(inputs, known.inputs)
+    known.inputs = inputs
+    _learn(request, known, began)
     watched = tuple(known.snapshot)
     return WatchedUpdate(tuple(changed), time.monotonic() - started, result, error, watched, request.dry_run)
 
@@ -169,21 +173,29 @@ def _run_unlocked(
     return run_update(replace(request, waits_for_storage=True), listener.show_event, inputs)
 
 
+def _add_inputs(
+    inputs: UpdateInputs,  # What an update read that failed: perhaps a part of what it would have read
+    earlier: UpdateInputs,  # What the one before it read
+) -> None:
+    "Count what an earlier update read among the inputs of one that failed."
+    inputs.paths |= earlier.paths
+    inputs.tables |= earlier.tables
+    inputs.sources |= earlier.sources
+    inputs.modules |= earlier.modules
+
+
 def _learn(
     request: UpdateRequest,  # The update that ended
-    known: _Known,  # Takes what is new
-    inputs: UpdateInputs,  # What it read
-    before: dict[Watched, dict[Path, tuple[int, int]]],  # How files were when it read them
-    is_complete: bool,  # Whether all its flows were analysed
+    known: _Known,  # Has what it read; takes how files are that nobody looked at before
+    began: int,  # When the update began, nanoseconds since 1970
 ) -> None:
-    "Keep what an update read; after an error, what those before it read counts as well."
-    if not is_complete:
-        for name in ("paths", "tables", "sources", "modules"):
-            getattr(inputs, name).update(getattr(known.inputs, name))
-    known.inputs = inputs
+    "Look at what is new; of code that changed since the update began, another version may have run."
     watched = _list_watched(request, known)
-    new = take_snapshot(watched - before.keys())
-    known.snapshot = {part: files for part, files in (new | before).items() if part in watched}
+    new = take_snapshot(watched - known.snapshot.keys())
+    for part, files in new.items():
+        if part.is_code:
+            new[part] = {file: stamp for file, stamp in files.items() if stamp[0] < began}
+    known.snapshot = {part: files for part, files in (new | known.snapshot).items() if part in watched}
 
 
 def _list_watched(
@@ -197,12 +209,12 @@ def _list_watched(
 def await_change(
     list_watched: Callable[[], set[Watched]],  # Lists what to look at, as it is when it is called
     before: Snapshot,  # Files as they were
-) -> dict[Path, bool]:  # File that differs -> whether it is code
+) -> Snapshot:  # Files as they are now
     "Wait until files differ from what they were, and stay as they are for a moment."
     for _ in _wake_ups(lambda: list_folders(list_watched())):
         after = take_snapshot(list_watched())
         if changed_files(before, after):
-            return changed_files(before, _settle(list_watched, after))
+            return _settle(list_watched, after)
     raise AssertionError("there is always another wake-up")
 
 
@@ -230,7 +242,7 @@ def _wake_ups(
     yield
     while True:
         folders, has_looked = list_folders_now(), False
-        with suppress(FileNotFoundError):  # a folder went away meanwhile
+        with suppress(FileNotFoundError), _explained_limit(len(folders)):  # a folder may go away meanwhile
             for events in watch(
                 *folders,
                 recursive=False,
@@ -245,3 +257,19 @@ def _wake_ups(
                 yield
                 if list_folders_now() != folders:
                     break
+
+
+@contextmanager
+def _explained_limit(
+    count: int,  # How many folders are watched
+) -> Iterator[None]:
+    "Raise `UsageError` where the system does not watch so many folders."
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"{count} folders cannot be watched: {error}",
+            hint="raise fs.inotify.max_user_watches, or set WATCHFILES_FORCE_POLLING=true",
+        ) from None

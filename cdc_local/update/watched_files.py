@@ -3,9 +3,12 @@
 What an update writes is never among them: the storage's own folders, Python's caches, hidden files.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 from typing import ClassVar, Protocol
 
 from cdc_local.analysis.inputs import UpdateInputs
@@ -17,7 +20,7 @@ from cdc_local.storage import Storage
 from cdc_local.update.request import UpdateRequest
 from cdc_local.update.source_environment import import_path
 
-_Stamp = tuple[int, int]  # Modification time in nanoseconds, size in bytes
+Stamp = tuple[int, int]  # Modification time in nanoseconds, size in bytes
 
 _USERS_FOLDERS = ("Volumes", "dbfs")  # Folders of the storage that hold what the user puts there
 
@@ -37,7 +40,7 @@ class Watched(Protocol):
         "Name it, for a line; nothing for what goes without saying."
 
 
-Snapshot = Mapping[Watched, Mapping[Path, _Stamp]]  # What is watched -> its files -> how they were
+Snapshot = dict[Watched, dict[Path, Stamp]]  # What is watched -> its files -> how they were
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class WatchedSources:
 
     def folders(self) -> set[Path]:
         "The folder and all below it, or the folder of the file."
-        return {folder for folder, _ in _walk(Path(fixed_folder(self.path)), self.storage)}
+        return {folder for folder, _ in _walk(_absolute_folder(self.path), self.storage)}
 
     def describe(self) -> str:
         "As it was typed."
@@ -123,7 +126,7 @@ class WatchedFolder:
         if self.path.is_file():
             yield self.path
             return
-        top = Path(fixed_folder(str(self.path)))
+        top = _absolute_folder(str(self.path))
         for folder, files in _walk(top, self.storage):
             if all(map(_is_data, folder.relative_to(top).parts)):
                 yield from (file for file in files if _is_data(file.name))
@@ -132,7 +135,7 @@ class WatchedFolder:
         "The folder and all below it; of a file its folder."
         if self.path.is_file():
             return {self.path.parent}
-        return {folder for folder, _ in _walk(Path(fixed_folder(str(self.path))), self.storage)}
+        return {folder for folder, _ in _walk(_absolute_folder(str(self.path)), self.storage)}
 
     def describe(self) -> str:
         "Its path; of a volume's as the pipeline writes it."
@@ -193,21 +196,21 @@ def list_watched_inputs(
 
 def take_snapshot(
     watched: Iterable[Watched],  # What to look at
-) -> dict[Watched, dict[Path, _Stamp]]:  # Its files as they are now
+) -> Snapshot:  # Its files as they are now
     "Look at all files that an update depends on."
     return {part: dict(_stamp_files(part.files())) for part in watched}
 
 
 def _stamp_files(
     files: Iterable[Path],  # Files, of which some may have gone
-) -> Iterator[tuple[Path, _Stamp]]:
+) -> Iterator[tuple[Path, Stamp]]:
     "Look at files; a folder counts as being there, whatever happens in it."
     for file in files:
         try:
             status = file.stat()
         except OSError:
             continue
-        yield file, (0, 0) if file.is_dir() else (status.st_mtime_ns, status.st_size)
+        yield file, (0, 0) if S_ISDIR(status.st_mode) else (status.st_mtime_ns, status.st_size)
 
 
 def changed_files(
@@ -239,11 +242,15 @@ def _walk(
     storage: Storage,  # Whose own folders are left out
 ) -> Iterator[tuple[Path, list[Path]]]:  # Each folder, and its files
     "Walk a folder and what lies below it, hidden folders and links to folders left out."
-    inside = _list_folder(top)
-    folders = [path for path in inside if path.is_dir()]
-    yield top, [path for path in inside if path not in folders]
-    for folder in folders:
-        if _is_visible(folder) and not folder.is_symlink() and not _is_own(storage, folder):
+    files: list[os.DirEntry[str]] = []
+    folders: list[os.DirEntry[str]] = []
+    with suppress(OSError), os.scandir(top) as entries:  # it went away, or is a file
+        for entry in entries:
+            (folders if entry.is_dir() else files).append(entry)
+    yield top, [top / entry.name for entry in files]
+    for entry in folders:
+        folder = top / entry.name
+        if _is_visible(folder) and not entry.is_symlink() and not _is_own(storage, folder):
             yield from _walk(folder, storage)
 
 
@@ -255,6 +262,13 @@ def _list_folder(
         return list(folder.iterdir())
     except OSError:
         return []
+
+
+def _absolute_folder(
+    path: str,  # A folder, a file or a glob
+) -> Path:  # The folder where it begins, which may not be there
+    "Find the part of a path before its first wildcard; of a file its folder."
+    return Path(fixed_folder(str(Path(path).absolute())))
 
 
 def _is_visible(

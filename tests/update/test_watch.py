@@ -14,7 +14,7 @@ from cdc_local.storage import Storage, StorageInUseError, lock_storage
 from cdc_local.update import watch
 from cdc_local.update.request import UpdateRequest
 from cdc_local.update.watch import await_change, watch_updates
-from cdc_local.update.watched_files import WatchedFile, WatchedFolder, take_snapshot
+from cdc_local.update.watched_files import WatchedFile, WatchedFolder, changed_files, take_snapshot
 from cdc_utils.results import UpdateResult
 
 
@@ -105,6 +105,21 @@ def test_a_source_that_changes_before_it_was_analysed_brings_one_more(loop):
 
     loop.run(change_before)
     assert loop.causes() == [[], ["etl.py"]]
+
+
+def test_a_module_that_changes_in_the_update_that_imported_it_first_brings_one_more(loop):
+    module = loop.folder / "lib/rules/one.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("x")
+    time.sleep(0.05)
+
+    def import_then_change(inputs):
+        inputs.modules |= {module, module.parent}
+        inputs.on_analysed()
+        loop.write("lib/rules/one.py")
+
+    loop.run(import_then_change)
+    assert loop.causes() == [[], ["one.py"]]
 
 
 def test_input_that_source_files_generate_is_no_change(loop):
@@ -222,7 +237,8 @@ def test_a_file_that_is_being_written_is_waited_for(tmp_path):
 
     writer = threading.Timer(0.3, write)
     writer.start()
-    assert await_change(lambda: watched, take_snapshot(watched)) == {file: False} and finished.is_set()
+    now = await_change(lambda: watched, take_snapshot(watched))
+    assert [path for files in now.values() for path in files] == [file] and finished.is_set()
 
 
 def test_a_file_that_is_always_written_is_not_waited_for_without_end(tmp_path, monkeypatch):
@@ -239,7 +255,7 @@ def test_a_file_that_is_always_written_is_not_waited_for_without_end(tmp_path, m
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        assert await_change(lambda: {WatchedFile(file)}, before) == {file: True}
+        assert changed_files(before, await_change(lambda: {WatchedFile(file)}, before)) == {file: True}
     finally:
         ended.set()
         writer.join()

@@ -75,6 +75,18 @@ def test_a_source_that_came_or_changed_is_code(changes, project, name, sources):
     assert names(project, found)[name] is True
 
 
+def test_a_pattern_begins_in_the_current_folder(request_of, project):
+    write(project / "two.py")
+    folders = list_folders(list_watched_code(request_of("*.py"), UpdateInputs()))
+    assert folders == {
+        project,
+        project.parent,
+        project / "etl",
+        project / "etl/deep",
+        project / "landing",
+    } | {project / "landing/day=1"}
+
+
 def test_a_source_that_went_is_a_change(changes, project):
     found, _ = changes((project / "etl/a.py").unlink)
     assert names(project, found) == {"etl/a.py": True}
