@@ -20,6 +20,7 @@ os.environ.pop("PYTEST_ADDOPTS", None)  # said to this run, not to the runs that
 os.environ["SPARK_CONF_DIR"] = str(
     Path(__file__).parent / "tests/spark"
 )  # any Spark started below is told what it says
+os.environ["CDC_MEMORY"] = "2g"  # several JVMs run beside each other, and their tables are tiny
 os.environ.setdefault("IN_TEST", "1")  # `nbdev_export()` cells do nothing, as under nbdev-test
 
 JVM = pytest.StashKey()

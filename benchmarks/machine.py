@@ -11,7 +11,7 @@ import psutil
 import cdc_utils
 from cdc_local.engines.spark.jars import DELTA_VERSION
 from cdc_local.engines.spark.java import find_java
-from cdc_local.engines.spark.session import SESSION_OPTIONS
+from cdc_local.engines.spark.memory import choose_memory
 
 
 def cpu_model():
@@ -49,5 +49,5 @@ def facts():
         "delta": DELTA_VERSION,
         "duckdb": version("duckdb"),
         "cdc_utils": cdc_utils.__version__,
-        "spark_driver_memory": SESSION_OPTIONS["spark.driver.memory"],
+        "spark_driver_memory": choose_memory(),
     }

@@ -1,5 +1,6 @@
 """One folder on this machine stands for a workspace: tables, volumes, checkpoints, the event log."""
 
+import errno
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cdc_local.errors import UsageError
+from cdc_local.errors import PipelineError, UsageError
 
 
 @dataclass(frozen=True, order=True)
@@ -76,10 +77,25 @@ def read_json(
     try:
         return json.loads(path.read_text())
     except ValueError as wrong:
-        raise UsageError(
-            f"{path} is broken: {wrong}",
-            hint="restore it from a copy, or begin anew with another --storage folder",
-        ) from None
+        raise UsageError(f"{path} is broken: {wrong}", hint=mending_hint(path)) from None
+
+
+def mending_hint(
+    path: Path,  # A damaged file of a storage
+) -> str:  # What to do, for an error's hint
+    "Say how a damaged file is mended: by a copy of it, else by the command that computes its table anew."
+    roots = [folder for folder in path.parents if (folder / "storage.json").is_file()]
+    parts = path.relative_to(roots[0]).parts if roots else ()
+    if parts[:1] == ("event_log",):
+        return f"move {roots[0] / 'event_log'} away: no update needs it, and the next one begins a new log"
+    if parts[:1] == ("checkpoints",) and "schemas" in parts:
+        return "delete it: the columns are inferred again, from the files that are there"
+    if parts[:1] in (("tables",), ("checkpoints",)) and len(parts) > 4:
+        return (
+            "restore it from a copy, or have the table read all of its input again: "
+            f"cdc run … --full-refresh {parts[3]}"
+        )
+    return "restore it from a copy, or begin anew with another --storage folder"
 
 
 def is_table(
@@ -110,6 +126,72 @@ def _check_table_path(
             f"{path}: a Delta table cannot lie there, since {misread[0]!r} is in the path",
             hint="choose a name without [ ] ^ | \\ and without % before two digits",
         )
+
+
+def check_writable(
+    root: Path,  # A storage folder, there or not
+) -> None:
+    """Raise `UsageError` for a folder that cannot be made or written: a file, a disk that is read-only,
+    another user's folder, or one with something of another user's in it."""
+    found = _find_existing(root)
+    if not found.is_dir():
+        raise UsageError(f"storage {root}: {found} is a file", hint="name a folder with --storage")
+    inside = sorted(found.iterdir()) if found == root and os.access(found, os.R_OK | os.X_OK) else []
+    for path in (found, *inside):
+        if os.access(path, os.W_OK):
+            continue
+        is_read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        why = (
+            "its disk is read-only" if is_read_only else "it belongs to another user, or its mode forbids it"
+        )
+        what = f"storage {root}" if path == root else f"storage {root}: {path}"
+        reading = "; `cdc show` and `cdc events` still read this one" if root.is_dir() else ""
+        raise UsageError(
+            f"{what} cannot be written, since {why}", hint=f"give --storage another folder{reading}"
+        )
+
+
+def _find_existing(
+    path: Path,  # There or not
+) -> Path:  # The path itself, or the nearest folder above it that this user finds
+    "Find where a file or folder will be made."
+    return next(folder for folder in (path, *path.absolute().parents) if os.access(folder, os.F_OK))
+
+
+_FULL_DISK = re.compile(r"No space left on device|Disk quota exceeded|There is not enough space on the disk")
+_MIB = 2**20
+_SPARE = _MIB  # Bytes that stay free beside what is written: a commit, a checksum
+
+
+def is_full_disk(
+    error: BaseException | str,  # What was raised, or what a library said of it in its own words
+) -> bool:  # Whether a disk had no room left
+    "Tell a write that failed for want of room."
+    if isinstance(error, str):
+        return _FULL_DISK.search(error) is not None
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def full_disk_error(
+    *folders: Path,  # Folders that are written to, there or not
+) -> PipelineError:
+    "Say how much room is left where an update writes, and what to do."
+    left = []
+    for folder in folders:
+        left.append(f"{shutil.disk_usage(_find_existing(folder)).free // _MIB:,} MiB in {folder}")
+    return PipelineError(
+        f"the disk is full; there are {' and '.join(left)}",
+        hint="make room and run again: what was committed stays, and the next update goes on from there",
+    )
+
+
+def check_free_space(
+    folder: Path,  # Where it will be written; it exists, or a parent does
+    size: int,  # Bytes to write, about
+) -> None:
+    "Raise `PipelineError` where a disk has no room for a file: its writer would leave a part of it."
+    if shutil.disk_usage(_find_existing(folder)).free < size + _SPARE:
+        raise full_disk_error(folder)
 
 
 STORAGE_FORMAT = 2  # Raised when the layout changes in a way that an older or newer program cannot read
@@ -180,7 +262,9 @@ class Storage:
         return sorted(TableName(*log.parts[-4:-1]) for log in logs if is_table(log.parent))
 
     def create(self) -> "Storage":
-        """Make the folder; raises `UsageError` for one whose layout this program cannot read."""
+        """Make the folder; raises `UsageError` for one that cannot be written, and for one whose layout this
+        program cannot read."""
+        check_writable(self.root)
         self.root.mkdir(parents=True, exist_ok=True)
         self.check()
         marker = self.root / "storage.json"
@@ -236,12 +320,14 @@ def lock_storage(
     storage: Storage,  # The folder to keep to ourselves
     waits: bool = False,  # Wait until no other update has locked it
 ) -> Iterator[Storage]:
-    """Lock the storage for one update; raises `StorageInUseError` if another update has locked it.
+    """Lock the storage for one update; raises `StorageInUseError` if another update has locked it, and
+    `UsageError` where it cannot be written.
 
     The lock is the operating system's: it goes away with its process.
     """
     from filelock import FileLock, Timeout  # here, since it takes time and most commands lock nothing
 
+    check_writable(storage.root)
     lock, owner = FileLock(storage.root / ".lock"), storage.root / ".lock-owner"
     try:
         lock.acquire(timeout=-1 if waits else 0)

@@ -13,10 +13,10 @@ from jupyter_client import BlockingKernelClient
 from py4j.java_gateway import JavaGateway
 
 from cdc_local.engines.spark.jars import delta_options, jar_folder
-from cdc_local.engines.spark.session import JAVA_OPTIONS, SESSION_OPTIONS, session_java_options
+from cdc_local.engines.spark.memory import MEMORY_SETTING, choose_memory
+from cdc_local.engines.spark.session import JAVA_OPTIONS, session_java_options
 
 OBJECTS = count(0, 10**9)  # numbers of Python's objects, as Java knows them, begin here; see `connect`
-MEMORY = "spark.driver.memory"
 CONNECT = """\
 import os
 os.environ.update({environ!r})
@@ -42,7 +42,7 @@ def launch():
 
     conf = SparkConf(loadDefaults=False).setAll(
         [
-            (MEMORY, SESSION_OPTIONS[MEMORY]),
+            (MEMORY_SETTING, choose_memory()),
             (JAVA_OPTIONS, session_java_options(jar_folder())),
             *delta_options(jar_folder()).items(),
         ]

@@ -12,6 +12,7 @@ from cdc_local.cli.options import (
     STORAGE,
     CatalogOption,
     DebugOption,
+    MemoryOption,
     SchemaOption,
     StorageOption,
     examples,
@@ -31,6 +32,7 @@ def demo(
     storage: StorageOption = STORAGE,
     catalog: CatalogOption = CATALOG,
     schema: SchemaOption = SCHEMA,
+    memory: MemoryOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Feed, exploration, pipeline, results: the whole way on this machine.

@@ -11,6 +11,7 @@ from cdc_local.cli.options import (
     DryRunOption,
     Lines,
     LinesOption,
+    MemoryOption,
     StorageOption,
     examples,
     open_storage,
@@ -42,6 +43,7 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: DryRunOption = False,
     storage: StorageOption = STORAGE,
+    memory: MemoryOption = None,
     layout: LinesOption = Lines.table,
     debug: DebugOption = False,
 ) -> None:
@@ -50,11 +52,15 @@ def erase(
     opened = open_storage(storage)
     from cdc_local.engines.spark.session import start_spark
     from cdc_local.operations.erase import erase_rows
+    from cdc_local.storage import check_writable
+    from cdc_local.update.endings import explain_endings
 
-    spark = start_spark(log=opened.spark_log_path)
-    if not (yes or dry_run) and (rows := erase_rows(spark, opened, where, dry_run=True).rows):
-        typer.confirm(f"Erase {rows:,} rows for good?", abort=True, err=True)
-    print_erasure(erase_rows(spark, opened, where, dry_run), dry_run, layout)
+    check_writable(opened.root)  # also for a dry run: Spark's log lies there
+    with explain_endings(opened):
+        spark = start_spark(log=opened.spark_log_path)
+        if not (yes or dry_run) and (rows := erase_rows(spark, opened, where, dry_run=True).rows):
+            typer.confirm(f"Erase {rows:,} rows for good?", abort=True, err=True)
+        print_erasure(erase_rows(spark, opened, where, dry_run), dry_run, layout)
 
 
 def print_erasure(

@@ -2,13 +2,14 @@
 interrupted."""
 
 import functools
+import os
 import signal
 import sys
 import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
 
+from cdc_local.cli.options import use_memory
 from cdc_local.errors import is_users_mistake
+from cdc_local.storage import full_disk_error, is_full_disk
 from cdc_utils import __version__
 
 if TYPE_CHECKING:
@@ -33,12 +36,15 @@ Returned = TypeVar("Returned")
 def guarded(
     command: Callable[Parameters, Returned],  # A command
 ) -> Callable[Parameters, Returned]:  # The same, under `exit_status`
-    "Give a command its exit status."
+    "Give a command its exit status, and Java the memory that its `--memory` says."
 
     @functools.wraps(command)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-        storage, debug = kwargs.get("storage"), bool(kwargs.get("debug"))
-        with exit_status(storage if isinstance(storage, Path) else None, debug):
+        storage, debug, memory = kwargs.get("storage"), bool(kwargs.get("debug")), kwargs.get("memory")
+        with (
+            exit_status(storage if isinstance(storage, Path) else None, debug),
+            use_memory(memory if isinstance(memory, str) else None),
+        ):
             return command(*args, **kwargs)
 
     run.__doc__ = " ".join(
@@ -76,6 +82,9 @@ def exit_status(
                 err=True,
             )
             raise typer.Exit(2) from None
+        if is_full_disk(error):
+            typer.echo(f"error: {full_disk_error(storage or _find_folder(error))}", err=True)
+            raise typer.Exit(1) from None
         where = "" if debug else f"; the traceback is in {_keep_traceback(storage)}, --debug shows it"
         typer.echo(
             "error: this is a fault of cdc_utils, not of your pipeline "
@@ -83,6 +92,14 @@ def exit_status(
             err=True,
         )
         raise typer.Exit(1) from None
+
+
+def _find_folder(
+    error: BaseException,  # Raised by a write
+) -> Path:  # The folder of the file that it names; else the working directory
+    "Find where a write failed."
+    name = getattr(error, "filename", None)
+    return Path(os.fsdecode(name)).parent if name else Path.cwd()
 
 
 def _came_of_interrupt(
@@ -135,6 +152,25 @@ def finish(
     errors = "; ".join(str(flow.error) for flow in result.flows if flow.error)
     typer.echo(f"error: {result.error or errors or f'update {result.update_id} is {result.state}'}", err=True)
     raise typer.Exit(1)
+
+
+def end_at_once_on_interrupt() -> None:
+    """Let Ctrl-C end this process where it stands, once its command has ended: what is left is tidying up,
+    and Java does its own as soon as nobody listens to it any more. An interrupted command waits for no thread
+    that it left at work."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os._exit(130)
+
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever read it left
+            stream.flush()
+    ending = sys.exc_info()[1]
+    left = [thread for thread in threading.enumerate() if not thread.daemon] != [threading.main_thread()]
+    if left and isinstance(ending, SystemExit) and ending.code == 130:
+        os._exit(130)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a shell's background process ignores it
+        signal.signal(signal.SIGINT, end)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from cdc_local.cli import (
     show,
     workspace,
 )
+from cdc_local.cli.exit_status import end_at_once_on_interrupt
 from cdc_local.cli.own_process import is_own_process
 from cdc_utils import __version__
 
@@ -67,4 +68,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # data that this terminal has no letters for
     is_own_process.set(True)
-    app()
+    try:
+        app()
+    finally:
+        end_at_once_on_interrupt()

@@ -1,11 +1,15 @@
 """Options that several commands share, and how their text is read."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cdc_local.engines.spark.memory import MEMORY_VARIABLE, parse_memory
 from cdc_local.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +56,16 @@ ConfOption = Annotated[
 
 MasterOption = Annotated[str | None, typer.Option("--master", help="Spark master; local[*] by default.")]
 
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        envvar=MEMORY_VARIABLE,
+        help="Memory of Spark's Java, e.g. 4g; by default a quarter of this machine's, from 2g to 16g.",
+    ),
+]
+
 RootPathOption = Annotated[
     Path | None,
     typer.Option(
@@ -83,6 +97,25 @@ LinesOption = Annotated[Lines, typer.Option("--format", help="json: one object p
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")]
+
+
+@contextmanager
+def use_memory(
+    memory: str | None,  # `--memory`, as typed
+) -> Iterator[None]:
+    "Let Java have this memory, here and in the processes that a command starts; `UsageError` for no size."
+    if memory is None:
+        yield
+        return
+    parse_memory(memory)
+    before = os.environ.get(MEMORY_VARIABLE)
+    os.environ[MEMORY_VARIABLE] = memory
+    try:
+        yield
+    finally:
+        del os.environ[MEMORY_VARIABLE]
+        if before is not None:
+            os.environ[MEMORY_VARIABLE] = before
 
 
 def read_pairs(

@@ -20,10 +20,13 @@ def mount_volumes(
     if not is_own_process.get():
         return
     from cdc_local.source.files import discover_sources
-    from cdc_local.storage import Storage
+    from cdc_local.storage import Storage, check_writable
     from cdc_local.volumes import mount
 
     with suppress(UsageError):  # the command itself refuses the same, before anything is written
         if sources is not None:
             discover_sources(sources)
-        mount(Storage(storage).check(), makes_folders)
+        opened = Storage(storage).check()
+        if makes_folders:
+            check_writable(opened.root)
+        mount(opened, makes_folders)

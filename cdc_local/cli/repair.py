@@ -16,6 +16,7 @@ from cdc_local.cli.options import (
     Lines,
     LinesOption,
     MasterOption,
+    MemoryOption,
     RootPathOption,
     SchemaOption,
     StorageOption,
@@ -70,6 +71,7 @@ def repair(
     schema: SchemaOption = SCHEMA,
     conf: ConfOption = None,
     master: MasterOption = None,
+    memory: MemoryOption = None,
     root_path: RootPathOption = None,
     layout: LinesOption = Lines.table,
     debug: DebugOption = False,
@@ -77,8 +79,9 @@ def repair(
     """Rebuild chosen keys of an AUTO CDC target from all of their source, in one commit,
     without a full refresh."""
     configuration = read_conf(conf, catalog, schema)
-    open_storage(storage)
+    opened = open_storage(storage)
     from cdc_local.operations.repair import KeyChoice, repair_table
+    from cdc_local.update.endings import explain_endings
     from cdc_local.update.request import UpdateRequest
 
     request = UpdateRequest(
@@ -91,7 +94,8 @@ def repair(
         master=master,
         root_path=root_path,
     )
-    result = repair_table(request, table, KeyChoice(where, since, until), force)
+    with explain_endings(opened):
+        result = repair_table(request, table, KeyChoice(where, since, until), force)
     print_repair(result, dry_run, layout)
 
 

@@ -21,6 +21,7 @@ from cdc_local.cli.options import (
     Lines,
     LinesOption,
     MasterOption,
+    MemoryOption,
     PathsArgument,
     QuietOption,
     RefreshOption,
@@ -75,6 +76,7 @@ def run(
         typer.Option("--graph", metavar="FILE.svg", help="Draw datasets and flows into this file."),
     ] = None,
     master: MasterOption = None,
+    memory: MemoryOption = None,
     root_path: RootPathOption = None,
     wheels: Annotated[
         list[Path] | None,

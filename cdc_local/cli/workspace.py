@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cdc_local.cli.exit_status import guarded, interruptible
-from cdc_local.cli.options import STORAGE, DebugOption, QuietOption, StorageOption, examples
+from cdc_local.cli.options import STORAGE, DebugOption, MemoryOption, QuietOption, StorageOption, examples
 
 commands = typer.Typer()
 
@@ -38,6 +38,7 @@ def workspace(
             help="Refuse notebook tasks that name an environment, as some workspaces do.",
         ),
     ] = False,
+    memory: MemoryOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:

@@ -6,13 +6,12 @@ Who reads the table next needs fewer jobs to find out what it is.
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 from uuid import uuid4
 
 import pyarrow
 from deltalake import DeltaTable
 
-from cdc_local.delta.log import MOST_COMMITS, read_actions
+from cdc_local.delta.log import MOST_COMMITS, find_table_folder, read_actions
 
 # Actions that define a table, and their names in a checksum
 DEFINING_ACTIONS = {"metaData": "metadata", "protocol": "protocol"}
@@ -65,7 +64,7 @@ def write_checksum(
     table: DeltaTable,  # A table without deletion vectors, in the version that was committed
 ) -> None:
     "Write a version's checksum beside its commit, unless it is there, or the log does not define the table."
-    log = Path(unquote(urlparse(table.table_uri).path), "_delta_log")
+    log = find_table_folder(table) / "_delta_log"
     checksum = log / f"{table.version():020}.crc"
     definition = None if checksum.exists() else find_definition(log, table.version())
     if definition is None:

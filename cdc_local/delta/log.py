@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 from deltalake import DeltaTable
 from pyspark.sql.types import StructType
@@ -18,6 +19,13 @@ def find_local_table(
     "Find a table whose version can be read without Spark."
     folder = Path(location.removeprefix("file:"))
     return folder if folder.is_absolute() and is_table(folder) else None
+
+
+def find_table_folder(
+    table: DeltaTable,  # A table of this machine
+) -> Path:  # Its folder
+    "Find where a table lies."
+    return Path(unquote(urlparse(table.table_uri).path))
 
 
 def read_table_version(

@@ -110,9 +110,14 @@ def open_table(
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
+    path = storage.table_path(name)
     try:
-        return DeltaTable(str(storage.table_path(name)))
+        return DeltaTable(str(path))
     except DeltaError as error:
+        from cdc_local.delta.damage import find_damage
+
+        if damaged := find_damage([path]):
+            raise damaged from error
         raise PipelineError(
             f"table {name} cannot be read: {error}",
             hint=f"`cdc run --full-refresh {name.table} …` makes it anew",

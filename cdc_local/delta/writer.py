@@ -18,8 +18,9 @@ from pyspark.sql.types import StructType
 from cdc_local.delta import choice
 from cdc_local.delta.checksum import write_checksum
 from cdc_local.delta.choice import Choice, choose_append, choose_create, choose_overwrite
-from cdc_local.delta.log import read_schema
+from cdc_local.delta.log import find_table_folder, read_schema
 from cdc_local.sql_names import quote_for_duckdb
+from cdc_local.storage import check_free_space
 
 
 def create_table(
@@ -92,6 +93,7 @@ def merge_rows(
         f"(old.{quote_for_duckdb(name)} = new.{quote_for_duckdb(name)})" for name in identity
     )
     values = {f"old.{quote_for_duckdb(name)}": f"new.{quote_for_duckdb(name)}" for name in rows.column_names}
+    check_free_space(find_table_folder(table), rows.nbytes)
     merge = table.merge(
         rows,
         same_row,
@@ -130,6 +132,7 @@ def commit_rows(
     ]
     properties = _commit_properties(transaction)
     complete = pyarrow.table(columns, names=schema.names).cast(schema)
+    check_free_space(find_table_folder(table), complete.nbytes)
     # two overloads of the same call, one a mode
     if mode == "overwrite":
         write_deltalake(table, complete, mode="overwrite", commit_properties=properties)

@@ -68,7 +68,7 @@ def read_source_events(
         else:
             events.write.mode("append").parquet(str(path))
     except Exception as error:
-        raise PipelineError(describe_failure(flow, error, run.runtime.sources)) from error
+        raise PipelineError(describe_failure(flow, error, run.runtime.sources, run)) from error
     return spark.read.schema(events.schema).parquet(str(path))
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
+from cdc_local.storage import check_free_space
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -163,14 +165,16 @@ class EventLog:
         return event
 
     def flush(self) -> int:  # How many events were written
-        "Append the collected events in one Delta commit; the first one creates the table."
+        "Append the collected events in one commit, the first creates the table; `PipelineError`: disk full."
         with self._flushing:
             with self._recording:
                 pending = list(self._buffer)
             if not pending:
                 return 0
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_deltalake(str(self.path), _arrow_events(pending), mode="append")
+            rows = _arrow_events(pending)
+            check_free_space(self.path, rows.nbytes)
+            write_deltalake(str(self.path), rows, mode="append")
             with self._recording:
                 del self._buffer[: len(pending)]
         return len(pending)

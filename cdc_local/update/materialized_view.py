@@ -11,6 +11,7 @@ from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.delta.log import find_local_table, read_table_version
 from cdc_local.delta.writer import overwrite_table
 from cdc_local.engines.spark.catalyst import query_text, table_snapshots
+from cdc_local.errors import UsageError
 from cdc_local.storage import read_json, write_json
 from cdc_local.update.counters import Counters, batch_counters, stream_counters
 from cdc_local.update.flow_strategy import QueryFlow
@@ -93,7 +94,11 @@ def is_unchanged(
     "Tell that a materialized view need not be computed."
     if fingerprint is None:
         return False
-    return bool(read_json(note) == {"fingerprint": fingerprint, "table": list(read_table_version(path))})
+    try:
+        noted = read_json(note)
+    except UsageError:  # a damaged note is no note: the view is computed, and the note written anew
+        return False
+    return bool(noted == {"fingerprint": fingerprint, "table": list(read_table_version(path))})
 
 
 def keep_fingerprint(

@@ -9,6 +9,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from cdc_local.dataflow.graph import Graph
+from cdc_local.engines.spark.java import is_java_running
+from cdc_local.engines.spark.memory import MEMORY_SETTING, MEMORY_VARIABLE
 from cdc_local.engines.spark.session import start_spark
 from cdc_local.errors import UsageError
 from cdc_local.source.user_errors import describe_exception
@@ -88,6 +90,11 @@ def update_session(
     request: UpdateRequest,  # With master and configuration
 ) -> Iterator[SparkSession]:
     "The session of an update, with the pipeline's configuration; `UsageError` where Spark refuses a setting."
+    if (memory := request.configuration.get(MEMORY_SETTING)) is not None:
+        raise UsageError(
+            f"--conf {MEMORY_SETTING}={memory}: the memory of Java is fixed when it starts",
+            hint=f"write --memory {memory} instead, or set {MEMORY_VARIABLE}",
+        )
     log = None if request.dry_run else Storage(request.storage).spark_log_path
     spark = start_spark(request.master, log=log)
     before: dict[str, str | None] = {}
@@ -101,7 +108,7 @@ def update_session(
             before[key] = previous  # what could not be set need not, and cannot, be set back
         yield spark
     finally:
-        for key, previous in before.items():
+        for key, previous in before.items() if is_java_running() else ():
             if previous is None:
                 spark.conf.unset(key)
             else:

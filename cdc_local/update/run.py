@@ -13,6 +13,7 @@ from cdc_local.errors import PipelineError
 from cdc_local.source.files import Source, discover_sources, read_source
 from cdc_local.source.user_errors import find_user_location
 from cdc_local.storage import Storage, TableName, lock_storage
+from cdc_local.update.endings import explain_endings
 from cdc_local.update.event_log import EventLog
 from cdc_local.update.request import UpdateRequest, choose_tables, update_session
 from cdc_local.update.scheduler import BLOCKING, run_flows
@@ -26,12 +27,13 @@ def run_update(
     listener: Callable[[dict[str, Any]], None] | None = None,  # Called with every event as it happens
     inputs: UpdateInputs | None = None,  # Takes what the update reads, and calls when that is known
 ) -> UpdateResult:  # What was done; its state says whether all went well
-    "Run one update; `UsageError` or `PipelineError` before anything is written, if it is wrong."
+    """Run one update; `UsageError` or `PipelineError` before anything is written, if it is wrong, and
+    `PipelineError` for a full disk, a Java that ended or a damaged file."""
     sources = [read_source(path) for path in discover_sources(list(request.sources))]
     inputs = inputs or UpdateInputs()
     inputs.sources.update(*(source.paths for source in sources))
     storage, update_id = Storage(request.storage).check(), request.update_id or str(uuid.uuid4())
-    with ExitStack() as stack:
+    with explain_endings(storage), ExitStack() as stack:
         if not request.dry_run:
             stack.enter_context(lock_storage(storage.create(), request.waits_for_storage))
         log = EventLog(storage.event_log_path, request.pipeline_name, update_id, listener)
@@ -46,7 +48,8 @@ def run_update(
                 },
             )
         try:
-            return _run_declared(request, storage, log, sources, inputs, stack)
+            with explain_endings(storage):
+                return _run_declared(request, storage, log, sources, inputs, stack)
         except (PipelineError, KeyboardInterrupt) as error:
             state = "CANCELED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             _log_state(request, log, state, "ERROR", error)

@@ -9,13 +9,15 @@ from time import monotonic
 
 from pyspark.errors import AnalysisException, StreamingQueryException
 
+from cdc_local.analysis.runtime import checkpoint_path
 from cdc_local.dataflow.expectations import VIOLATION
 from cdc_local.dataflow.graph import Flow
-from cdc_local.engines.spark.catalyst import exception_messages
 from cdc_local.engines.spark.jobs import activate_session, cancel_jobs
+from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception, to_pipeline_error
 from cdc_local.storage import TableName
 from cdc_local.update.counters import Counters, progress_details, summarize_flow
+from cdc_local.update.endings import describe_ending, list_messages
 from cdc_local.update.strategies import choose_strategy
 from cdc_local.update.streams import Run
 from cdc_utils import snapshots
@@ -37,9 +39,11 @@ def describe_failure(
     flow: Flow,  # The flow that failed
     error: BaseException,  # What was raised
     sources: set[str],  # The user's files
+    run: Run | None = None,  # The update; None where its storage is not looked at
 ) -> str:  # For a reader
-    "Say why a flow failed: a broken rule, a changed source, a fault in the user's code, or what Spark says."
-    chain = exception_messages(error)
+    """Say why a flow failed: a broken rule, a changed source, a full disk, a Java that ended, a damaged file,
+    a fault in the user's code, or what Spark says."""
+    chain = list_messages(error)
     text = "\n".join(chain)
     raised = re.search(_RAISED_BY_US, text, re.M)
     if raised:
@@ -55,6 +59,8 @@ def describe_failure(
             f"{flow.location}: {flow.name} streams from a table that was rebuilt; "
             f"rebuild this one too: cdc run … --full-refresh {flow.target.table}"
         )
+    if run is not None and (ending := _describe_ending_of_flow(run, flow, error)):
+        return f"{flow.location}: {ending}"
     wrong = to_pipeline_error(error, sources)
     wrong.location = wrong.location or flow.location
     if isinstance(error, StreamingQueryException):
@@ -62,6 +68,19 @@ def describe_failure(
     if not isinstance(error, AnalysisException):  # Java's class says less than Spark's name of the error
         wrong.message = re.sub(r"^\w+Exception: (?=\[[A-Z_.]+\])", "", wrong.message)
     return str(wrong)
+
+
+def _describe_ending_of_flow(
+    run: Run,  # The update
+    flow: Flow,  # The flow that failed
+    error: BaseException,  # What was raised
+) -> PipelineError | None:  # None where the error has another cause
+    "Say what ended a flow from outside, by the tables that it reads and writes and the stream that it is."
+    runtime = run.runtime
+    analysed = runtime.analysed.get(flow.name)
+    read = sorted(analysed.reads) if analysed else []
+    tables = [runtime.storage.table_path(name) for name in (flow.target, *read)]
+    return describe_ending(error, runtime.storage, tables, [checkpoint_path(runtime, flow)])
 
 
 def write_flow(
@@ -117,7 +136,7 @@ def run_flow(
         if run.stopping.is_set():
             _log_status(run, flow, "STOPPED", "WARN")
             return FlowResult(flow.name, str(flow.target), "STOPPED", seconds=seconds)
-        why = describe_failure(flow, error, runtime.sources)
+        why = describe_failure(flow, error, runtime.sources, run)
         _log_status(run, flow, "FAILED", "ERROR", why)
         return FlowResult(flow.name, str(flow.target), "FAILED", seconds=seconds, error=why)
     if run.stopping.is_set():
@@ -152,7 +171,8 @@ def run_flows(
         results[result.name] = result
         sorter.done(result.name)
 
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         while sorter.is_active():
             for name in sorter.get_ready():
                 flow = run.runtime.graph.flows[name]
@@ -168,6 +188,10 @@ def run_flows(
             for future in wait_or_stop(run, running):
                 running.remove(future)
                 settle(future.result())
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)  # a second Ctrl-C waits for no flow
+        raise
+    pool.shutdown()
     return [results[name] for name in order_upstream_first(upstream)]
 
 

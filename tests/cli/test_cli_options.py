@@ -1,8 +1,14 @@
 "Options that several commands share: how their text is read."
 
-import pytest
+import os
 
-from cdc_local.cli.options import examples, read_conf, read_names, read_pairs
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cdc_local.cli.exit_status import guarded
+from cdc_local.cli.main import app
+from cdc_local.cli.options import MemoryOption, examples, read_conf, read_names, read_pairs
 from cdc_local.errors import UsageError
 
 
@@ -44,3 +50,27 @@ def test_examples_end_a_page_of_help():
         "[cyan]cdc show customers[/cyan]  its first 20 rows",
         "[cyan]cdc show[/cyan]",
     ]
+
+
+def test_memory_goes_to_what_a_command_starts_and_ends_with_it(monkeypatch):
+    seen = []
+    program = typer.Typer()
+
+    @program.command()
+    @guarded
+    def compute(memory: MemoryOption = None) -> None:
+        seen.append(os.environ.get("CDC_MEMORY"))
+
+    monkeypatch.setenv("CDC_MEMORY", "3g")
+    assert CliRunner().invoke(program, ["--memory", "4g"]).exit_code == 0
+    assert CliRunner().invoke(program, []).exit_code == 0
+    assert (seen, os.environ["CDC_MEMORY"]) == (["4g", "3g"], "3g")
+    monkeypatch.delenv("CDC_MEMORY")
+    wrong = CliRunner().invoke(program, ["--memory", "lots"])
+    assert wrong.exit_code == 2 and "--memory 'lots' is not a size" in wrong.stderr
+    assert len(seen) == 2 and "CDC_MEMORY" not in os.environ
+
+
+@pytest.mark.parametrize("words", ["run", "demo", "repair", "erase", "prove", "workspace", "bundle run"])
+def test_every_command_that_starts_java_takes_its_memory(words):
+    assert "--memory" in CliRunner().invoke(app, [*words.split(), "--help"]).stdout

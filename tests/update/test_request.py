@@ -53,3 +53,12 @@ def test_configuration_is_the_pipelines_and_goes_with_it(spark, tmp_path):
     ):
         pass
     spark.conf.unset("cdc.kept")
+
+
+def test_memory_is_an_option_and_no_configuration(monkeypatch):
+    monkeypatch.setattr("cdc_local.update.request.start_spark", None)  # nothing starts
+    with (
+        pytest.raises(UsageError, match="--conf spark.driver.memory=4g: .*write --memory 4g instead"),
+        update_session(request(configuration={"spark.driver.memory": "4g"})),
+    ):
+        pass

@@ -148,3 +148,22 @@ def test_a_ladder_of_many_ways_up_is_ordered_at_once():
     steps = [f"step {number:03}" for number in range(200)]
     upstream = {step: set(steps[max(0, number - 2) : number]) for number, step in enumerate(steps)}
     assert order_upstream_first(upstream) == steps
+
+
+def test_a_second_interrupt_waits_for_no_flow(monkeypatch):
+    began, goes_on = threading.Event(), threading.Event()
+
+    def run_flow(run, flow):
+        began.set()
+        goes_on.wait(20)
+
+    def interrupted(run, running):
+        began.wait(20)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scheduler, "run_flow", run_flow)
+    monkeypatch.setattr(scheduler, "wait_or_stop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_flows(pipeline("a"), {"a": set()}, {table("a")})
+    assert not goes_on.is_set()
+    goes_on.set()

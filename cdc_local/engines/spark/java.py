@@ -1,11 +1,13 @@
 """Java: found, started, ended with what started it."""
 
 import atexit
+import math
 import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +15,7 @@ from threading import Thread
 from threading import enumerate as threads
 
 from cdc_local.engines.spark.jars import DELTA_VERSION
+from cdc_local.engines.spark.memory import choose_memory, describe_memory, parse_memory
 from cdc_local.errors import UsageError
 
 JAVA_REQUIRED = 17  # Spark 4.2 runs on Java 17 and newer
@@ -79,18 +82,40 @@ JAVA_GRACE = 15  # Seconds that the JVM gets to tidy up
 def end_java(
     java: subprocess.Popen[bytes],  # The JVM, which listens on its standard input
 ) -> None:
-    "Stop what runs in the JVM, tell it that nobody needs it any more, and see it end."
+    """Stop what runs in the JVM, tell it that nobody needs it any more, and see it end.
+
+    Ctrl-C ends the waiting: the JVM tidies up by itself, as soon as its standard input is closed.
+    """
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
 
-    context = SparkContext._active_spark_context
-    with suppress(Py4JError):  # Ctrl-C broke the connection; the JVM stops Spark as it ends
-        if context and java.poll() is None:
-            context.stop()  # its Python side first: that would complain of a JVM that went away
-    if java.stdin:
-        java.stdin.close()
-    with suppress(subprocess.TimeoutExpired):  # it ends by itself, later
+    try:
+        context = SparkContext._active_spark_context
+        with suppress(Py4JError):  # Ctrl-C broke the connection; the JVM stops Spark as it ends
+            if context and java.poll() is None:
+                context.stop()  # its Python side first: that would complain of a JVM that went away
+        _stop_releasing_objects()
+    except KeyboardInterrupt:
+        pass
+    try:
+        if java.stdin:
+            java.stdin.close()
         java.wait(JAVA_GRACE)
+    except (KeyboardInterrupt, subprocess.TimeoutExpired):
+        pass  # it ends by itself, later
+
+
+def _stop_releasing_objects() -> None:
+    """End py4j's thread that tells the JVM which objects nobody needs any more.
+
+    It would go on while the JVM ends, and log a connection that breaks in the middle of a question.
+    """
+    from py4j.clientserver import SHUTDOWN_FINALIZER_WORKER, FinalizerWorker
+
+    for thread in threads():
+        if isinstance(thread, FinalizerWorker):
+            thread.deque.append(SHUTDOWN_FINALIZER_WORKER)  # it takes the newest entry next
+            thread.join(JAVA_GRACE)
 
 
 def await_java_end(
@@ -101,3 +126,60 @@ def await_java_end(
         return
     Thread(target=java.wait, name=name, daemon=True).start()
     atexit.register(end_java, java)
+
+
+_OUT_OF_MEMORY = re.compile(
+    r"OutOfMemoryError|Java heap space|GC overhead limit|Not enough memory to build and broadcast"
+    r"|UNABLE_TO_ACQUIRE_MEMORY|Cannot reserve enough memory"
+)
+_STATUS_OUT_OF_MEMORY = 52  # What Spark's Java ends with where a task had no memory left
+_SECONDS_TO_DIE = 5.0  # A connection breaks before its process has ended
+
+
+def describe_java_end(
+    messages: Sequence[str],  # Of an exception and its causes
+    is_connection_error: bool,  # Whether one of them says that the JVM does not answer
+) -> str | None:  # A sentence; None where the JVM is well
+    "Say that the JVM had too little memory, or that it has ended."
+    if any(_OUT_OF_MEMORY.search(message) for message in messages):
+        return _describe_memory_shortage()
+    status = _exit_status(_SECONDS_TO_DIE if is_connection_error else 0)
+    if status is None:
+        return None
+    if status == _STATUS_OUT_OF_MEMORY:
+        return _describe_memory_shortage()
+    if status == -signal.SIGKILL:
+        return (
+            f"Spark's Java was killed, as a machine that runs out of memory does; it had "
+            f"{describe_memory(choose_memory())}: give it less by --memory, or end other programs"
+        )
+    return f"Spark's Java has ended (exit status {status}); the storage's logs/spark.log says why"
+
+
+def _describe_memory_shortage() -> str:
+    "Say how much memory Java has, and how it gets more."
+    memory = choose_memory()
+    twice = describe_memory(f"{2 * parse_memory(memory) // 2**20}m").replace(" GB", "")
+    return (
+        f"Spark's Java ran out of memory, it has {describe_memory(memory)}; "
+        f"give it more by --memory, e.g. --memory {math.ceil(float(twice))}g"
+    )
+
+
+def is_java_running() -> bool:
+    "Whether the JVM of this process still answers, as far as one can see from outside."
+    return _exit_status(0) is None
+
+
+def _exit_status(
+    seconds: float,  # How long to wait for its end
+) -> int | None:  # None while it runs, and where another process started it
+    "The exit status of the JVM of this process."
+    from pyspark import SparkContext
+
+    java = getattr(SparkContext._gateway, "proc", None)
+    if java is None:
+        return None
+    with suppress(subprocess.TimeoutExpired):
+        return int(java.wait(seconds)) if seconds else java.poll()
+    return None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdc_local.engines.spark.jars import delta_options, failure_line, jar_folder
 from cdc_local.engines.spark.java import await_java_end, class_archive_options, class_archive_path, find_java
+from cdc_local.engines.spark.memory import MEMORY_SETTING, choose_memory
 from cdc_local.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ SESSION_OPTIONS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.repl.eagerEval.enabled": "true",
-    "spark.driver.memory": "2g",
     # half the CPU of a short session
     JAVA_OPTIONS: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
 }
@@ -122,20 +122,20 @@ def start_jvm(
 
 def silence_loggers() -> None:
     """Keep pyspark and py4j from logging what an exception says: the JVM's stack of a mistake in a query,
-    the connections that Ctrl-C broke."""
+    the connections that Ctrl-C broke, or the end of the JVM."""
     from pyspark.logger import PySparkLogger
 
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         PySparkLogger.getLogger(name).disabled = True
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
-    logging.getLogger().addFilter(is_not_interrupt)
+    logging.getLogger().addFilter(is_not_raised_too)
 
 
-def is_not_interrupt(
+def is_not_raised_too(
     record: logging.LogRecord,  # Of any library
 ) -> bool:  # Whether it is logged
-    "Leave out the record of Ctrl-C that py4j makes under the root logger's name."
-    return record.msg != "KeyboardInterrupt while sending command."
+    "Leave out what py4j logs under the root logger's name, since it raises it: Ctrl-C, a lost JVM."
+    return record.msg not in ("KeyboardInterrupt while sending command.", "Exception while sending command.")
 
 
 @contextmanager
@@ -182,6 +182,7 @@ def start_spark(
         local = LOOPBACK_OPTIONS | {JAVA_OPTIONS: session_java_options(jar_folder())}
     chosen = (
         SESSION_OPTIONS
+        | {MEMORY_SETTING: choose_memory()}
         | (local if master.startswith("local") else {})
         | delta_options(jar_folder())
         | (options or {})
