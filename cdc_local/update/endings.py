@@ -14,7 +14,10 @@ from cdc_local.errors import PipelineError
 from cdc_local.storage import Storage, full_disk_error, is_full_disk
 
 # What py4j, Spark and Python say where the JVM does not answer any more
-_NO_ANSWER = re.compile(r"Py4JNetworkError|Answer from Java side|Error while (?:sending|receiving)")
+_NO_ANSWER = re.compile(
+    r"Py4JNetworkError|Connection(?:Refused|Reset)Error"
+    r"|Answer from Java side|Error while (?:sending|receiving)"
+)
 # Errors of these packages may come from a file that is damaged; the user's own and ours say what is wrong
 _READERS = ("py4j", "pyspark", "deltalake", "_internal", "pyarrow", "json")
 
