@@ -1,5 +1,5 @@
-"""Delta tables: their log, their rows, their files, how they are written, and how far a stream has read them.
+"""Delta tables: their log, their rows, which of them are new, their files, how they are written.
 
 May import `engines`, `storage`, `sql_names` and `errors`. Begin at `reader.py` for what is read,
-at `writer.py` for what is written; `choice.py` says who writes, delta-rs or Spark.
+at `writer.py` for what is written; `choice.py` says who writes, delta-rs or Spark; `new_files.py` which rows commits have added.
 """
