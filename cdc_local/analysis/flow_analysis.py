@@ -1,7 +1,6 @@
 """What a flow reads and brings, found without data."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -13,7 +12,7 @@ from cdc_local.analysis.evaluation import Evaluation, NewRowsReader, evaluating
 from cdc_local.analysis.runtime import Runtime, describe_cycle, evaluate
 from cdc_local.analysis.snapshot_source import snapshot_columns
 from cdc_local.auto_cdc.target import find_visible_schema
-from cdc_local.dataflow.graph import Dataset, Flow, Graph
+from cdc_local.dataflow.graph import Dataset, Flow, settle_kind
 from cdc_local.engines.spark.new_rows import is_stateless
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception
@@ -27,7 +26,7 @@ def flow_frame(
 ) -> tuple[DataFrame, Evaluation]:  # The rows it brings, before rules; what it read
     "Evaluate a flow: its query, or for AUTO CDC its source; of one from snapshots, its columns alone."
     evaluation = Evaluation(flow, new_rows=new_rows)
-    if flow.kind == "snapshot":
+    if flow.is_from_snapshots:
         return snapshot_columns(runtime, flow, evaluation), evaluation
     with runtime.lock:
         if flow.query is not None:
@@ -51,7 +50,7 @@ def analyse_flow(
         frame, evaluation = flow_frame(runtime, flow)
     finally:
         runtime.analysing_flows.pop()
-    flow = settle_dataset_kind(runtime.graph, flow, frame.isStreaming)
+    flow = settle_kind(runtime.graph, flow, frame.isStreaming)
     evaluation.is_stateless = frame.isStreaming and is_stateless(frame)
     runtime.analysed[flow.name] = evaluation
     runtime.source_columns[flow.name] = frame.schema
@@ -74,34 +73,6 @@ def _add_target_columns(
     known = runtime.schemas.get(flow.target, StructType())
     columns = {column.name.lower(): column for schema in (brought, known) for column in schema}
     runtime.schemas[flow.target] = StructType(list(columns.values()))
-
-
-def settle_dataset_kind(
-    graph: Graph,  # Takes the settled flow
-    flow: Flow,  # A flow, perhaps of kind 'table'
-    streaming: bool,  # Whether its query is a stream
-) -> Flow:  # The flow with its kind
-    "Decide what `table` meant: a streaming table over a stream, a materialized view over a batch."
-    if flow.kind == "table":
-        kind = "streaming_table" if streaming else "materialized_view"
-        graph.datasets[flow.target] = replace(graph.datasets[flow.target], kind=kind)
-        flow = replace(flow, kind="append" if streaming else "complete")
-        graph.flows[flow.name] = flow
-    if flow.kind == "complete" and streaming:
-        message, hint = (
-            f"materialized view {flow.target} reads a stream",
-            "use spark.read, or declare a streaming table",
-        )
-    elif flow.kind == "append" and not streaming and not flow.once:
-        message, hint = f"flow {flow.name} appends a batch", "use spark.readStream, or once=True"
-    elif flow.kind == "append" and streaming and flow.once:
-        message, hint = (
-            f"flow {flow.name} runs once, but reads a stream",
-            "use spark.read, or leave out once=True",
-        )
-    else:
-        return flow
-    raise PipelineError(message, flow.location, hint)
 
 
 def check_rules(

@@ -10,9 +10,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
-from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph, Query
+from cdc_local.dataflow.graph import Action, Dataset, Expectation, Flow, Graph, Query
 from cdc_local.errors import PipelineError
 from cdc_utils.snapshots import ABSENT, VERSION
 from cdc_utils.spec import CdcSpec
@@ -401,7 +401,7 @@ class Declarations:
 
     def _declare_dataset(
         self,
-        kind: str,  # Kind of the dataset
+        kind: Literal["table", "materialized_view", "view"],  # What is declared
         query: Query,  # The decorated function
         name: str | None,  # Its name; the function's by default
         spark_conf: Mapping[str, str] | None,  # Spark settings of its flow
@@ -467,7 +467,7 @@ def _column_names(
 
 
 def _expectations(
-    action: str,  # 'warn', 'drop' or 'fail'
+    action: Action,  # What happens when a row breaks one
     rules: Mapping[str, Any] | None,  # Name of each rule -> its constraint
 ) -> tuple[Expectation, ...]:
     return tuple(Expectation(name, constraint, action) for name, constraint in (rules or {}).items())

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from cdc_local.errors import Location, PipelineError
 from cdc_local.storage import TableName
@@ -12,6 +12,11 @@ from cdc_utils.spec import CdcSpec
 
 Query = Callable[..., Any]  # A function of a source file that returns rows, a DataFrame
 Scope = tuple[str, str]  # Catalog and schema of names that give none
+Action = Literal["warn", "drop", "fail"]  # What happens when a row breaks a rule
+# 'table' is what `dp.table` declares, until its query is known to be a stream or a batch; a flow of kind
+# 'view' stands for a view that is evaluated by itself
+DatasetKind = Literal["streaming_table", "materialized_view", "view", "sink", "table"]
+FlowKind = Literal["append", "complete", "auto_cdc", "snapshot", "table", "view"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Expectation:
 
     name: str  # Unique within its dataset
     constraint: Any  # SQL predicate (or Column) that a valid row satisfies
-    action: str  # 'warn', 'drop' or 'fail': what happens when a row breaks it
+    action: Action  # What happens when a row breaks it
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Dataset:
     """A table, view or sink of the pipeline."""
 
     name: TableName  # Full name
-    kind: str  # 'streaming_table', 'materialized_view', 'view', 'sink'; 'table' until its query is known
+    kind: DatasetKind  # What it is
     query: Query | None = None  # Returns the rows of a view
     comment: str | None = None  # Its description
     schema: Any = None  # Declared schema: DDL string or StructType
@@ -48,7 +53,7 @@ class Flow:
 
     name: str  # Unique within the pipeline
     target: TableName  # The dataset it fills
-    kind: str  # 'append', 'complete', 'auto_cdc', 'snapshot'; 'table' until its query is known
+    kind: FlowKind  # How it fills its target
     query: Query | None = None  # Returns the rows; absent where `spec` names a source
     spec: CdcSpec | None = None  # Of an AUTO CDC flow, from snapshots or not
     snapshots: Query | None = None  # Returns a snapshot and its version; absent where `spec` names a table
@@ -63,6 +68,11 @@ class Flow:
         if self.spec is None:
             raise TypeError(f"flow {self.name} is of kind {self.kind} and has no spec")
         return self.spec
+
+    @property
+    def is_from_snapshots(self) -> bool:
+        """Whether its source is a series of snapshots, which it compares."""
+        return self.kind == "snapshot"
 
     @property
     def snapshot_function(self) -> Query:
@@ -157,6 +167,38 @@ def _refuse_second(
             declared.location,
             "rename or remove one of the two",
         )
+
+
+def settle_kind(
+    graph: Graph,  # Takes the settled flow
+    flow: Flow,  # A flow, perhaps of kind 'table'
+    streaming: bool,  # Whether its query is a stream
+) -> Flow:  # The flow with its kind
+    """Decide what `table` meant: a streaming table over a stream, a materialized view over a batch.
+
+    Raises `PipelineError` for a query that is a stream where the kind wants a batch, or the reverse.
+    """
+    if flow.kind == "table":
+        dataset = graph.datasets[flow.target]
+        settled_kind: DatasetKind = "streaming_table" if streaming else "materialized_view"
+        graph.datasets[flow.target] = replace(dataset, kind=settled_kind)
+        flow = replace(flow, kind="append" if streaming else "complete")
+        graph.flows[flow.name] = flow
+    if flow.kind == "complete" and streaming:
+        message, hint = (
+            f"materialized view {flow.target} reads a stream",
+            "use spark.read, or declare a streaming table",
+        )
+    elif flow.kind == "append" and not streaming and not flow.once:
+        message, hint = f"flow {flow.name} appends a batch", "use spark.readStream, or once=True"
+    elif flow.kind == "append" and streaming and flow.once:
+        message, hint = (
+            f"flow {flow.name} runs once, but reads a stream",
+            "use spark.read, or leave out once=True",
+        )
+    else:
+        return flow
+    raise PipelineError(message, flow.location, hint)
 
 
 def check_graph(

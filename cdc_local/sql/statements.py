@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, SparkSession
 
-from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph
+from cdc_local.dataflow.graph import Action, Dataset, DatasetKind, Expectation, Flow, Graph
 from cdc_local.errors import Location, PipelineError
 from cdc_local.sql.auto_cdc_clauses import read_auto_cdc, read_once
 from cdc_local.sql.parser import (
@@ -39,7 +39,7 @@ class Clauses:
     ignored: list[str] = field(default_factory=list)  # Clauses without effect here
 
 
-_ACTIONS = {"DROP ROW": "drop", "FAIL UPDATE": "fail"}
+_ACTIONS: dict[str, Action] = {"DROP ROW": "drop", "FAIL UPDATE": "fail"}
 
 
 def read_constraint(
@@ -55,17 +55,27 @@ def read_constraint(
         statement.fail(
             f"constraint {name} is not supported", "a pipeline has EXPECT (…), PRIMARY KEY and FOREIGN KEY"
         )
-    rule, action = spanned_text(statement, skip_bracket(statement)), "warn"
-    if statement.takes("ON VIOLATION"):
-        action = next(
-            (_ACTIONS[phrase] for phrase in _ACTIONS if statement.takes(phrase)), None
-        ) or statement.fail(
-            f"expectation {name}: ON VIOLATION is DROP ROW or FAIL UPDATE",
-            "leave it out to keep the row and count it",
-        )
+    rule = spanned_text(statement, skip_bracket(statement))
+    action = _read_action(statement, name)
     if any(each.name == name for each in clauses.expectations):
         statement.fail(f"expectation {name} is declared twice")
     clauses.expectations.append(Expectation(name, rule, action))
+
+
+def _read_action(
+    statement: Statement,  # Stands after the rule
+    name: str,  # Of the expectation
+) -> Action:  # What happens when a row breaks it
+    "Read `[ON VIOLATION DROP ROW | FAIL UPDATE]`."
+    if not statement.takes("ON VIOLATION"):
+        return "warn"
+    for phrase, action in _ACTIONS.items():
+        if statement.takes(phrase):
+            return action
+    statement.fail(
+        f"expectation {name}: ON VIOLATION is DROP ROW or FAIL UPDATE",
+        "leave it out to keep the row and count it",
+    )
 
 
 def skip_key(
@@ -197,7 +207,7 @@ _ADJECTIVES = ("PRIVATE", "TEMPORARY", "TEMP", "STREAMING", "INCREMENTAL", "LIVE
 def read_kind(
     statement: Statement,  # Stands at TABLE or VIEW
     adjectives: set[str],  # Those before it, as STREAMING
-) -> str:  # Kind of `Dataset`
+) -> DatasetKind:  # What is created
     "What a CREATE creates; `PipelineError` for a table that is no pipeline's."
     streaming = bool(adjectives & {"STREAMING", "INCREMENTAL"})
     if statement.takes("TABLE"):
@@ -249,7 +259,7 @@ def read_create(
 def build_dataset(
     statement: Statement,  # Its location
     clauses: Clauses,  # Its properties
-    kind: str,  # Its kind
+    kind: DatasetKind,  # What is created
     full: TableName,  # Its name
     private: bool,  # Whether it stays out of the catalog
     query: Callable[[], DataFrame] | None = None,  # Its query
@@ -279,7 +289,7 @@ def declare_with_query(
     reading: Reading,  # Takes the declaration
     statement: Statement,  # Stands before AS, or at its end
     clauses: Clauses,  # Its properties
-    kind: str,  # Its kind
+    kind: DatasetKind,  # What is created
     full: TableName,  # Its name
     private: bool,  # Whether it stays out of the catalog
 ) -> None:
@@ -298,7 +308,7 @@ def declare_with_query(
             Flow(
                 str(full),
                 full,
-                {"streaming_table": "append"}.get(kind, "complete"),
+                "append" if kind == "streaming_table" else "complete",
                 query,
                 spark_conf=dict(reading.scope.settings),
                 location=statement.location,

@@ -13,7 +13,6 @@ from cdc_local.analysis.flow_analysis import (
     check_layout,
     check_rules,
     check_view,
-    settle_dataset_kind,
     table_schema,
     upstream_flows,
 )
@@ -41,27 +40,6 @@ def test_every_writer_of_a_table_comes_before_its_reader():
         "b": {"a", "a2"},
         "a2": set(),
     }
-
-
-def test_a_table_settles_as_its_query_is():
-    def settled(kind, streaming, once=False):
-        graph = Graph("main", "default")
-        graph.add_dataset(Dataset(table("t"), "table" if kind == "table" else "streaming_table"))
-        flow = settle_dataset_kind(graph, graph.add_flow(Flow("t", table("t"), kind, once=once)), streaming)
-        assert graph.flows["t"] == flow
-        return flow.kind, graph.datasets[table("t")].kind
-
-    assert settled("table", True) == ("append", "streaming_table") and settled("table", False) == (
-        "complete",
-        "materialized_view",
-    )
-    assert settled("append", True) == settled("append", False, True) == ("append", "streaming_table")
-    with pytest.raises(PipelineError, match="appends a batch"):
-        settled("append", False)
-    with pytest.raises(PipelineError, match="runs once, but reads a stream"):
-        settled("append", True, True)
-    with pytest.raises(PipelineError, match="reads a stream"):
-        settled("complete", True)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 
 pytest.importorskip("pyspark")
 
-from cdc_local.dataflow.graph import Dataset, check_graph
+from cdc_local.dataflow.graph import Dataset, Flow, Graph, check_graph, settle_kind
 from cdc_local.errors import Location, PipelineError
+from cdc_local.storage import TableName
 
 
 def query(): ...
@@ -107,3 +108,24 @@ def test_pipelines_that_cannot_be(graph, dp, declare, words):
     declare(dp)
     with pytest.raises(PipelineError, match=words):
         check_graph(graph)
+
+
+def test_a_table_settles_as_its_query_is():
+    def settled(kind, streaming, once=False):
+        graph, name = Graph("main", "default"), TableName("main", "default", "t")
+        graph.add_dataset(Dataset(name, "table" if kind == "table" else "streaming_table"))
+        flow = settle_kind(graph, graph.add_flow(Flow("t", name, kind, once=once)), streaming)
+        assert graph.flows["t"] == flow
+        return flow.kind, graph.datasets[name].kind
+
+    assert settled("table", True) == ("append", "streaming_table") and settled("table", False) == (
+        "complete",
+        "materialized_view",
+    )
+    assert settled("append", True) == settled("append", False, True) == ("append", "streaming_table")
+    with pytest.raises(PipelineError, match="appends a batch"):
+        settled("append", False)
+    with pytest.raises(PipelineError, match="runs once, but reads a stream"):
+        settled("append", True, True)
+    with pytest.raises(PipelineError, match="reads a stream"):
+        settled("complete", True)
