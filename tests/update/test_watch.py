@@ -223,7 +223,9 @@ def test_a_signal_during_an_update_is_the_updates_own(loop):
         loop.run(interrupt)
 
 
-def test_a_file_that_is_being_written_is_waited_for(tmp_path):
+def test_a_file_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "_QUIET_SECONDS", 2.0)  # a busy machine lets a writer wait
+    monkeypatch.setattr(watch, "_MOST_QUIET_SECONDS", 60.0)
     file, storage = tmp_path / "landing/big.json", Storage(tmp_path / "store")
     file.parent.mkdir()
     watched, finished = {WatchedFolder(file.parent, storage)}, threading.Event()
@@ -232,7 +234,7 @@ def test_a_file_that_is_being_written_is_waited_for(tmp_path):
         for _ in range(12):
             with file.open("a") as out:
                 out.write("a line\n")
-            time.sleep(0.05)
+            time.sleep(0.3)
         finished.set()
 
     writer = threading.Timer(0.3, write)
