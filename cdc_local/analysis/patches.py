@@ -198,6 +198,22 @@ def _map_paths(runtime: Runtime, original: Any) -> Any:
     return method
 
 
+def _refuse_changes(streaming: bool, runtime: Runtime, original: Any) -> Any:
+    "`changes`: asks a catalog for a table's change feed, which neither Delta's nor the pipeline's has."
+
+    @wraps(original)
+    def changes(reader: Any, tableName: str) -> Any:  # noqa: N803 (PySpark's own name for it)
+        if current_evaluation.get() is None:
+            return original(reader, tableName)
+        name = "readStream" if streaming else "read"
+        raise PipelineError(
+            f"spark.{name}.changes({tableName!r}) is not supported by the local runner",
+            hint=f'spark.{name}.option("readChangeFeed", "true").table({tableName!r}) reads a change feed',
+        )
+
+    return changes
+
+
 def _save_pipeline_table(runtime: Runtime, original: Any) -> Any:
     "`saveAsTable`: a Delta table in the pipeline's storage."
 
@@ -250,6 +266,11 @@ _ACTIONS = (
     "toLocalIterator",
     "checkpoint",
     "localCheckpoint",
+    "approxQuantile",
+    "corr",
+    "cov",
+    "crosstab",
+    "transpose",  # Spark reads the rows for its columns' names
 )
 
 _WRITES = ("write", "writeStream", "writeTo", "mergeInto")
@@ -258,7 +279,8 @@ _READERS: tuple[tuple[Any, bool], ...] = ((DataFrameReader, False), (DataStreamR
 
 _READER_SETTINGS = ("format", "schema", "option", "options")
 
-_FILE_FORMATS = ("json", "csv", "parquet", "orc", "text", "xml")
+# Methods of readers and writers that have paths among their arguments, each named after a format
+_PATH_METHODS = ("json", "csv", "parquet", "orc", "text", "xml")
 
 PATCHES = (
     *[
@@ -307,6 +329,15 @@ PATCHES = (
     *[
         Patch(
             reader,
+            "changes",
+            partial(_refuse_changes, streaming),
+            "Delta's catalog has no change feed by name, and a name means a table of the pipeline",
+        )
+        for reader, streaming in _READERS
+    ],
+    *[
+        Patch(
+            reader,
             "load",
             partial(_load_files, streaming),
             "open-source Spark has no format `cloudFiles` and no folder /Volumes",
@@ -315,7 +346,7 @@ PATCHES = (
     ],
     *[
         Patch(DataFrameReader, name, _map_paths, "open-source Spark has no folder /Volumes")
-        for name in _FILE_FORMATS
+        for name in _PATH_METHODS
         if hasattr(DataFrameReader, name)
     ],
     *[
@@ -325,12 +356,12 @@ PATCHES = (
             partial(_stream_files, name),
             "open-source Spark has no folder /Volumes, and a flow without state reads new files as a batch",
         )
-        for name in _FILE_FORMATS
+        for name in _PATH_METHODS
         if hasattr(DataStreamReader, name)
     ],
     *[
         Patch(DataFrameWriter, name, _map_paths, "a source file may write below /Volumes while it declares")
-        for name in ("save", *_FILE_FORMATS)
+        for name in ("save", *_PATH_METHODS)
     ],
     Patch(
         DataFrameWriter,

@@ -9,9 +9,10 @@ import pytest
 pytest.importorskip("pyspark")
 
 import pyspark
-from pyspark.sql import DataFrameReader, DataFrameWriter, SparkSession
+from pyspark.sql import DataFrameReader, DataFrameWriter, GroupedData, SparkSession
 from pyspark.sql.catalog import Catalog
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
+from pyspark.sql.classic.dataframe import DataFrameNaFunctions, DataFrameStatFunctions
 from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
 
 from cdc_local.analysis.evaluation import Evaluation, declaring, evaluating
@@ -31,7 +32,7 @@ dropDuplicatesWithinWatermark drop_duplicates dropna exceptAll exists fillna fil
 groupBy groupby groupingSets hint intersect intersectAll join lateralJoin limit mapInArrow
 mapInPandas melt nearestByJoin observe offset orderBy randomSplit repartition repartitionById
 repartitionByRange replace rollup sample sampleBy scalar select selectExpr sort sortWithinPartitions
-subtract summary to toDF toJSON transform transpose union unionAll unionByName unpivot where
+subtract summary to toDF toJSON transform union unionAll unionByName unpivot where
 withColumn withColumnRenamed withColumns withColumnsRenamed withMetadata withWatermark zipWithIndex
 """
 
@@ -49,11 +50,18 @@ LEFT_ALONE = {
         "keep rows for later, when something else computes them": "cache persist unpersist",
         "name a frame in the session, not in a catalog": """createGlobalTempView createOrReplaceGlobalTempView
             createOrReplaceTempView createTempView registerTempTable""",
-        "compute, though Databricks does not list them as actions": "approxQuantile corr cov crosstab",
         "hand the frame to another API": "pandas_api plot rdd",
     },
-    DataFrameReader: {"read what no pipeline holds": "jdbc", "read a table's change feed by name": "changes"},
-    DataStreamReader: {"read a table's change feed by name": "changes", "name the source": "name"},
+    GroupedData: {
+        "give another frame, without data": """agg apply applyInArrow applyInPandas applyInPandasWithState avg
+            cogroup count max mean min sum transformWithState transformWithStateInPandas""",
+    },
+    DataFrameStatFunctions: {
+        "call the frame's own method of that name": "approxQuantile corr cov crosstab freqItems sampleBy",
+    },
+    DataFrameNaFunctions: {"call the frame's own method": "drop fill replace"},
+    DataFrameReader: {"read what no pipeline holds": "jdbc"},
+    DataStreamReader: {"name the source": "name"},
     DataFrameWriter: {
         "say how to write": "bucketBy clusterBy format mode option options partitionBy sortBy",
         "write elsewhere; a dataset function cannot reach it, since `write` is refused": "insertInto jdbc",
@@ -151,6 +159,13 @@ def in_dataset_function(runtime):
         (lambda frame: frame.isEmpty(), "DataFrame.isEmpty is an action"),
         (lambda frame: frame.write.save("x"), "DataFrame.write is a write"),
         (lambda frame: frame.writeTo("x"), "DataFrame.writeTo is a write"),
+        (lambda frame: frame.corr("id", "id"), "DataFrame.corr is an action"),
+        (lambda frame: frame.stat.cov("id", "id"), "DataFrame.cov is an action"),
+        (lambda frame: frame.stat.crosstab("id", "id"), "DataFrame.crosstab is an action"),
+        (lambda frame: frame.approxQuantile("id", [0.5], 0.0), "DataFrame.approxQuantile is an action"),
+        (lambda frame: frame.transpose(), "DataFrame.transpose is an action"),
+        (lambda frame: frame.sparkSession.read.changes("t"), "spark.read.changes.'t'. is not supported"),
+        (lambda frame: frame.sparkSession.readStream.changes("t"), "spark.readStream.changes.'t'. is not"),
         (lambda frame: frame.groupBy().pivot("id"), "pivot.'id'. without values reads data"),
     ],
 )
@@ -158,6 +173,14 @@ def test_a_dataset_function_neither_acts_nor_writes(spark, in_dataset_function, 
     frame = spark.range(3)
     with pytest.raises(PipelineError, match=words):
         act(frame)
+
+
+def test_statistics_that_are_frames_act_when_they_are_written(spark, in_dataset_function):
+    jobs, frame = spark.sparkContext.statusTracker().getJobIdsForGroup, spark.range(3)
+    before = jobs(None)
+    for plan in (frame.describe(), frame.summary(), frame.freqItems(["id"]), frame.sampleBy("id", {1: 1.0})):
+        assert plan.columns
+    assert jobs(None) == before
 
 
 def test_a_pivot_with_values_reads_nothing(spark, in_dataset_function):
