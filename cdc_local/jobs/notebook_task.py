@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from cdc_local.errors import Location, PipelineError, UsageError
@@ -81,7 +82,14 @@ def run_notebook(
     )
     environ = os.environ | notebook_environ(run)
     try:
-        with client.setup_kernel(env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        with (
+            TemporaryDirectory(prefix="cdc-ipython-", ignore_cleanup_errors=True) as profiles,
+            client.setup_kernel(
+                env=environ | {"IPYTHONDIR": profiles},  # no startup file of whoever runs the job
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ),
+        ):
             _execute_preparation(client, preparation_code(notebook, run))
             for number, cell in enumerate(notebook.cells, 1):
                 if on_cell is not None:

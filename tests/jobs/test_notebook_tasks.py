@@ -175,6 +175,17 @@ def test_a_notebook_runs_with_its_parameters_and_its_output_is_what_it_printed(n
     assert printed_text(nbformat.read(run.executed_copy, 4)) == printed
 
 
+def test_what_ipython_runs_for_the_user_at_its_start_does_not_run_in_a_task(
+    notebook_with, tmp_path, monkeypatch
+):
+    startup = tmp_path / "mine/profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("rate = 7")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "mine"))
+    assert run_notebook(notebook_with("print('rate' in globals())")) == "False"
+    assert [path.name for path in (tmp_path / "mine/profile_default").iterdir()] == ["startup"]
+
+
 def test_a_cell_that_fails_is_named_and_the_executed_copy_is_kept(notebook_with):
     run = notebook_with("print('begins')", "dbutils.widgets.get('rwos')", "print('never')")
     with pytest.raises(PipelineError) as failed:
