@@ -4,6 +4,7 @@ import shutil
 from abc import abstractmethod
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
@@ -15,7 +16,7 @@ from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.log import read_table_version
 from cdc_local.delta.writer import has_batch
 from cdc_local.errors import PipelineError
-from cdc_local.storage import is_table
+from cdc_local.storage import is_table, read_json, write_json
 from cdc_local.update.counters import Counters, add_counters
 from cdc_local.update.flow_strategy import QueryFlow
 from cdc_local.update.new_rows import NewRows
@@ -45,7 +46,30 @@ class StreamingFlow(QueryFlow):
                 flow.location,
                 f"compute {flow.target.table} anew: cdc run … --full-refresh {flow.target.table}",
             )
-        return super().write(run, flow)
+        return super().write(run, flow) if flow.once else self._run_stream(run, flow)
+
+    def _run_stream(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # A flow that only Spark's stream brings up to date
+    ) -> Counters:
+        "Run Spark's stream, unless its checkpoint and the target are not those that it left."
+        storage = run.runtime.storage
+        checkpoint, target = checkpoint_path(run.runtime, flow), storage.table_path(flow.target)
+        note = storage.flow_path(flow.target, flow.name) / "written.json"
+        written = read_json(note)
+        if written is not None and not (checkpoint / "metadata").exists():
+            raise PipelineError(
+                f"{flow.target} has rows of {flow.name}, and the checkpoint that says which "
+                f"is gone: {checkpoint}",
+                flow.location,
+                f"put it back, or compute the table anew: cdc run … --full-refresh {flow.target.table}",
+            )
+        _check_target(flow, written, target)
+        counters = super().write(run, flow)
+        if is_table(target):
+            write_json(note, read_table_version(target))
+        return counters
 
     def writes_batches(
         self,
@@ -74,7 +98,7 @@ class StreamingFlow(QueryFlow):
     ) -> Counters | None:  # None where a source is one that only Spark's stream reads
         counters, rows, target = self.idle_counters(), 0, run.runtime.storage.table_path(flow.target)
         _check_progress(run, flow, progress, target)
-        _check_target(flow, progress, target)
+        _check_target(flow, progress.target, target)
         # One that died before it could note its batch: the batch is computed and counted again, not written
         is_written = is_table(target) and has_batch(DeltaTable(str(target)), progress.transaction)
         while not run.stopping.is_set():
@@ -135,17 +159,17 @@ def _check_progress(
 
 def _check_target(
     flow: Flow,  # A flow
-    progress: Progress,  # How far it has read
+    written: list[Any] | None,  # Id and version of the table after the flow's newest batch
     target: Path,  # Folder of its target's table
 ) -> None:
     "Refuse a table that is older than what its flow has written: rows would be missing."
-    if progress.target is None or not is_table(target):
+    if written is None or not is_table(target):
         return
     identity, version = read_table_version(target)
-    if identity != progress.target[0] or version < progress.target[1]:
+    if identity != written[0] or version < written[1]:
         raise PipelineError(
             f"{flow.target} is at version {version}, and {flow.name} has written version "
-            f"{progress.target[1]}: the table was put back to an older state, and rows are missing",
+            f"{written[1]}: the table was put back to an older state, and rows are missing",
             flow.location,
             f"put the newer table back, or compute it anew: cdc run … --full-refresh {flow.target.table}",
         )

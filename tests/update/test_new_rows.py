@@ -234,12 +234,34 @@ def test_a_planned_file_that_is_gone_after_it_was_written_does_not_matter(pipeli
 
 def test_a_query_that_begins_to_keep_state_is_refused_until_it_is_computed_anew(pipeline):
     pipeline.update()
-    pipeline.write(copied=COPIED.replace("('landed')", "('landed').dropDuplicates(['id'])"))
+    pipeline.write(copied=STATEFUL)
     assert "its query keeps state now" in pipeline.error()
     pipeline.update(full_refresh=("copied",))
     assert pipeline.ids("copied") == [1, 2]
     pipeline.write(copied=COPIED)
     assert "checkpoint of its stream does not say" in pipeline.error()
+
+
+STATEFUL = COPIED.replace("('landed')", "('landed').dropDuplicates(['id'])")
+
+
+def test_a_stream_of_sparks_whose_checkpoint_is_gone_is_refused(pipeline):
+    pipeline.write(copied=STATEFUL).update().update()
+    flow = pipeline.storage.root / "checkpoints/main/default/copied/main.default.copied"
+    shutil.rmtree(flow / "checkpoint")
+    assert "checkpoint that says which is gone" in (error := pipeline.error()) and "--full-refresh" in error
+    pipeline.update(full_refresh=("copied",))
+    assert pipeline.ids("copied") == [1, 2]
+
+
+def test_a_table_older_than_the_stream_of_sparks_is_refused(pipeline):
+    pipeline.write(copied=STATEFUL).update()
+    shutil.copytree(pipeline.table("copied"), pipeline.folder / "backup")
+    pipeline.land("2.json", 3)
+    pipeline.update()
+    shutil.rmtree(pipeline.table("copied"))
+    shutil.move(pipeline.folder / "backup", pipeline.table("copied"))
+    assert "rows are missing" in pipeline.error()
 
 
 def stream_as_before(pipeline, flow, frame):
