@@ -11,6 +11,7 @@ from cdc_local.cli import (
     erase,
     events,
     feed,
+    maintain,
     prove,
     remote,
     repair,
@@ -56,7 +57,7 @@ def program(
     "Run change-data-capture pipelines written for Databricks on this machine, and look at their tables."
 
 
-for module in (show, events, feed, run, demo, prove, replay, repair, erase, workspace):
+for module in (show, events, feed, run, demo, prove, replay, repair, erase, maintain, workspace):
     app.add_typer(module.commands)
 app.add_typer(bundle.commands, name="bundle")
 app.add_typer(remote.commands, name="remote")

@@ -142,6 +142,20 @@ def choose_merge(
     )
 
 
+def choose_maintenance(
+    table: DeltaTable,  # The table
+) -> Choice:
+    "Choose who cleans up a table, whose files may be named in ways that only Spark knows."
+    return Choice.from_reasons(_feature_reasons(table))
+
+
+def choose_compaction(
+    table: DeltaTable,  # The table
+) -> Choice:
+    "Choose who writes the rows of a table into other files; Spark does where it compacts by itself."
+    return Choice.from_reasons(_feature_reasons(table), _type_reasons(table), _compaction_reasons(table))
+
+
 def _session_reasons(spark: SparkSession) -> Iterator[str]:
     if not is_local(spark):
         yield "Spark runs on a cluster"
@@ -172,6 +186,13 @@ def _property_reasons(spark: SparkSession, properties: dict[str, str]) -> Iterat
 
 def _table_reasons(table: DeltaTable) -> Iterator[str]:
     "What in a table's protocol, layout and columns needs Spark: its files hold more, or less, than its rows."
+    yield from _feature_reasons(table)
+    yield from _layout_reasons(table.metadata().partition_columns, None)
+    yield from _type_reasons(table)
+
+
+def _feature_reasons(table: DeltaTable) -> Iterator[str]:
+    "Features of a table's protocol that delta-rs does not know, or does not treat as Spark does."
     protocol = table.protocol()
     if protocol.min_writer_version == 7:
         features = {*(protocol.reader_features or ()), *(protocol.writer_features or ())}
@@ -179,7 +200,10 @@ def _table_reasons(table: DeltaTable) -> Iterator[str]:
             yield f"the table has the features {', '.join(sorted(features - PLAIN_FEATURES))}"
     elif protocol.min_writer_version > 2:  # versions 3 to 6 imply features
         yield f"the table has the writer version {protocol.min_writer_version}"
-    yield from _layout_reasons(table.metadata().partition_columns, None)
+
+
+def _type_reasons(table: DeltaTable) -> Iterator[str]:
+    "Columns whose values do not come back as they were."
     for field in read_nullable_schema(table):
         if not can_round_trip(field.dataType):
             yield f"column {field.name} is {field.dataType.simpleString()}"

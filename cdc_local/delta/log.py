@@ -12,6 +12,9 @@ from cdc_local.storage import is_table
 
 MOST_COMMITS = 100  # Of a log that are read one by one
 
+# What a commit may contain that only moves rows to other files
+MOVING_ACTIONS = frozenset({"add", "remove", "commitInfo", "txn"})
+
 
 def find_local_table(
     location: str,  # Where Spark says that a Delta table lies
@@ -34,6 +37,29 @@ def read_table_version(
     "Read which table lies in a folder, and how often it was written."
     table = DeltaTable(str(path))
     return str(table.metadata().id), table.version()
+
+
+def read_change_version(
+    path: Path,  # A Delta table's folder
+    version: int | None = None,  # Look no further than this; the newest by default
+) -> tuple[str, int]:  # Its id, and the newest version that changed its rows or what it is
+    "Pass over commits that only moved rows to other files, as maintenance makes them."
+    identity, newest = read_table_version(path)
+    version = newest if version is None else version
+    while (commit := path / "_delta_log" / f"{version:020}.json").exists() and _only_moves_rows(commit):
+        version -= 1
+    return identity, version
+
+
+def _only_moves_rows(
+    commit: Path,  # A file of the log
+) -> bool:
+    "Whether a commit changes neither rows nor the definition of its table."
+    return all(
+        kind in MOVING_ACTIONS and not content.get("dataChange")
+        for action in read_actions(commit)
+        for kind, content in action.items()
+    )
 
 
 def read_schema(

@@ -113,6 +113,18 @@ def read_events(
     return events if limit is None else events[max(len(events) - limit, 0) :]
 
 
+def read_last_sequence(
+    path: Path,  # Folder of the log
+) -> int:  # The greatest number of an event; 0 where there is no log yet
+    "Read how far the log is, without its events."
+    table = _open_log(Path(path))
+    if table is None:
+        return 0
+    batches: Any = QueryBuilder().register("log", table).execute("SELECT sequence FROM log").read_all()
+    numbers = (json.loads(value.as_py())["control_plane_seq_no"] for value in batches["sequence"])
+    return max(map(int, numbers), default=0)
+
+
 class EventLog:
     "The events of one update; flows of several threads may record at once."
 
@@ -129,8 +141,7 @@ class EventLog:
         self.listener = listener
         self._buffer: list[Event] = []
         self._recording, self._flushing = threading.RLock(), threading.Lock()
-        newest = read_events(self.path, limit=1)
-        self._last = event_sequence(newest[0]) if newest else 0
+        self._last = read_last_sequence(self.path)
 
     def __enter__(self) -> Self:
         return self

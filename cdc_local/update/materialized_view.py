@@ -1,6 +1,7 @@
 """A materialized view is computed anew in one commit, unless it would come out the same."""
 
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from pyspark.sql import DataFrame
 
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.dataflow.graph import Dataset, Flow
-from cdc_local.delta.log import find_local_table, read_table_version
+from cdc_local.delta.log import find_local_table, read_change_version
 from cdc_local.delta.writer import overwrite_table
 from cdc_local.engines.spark.catalyst import query_text, table_snapshots
 from cdc_local.errors import UsageError
@@ -57,8 +58,20 @@ def query_inputs(
     folders = [find_local_table(path) for path, _ in snapshots]
     if None in folders:
         return None
-    versions = [read_table_version(folder)[0] for folder in folders if folder is not None]
-    return [f"{table} {text}" for table, (_, text) in zip(versions, snapshots, strict=True)]
+    inputs = zip(folders, (text for _, text in snapshots), strict=True)
+    return [_describe_input(folder, text) for folder, text in inputs if folder is not None]
+
+
+def _describe_input(
+    folder: Path,  # Of a Delta table
+    files: str,  # What Delta Lake says of the files that a query reads: their version, and more
+) -> str:  # The same for versions that differ in nothing but which files rows are in
+    "Say which table a query reads, and how it was."
+
+    def changed(version: re.Match[str]) -> str:
+        return f"version={read_change_version(folder, int(version[1]))[1]}"
+
+    return f"{read_change_version(folder)[0]} {re.sub('version=([0-9]+)', changed, files, count=1)}"
 
 
 def fingerprint_query(
@@ -98,7 +111,7 @@ def is_unchanged(
         noted = read_json(note)
     except UsageError:  # a damaged note is no note: the view is computed, and the note written anew
         return False
-    return bool(noted == {"fingerprint": fingerprint, "table": list(read_table_version(path))})
+    return bool(noted == {"fingerprint": fingerprint, "table": list(read_change_version(path))})
 
 
 def keep_fingerprint(
@@ -107,4 +120,4 @@ def keep_fingerprint(
     fingerprint: str | None,  # Its fingerprint
 ) -> None:
     "Note what a materialized view was computed from."
-    write_json(note, {"fingerprint": fingerprint, "table": list(read_table_version(path))})
+    write_json(note, {"fingerprint": fingerprint, "table": list(read_change_version(path))})

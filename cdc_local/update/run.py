@@ -15,6 +15,7 @@ from cdc_local.source.user_errors import find_user_location
 from cdc_local.storage import Storage, TableName, lock_storage
 from cdc_local.update.endings import explain_endings
 from cdc_local.update.event_log import EventLog
+from cdc_local.update.maintenance import maintain_due_tables
 from cdc_local.update.request import UpdateRequest, choose_tables, update_session
 from cdc_local.update.scheduler import BLOCKING, run_flows
 from cdc_local.update.source_environment import declare_sources, source_environment
@@ -87,6 +88,8 @@ def _run_declared(
     run = set_up_tables(runtime, log, chosen, emptied)
     _log_state(request, log, "RUNNING")
     flows = run_flows(run, upstream_flows(runtime), chosen)
+    if not run.stopping.is_set():
+        maintain_due_tables(storage, log)
     if run.stopping.is_set():
         state = "CANCELED"
     else:
