@@ -39,6 +39,7 @@ LEAST_CLUSTERED_BYTES = 2**18  # A smaller table is written anew as a whole, wha
 MERGES_OF_CLUSTERING = 2  # So many commits must have replaced files of it before
 COMMITS_OF_CHECKPOINT = 5  # Commits before a checkpoint that make one worth its file
 MOST_COMMITS_TO_READ = 50  # Commits after the newest checkpoint that a reader may have to read
+KEPT_CHECKSUMS = 3  # Newest versions that keep the checksum beside their commit
 ORPHAN_SECONDS = 3600.0  # A file that no commit names belongs to a killed writer when it is so old
 
 TARGET_SIZE = "delta.targetFileSize"  # Of Databricks; delta-rs keeps to it when it merges
@@ -134,7 +135,9 @@ def plan_maintenance(
         live_bytes,
         rewrite=_plan_rewrite(table, path, live, commits, most_bytes),
         checkpoints=checkpoints,
-        old_log=tuple(path / "_delta_log" / name for name in _list_older_entries(log, log_start)),
+        old_log=tuple(
+            path / "_delta_log" / name for name in _list_older_entries(log, log_start, table.version())
+        ),
         old_files=tuple(old_files),
         flow=kept.flow if _waits_for_flow(kept, disk, live) else "",
     )
@@ -224,11 +227,24 @@ def _plan_checkpoints(
     return tuple(planned), start
 
 
-def _list_older_entries(log: dict[str, DiskFile], start: int) -> list[str]:
-    "The files of a log that are of an older version than that."
-    versions = {name: re.fullmatch(r"\.?(\d{20})\..+", name) for name in log}
-    old = [(int(found[1]), name) for name, found in versions.items() if found and int(found[1]) < start]
-    return [name for _, name in sorted(old)]
+def _list_older_entries(
+    log: dict[str, DiskFile],  # Files of a log
+    start: int,  # The version that it may begin with
+    newest: int,  # Version of the table
+) -> list[str]:
+    "List what is older than that, the oldest first; a checksum helps with the newest versions only."
+    versions = {
+        name: int(found[1]) for name in log if (found := re.fullmatch(r"\.?(\d{20})\..+", name)) is not None
+    }
+    old = [name for name, version in versions.items() if version < start]
+    checksums = [
+        name
+        for name, version in versions.items()
+        if start <= version <= newest - KEPT_CHECKSUMS and name.endswith(".crc")
+    ]
+    if len(checksums) >= COMMITS_OF_CHECKPOINT:
+        old += checksums
+    return sorted(old, key=lambda name: versions[name])
 
 
 # --- the data files -----------------------------------------------------------------------------------------
