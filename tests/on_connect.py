@@ -3,6 +3,7 @@
 `local_spark` gives them a session of Connect: of Sail, or of Spark's own server.
 """
 
+import os
 import sys
 
 from nbdev.test import nb_test_cells
@@ -35,7 +36,8 @@ def start_spark_server():
 
 engine, *paths = sys.argv[1:]
 assert engine in session.ENGINES, engine
-spark = start_spark_server() if engine == "spark" else session.local_spark(engine=engine)
+os.environ[session.ENGINE_VARIABLE] = engine
+spark = start_spark_server() if engine == "spark" else session.local_spark()
 assert "connect" in type(spark).__module__, type(spark)
 for path in paths:
     names, cells = (

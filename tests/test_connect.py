@@ -1,4 +1,4 @@
-"The chapters of the library run on Spark Connect, which is what serverless is: same cells, same assertions."
+"Chapters of the library run on Spark Connect, which is what serverless is, and on Sail: same assertions."
 
 import os
 import subprocess
@@ -26,12 +26,16 @@ CHAPTERS = [
 ]
 
 
-def test_chapters_on_connect():
+ON_SAIL = ["02_quality", "03_silver", "06_gold"]  # all of whose cells show and assert the same there
+
+
+def run_chapters(engine, chapters, **more):
+    "Run chapters in a process, on one engine"
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))
-    } | {"SPARK_LOCAL_IP": "127.0.0.1"}
+    } | {"SPARK_LOCAL_IP": "127.0.0.1", **more}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests/on_connect.py"), "spark", *[f"{name}.ipynb" for name in CHAPTERS]],
+        [sys.executable, str(ROOT / "tests/on_connect.py"), engine, *[f"{name}.ipynb" for name in chapters]],
         cwd=ROOT / "nbs",
         capture_output=True,
         text=True,
@@ -39,7 +43,15 @@ def test_chapters_on_connect():
         env=environ,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count(" cells\n") == len(CHAPTERS), done.stdout
+    assert done.stdout.count(" cells\n") == len(chapters), done.stdout
+
+
+def test_chapters_on_connect():
+    run_chapters("spark", CHAPTERS)
+
+
+def test_chapters_on_sail_without_java(tmp_path):
+    run_chapters("sail", ON_SAIL, PATH=str(tmp_path), JAVA_HOME=str(tmp_path))
 
 
 def test_every_chapter_that_takes_frames_is_run_on_connect():
