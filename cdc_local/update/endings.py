@@ -31,9 +31,8 @@ def describe_ending(
     "Say what ended an update that neither the pipeline nor this project is to blame for."
     messages = list_messages(error)
     if any(is_full_disk(cause) for cause in _chain(error)) or any(is_full_disk(text) for text in messages):
-        return full_disk_error(
-            storage.root, Path(os.environ.get("SPARK_LOCAL_DIRS") or tempfile.gettempdir())
-        )
+        spilling = (os.environ.get("SPARK_LOCAL_DIRS") or tempfile.gettempdir()).split(",")
+        return full_disk_error(storage.root, *map(Path, spilling))
     if ended := describe_java_end(messages, _is_connection_error(error, messages)):
         return PipelineError(ended, hint="then run again: the next update goes on from what was committed")
     return find_damage(tables, checkpoints) if _is_of_reader(error) else None
@@ -50,13 +49,10 @@ def list_messages(
     error: BaseException,  # Raised by Spark, by a library or by Python
 ) -> list[str]:  # Its messages and those of its causes
     "List what an exception says; one whose JVM has ended says nothing more."
-    messages = []
-    for cause in _chain(error):
-        try:
-            messages += exception_messages(cause)
-        except Exception as lost:  # asked for its message, a JVM that has ended raises another error
-            messages.append(f"{type(lost).__name__}: {lost}")
-    return messages
+    try:
+        return exception_messages(error)
+    except Exception as lost:  # asked for its message, a JVM that has ended raises another error
+        return [f"{type(lost).__name__}: {lost}"]
 
 
 def _chain(
