@@ -27,7 +27,7 @@ demo: setup-spark ## run the whole pipeline on a mock feed, then say where every
 test: setup-spark ## run every notebook, compare its saved outputs, run tests/; ARGS="nbs/04_scd1.ipynb tests" or ARGS=--since selects
 	@$(BIN)/python tools/check.py test $(ARGS)
 
-prove: setup-spark ## deeper proofs: more examples, 20 kills, faults to catch, a sample of mutants; ARGS=faults, ARGS="mutants cdc_local/sql" … select
+prove: setup-spark ## deeper proofs: more examples, 20 kills, faults to catch, a sample of mutants; ARGS=faults, ARGS="mutants cdc_local/sql", ARGS=engines … select
 	@$(BIN)/python tools/prove.py $(ARGS)
 
 bench: setup-spark ## measure everything beside its rivals, into benchmarks/results.json; ARGS=--help says more

@@ -1,10 +1,12 @@
 """Deeper proofs than `make test` has time for: more examples, more kills, and faults to catch.
 
-    python tools/prove.py [laws] [kills] [pipelines] [faults] [mutants] [PATH …]
+    python tools/prove.py [laws] [kills] [pipelines] [faults] [mutants] [engines] [PATH …]
 
-All five without a name. `faults` are those chosen by hand, `tests/mutants/ROOM.toml`; a PATH there chooses
-rooms. `mutants` are made by Cosmic Ray; a PATH is a folder, a file or `FILE::function` of cdc_local or
-cdc_utils. They run in a copy of the tree, and a sample of them is tried unless `--all` is given:
+All but `engines` without a name: that compares Sail with Spark, function by function, for half an hour, and
+writes the list of what is the same (tools/engines.py). `faults` are those chosen by hand,
+`tests/mutants/ROOM.toml`; a PATH there chooses rooms. `mutants` are made by Cosmic Ray; a PATH is a folder, a
+file or `FILE::function` of cdc_local or cdc_utils. They run in a copy of the tree, and a sample of them is
+tried unless `--all` is given:
 
     python tools/prove.py mutants cdc_local/delta --sample 50 --minutes 20
     python tools/prove.py mutants cdc_local/delta/log.py::has_only_grown --all
@@ -19,6 +21,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import engines
 import faults
 import mutants
 from scratch_tree import ROOT
@@ -29,6 +32,7 @@ PROOFS = {
     "pipelines": ("test_prove.py",),
     "faults": (),
     "mutants": (),
+    "engines": (),
 }  # and the files of tests, wherever in tests/ they lie
 
 
@@ -124,7 +128,7 @@ def main() -> int:  # 0 if all that was asked for is proved
     of_mutants = [name for name in names if not Path(name).resolve().is_relative_to(faults.FAULTS)]
     what = {name for name in asked.what if name in PROOFS}
     what |= ({"faults"} if of_faults else set()) | ({"mutants"} if of_mutants else set())
-    what = what or set(PROOFS)
+    what = what or set(PROOFS) - {"engines"}
     environ = {
         "laws": {"LAWS_EXAMPLES": asked.examples},
         "kills": {"KILLS": asked.kills},
@@ -137,6 +141,8 @@ def main() -> int:  # 0 if all that was asked for is proved
         try_faults(asked, of_faults, outcome)
     if "mutants" in what:
         try_mutants(asked, of_mutants, outcome)
+    if "engines" in what:
+        outcome.add(True, *engines.prove(set()))
     print("\n" + "\n".join(outcome.lines))
     return 0 if outcome.good else 1
 

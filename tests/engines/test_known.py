@@ -1,0 +1,120 @@
+"What is known to be the same on Sail and Spark: the list, a sample of it asked anew, and what reads plans."
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from cdc_local.engines.known.plan import read_known
+
+ROOT = Path(__file__).parents[2]
+LIST = ROOT / "cdc_local/engines/known/functions.json"
+SAMPLE = 12  # functions that are asked anew
+
+
+@pytest.fixture(scope="module")
+def data():
+    return json.loads(LIST.read_text(encoding="utf-8"))
+
+
+def test_the_list_is_of_the_engines_that_are_installed(data):
+    again = "make prove ARGS=engines writes it anew"
+    assert data["engine"] == f"pysail {version('pysail')}", again
+    assert data["compared_with"] == f"pyspark {version('pyspark')}", again
+
+
+def test_the_list_is_sorted_and_each_call_has_one_verdict(data):
+    for verdict in ("same", "differs", "refused", "nodes", "clocks"):
+        assert list(data[verdict]) == sorted(set(data[verdict]))
+    calls = [*data["same"], *data["differs"], *data["refused"]]
+    assert len(calls) == len(set(calls))
+    assert [call for call in calls if not re.fullmatch(r"[^\s(]+\(.*\)", call)] == []
+
+
+def test_what_differs_in_silence_is_not_on_the_list(data):
+    known = read_known()
+    for sign in "+-*":
+        assert f"{sign}(int, int)" in data["differs"] and f"{sign}(int, int)" not in known.calls
+    assert not known.calls & data["differs"].keys()
+    assert {"filter", "project", "join INNER", "aggregate GROUPBY"} <= known.nodes
+
+
+def test_a_sample_of_the_list_is_the_same_when_it_is_asked_anew(data):
+    "Functions are chosen by a hash of their names: always the same ones, and none by hand"
+    names = {call.partition("(")[0] for call in data["same"] if "(?)" not in call}
+    chosen = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:SAMPLE]
+    command = [sys.executable, ROOT / "tools/engines.py", "compare", "--json", *chosen]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=1500)
+    again = json.loads(done.stdout)
+    for verdict in ("same", "refused", "differs"):
+        before = {call for call in data[verdict] if call.partition("(")[0] in chosen}
+        assert set(again[verdict]) == before, verdict
+
+
+READ = """
+import json
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+from cdc_local.engines.known.plan import Known, find_unknown
+from cdc_local.engines.session import local_spark
+spark = local_spark(engine='sail')
+frame = spark.createDataFrame([(1, 'a')], 'a int, b string')
+other = frame.alias('o').select(F.col('a').alias('x'))
+calls = frozenset({'upper(string)', '>(int, int)', 'cast(int AS string)', 'sum(int)'})
+known = Known(calls, frozenset({'project', 'filter', 'local_relation', 'join INNER', 'aggregate GROUPBY'}))
+queries = {
+    'known': frame.filter(frame.a > 1).filter(F.upper('b') == 'A').select(F.upper(frame.a.cast('string'))),
+    'joined': frame.join(other, F.col('a') > F.col('x')),
+    'summed': frame.groupBy('b').agg(F.sum('a')),
+    'cast': frame.select(frame.a.cast('double')),
+    'tried': frame.select(frame.a.try_cast('string')),
+    'nested': frame.select(F.sum('a') / F.count('a')),
+    'text': frame.filter('a > 1'),
+    'sql': spark.sql('SELECT 1'),
+    'distinct': frame.select(F.sum_distinct('a')),
+    'python': frame.select(F.udf(lambda value: value)('a')),
+    'lambda': frame.select(F.transform(F.array('a'), lambda value: value > 1)),
+    'window': frame.select(F.sum('a').over(Window.partitionBy('b'))),
+    'sorted': frame.sort('a'),
+    'part': frame.dropDuplicates(['a']),
+}
+print(json.dumps({name: find_unknown(query, known) for name, query in queries.items()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def unknown():
+    done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "query, sentences",
+    [
+        ("known", ["`==(string, string)` is not known"]),
+        ("joined", ["the plan node `subquery_alias` is not known"]),
+        ("summed", []),
+        ("cast", ["`cast(int AS double)` is not known"]),
+        ("tried", ["`cast(int AS string)` is not known"]),
+        ("nested", ["`/(bigint, bigint)` is not known", "`count(int)` is not known"]),
+        ("text", ["the SQL text `a > 1` is not read"]),
+        ("sql", ["the plan node `sql` is not known"]),
+        ("distinct", ["`sum` as DISTINCT is not known"]),
+        ("python", ["expressions of the kind `common_inline_user_defined_function` are not known"]),
+        ("window", ["expressions of the kind `window` are not known"]),
+        ("sorted", ["the plan node `sort` is not known"]),
+        ("part", ["the plan node `deduplicate by some columns` is not known"]),
+    ],
+)
+def test_what_a_query_has_that_the_list_has_not_is_said(unknown, query, sentences):
+    assert unknown[query] == sentences
+
+
+def test_nothing_of_a_lambda_is_guessed(unknown):
+    assert "`>` is not known: the types of its arguments can't be had" in unknown["lambda"]
+    assert "expressions of the kind `lambda_function` are not known" in unknown["lambda"]
