@@ -294,7 +294,10 @@ def ask(spark, sql: str) -> dict[str, object]:
         columns = [[plain_value(value) for value in column.to_pylist()] for column in table.columns]
         return {"types": types, "rows": [list(row) for row in zip(*columns, strict=True)]}
     except Exception as error:
-        return {"error": type(error).__name__, "says": str(error)[:200]}
+        from pyspark.errors import PySparkException
+
+        unread = not isinstance(error, PySparkException)  # an answer that Python has no value for
+        return {"error": type(error).__name__, "says": str(error)[:200], "unread": unread}
 
 
 def ask_many(spark, engine: str, groups: list[list[str]]) -> list[list[dict]]:
@@ -475,6 +478,8 @@ def worst(verdicts: Iterable[tuple[str, str]]) -> tuple[str, str]:
 def compare(case: Case, text: str, right: dict, left: dict) -> tuple[str, str]:
     "Compare two answers."
     text = " ".join(text.split())[:120]
+    if right.get("unread") or left.get("unread"):
+        return "differs", f"{text}: an answer can't be read, {right.get('error') or left.get('error')}"
     if "error" in right and "error" in left:
         return "same", ""
     if "error" in left:
