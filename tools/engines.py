@@ -637,7 +637,7 @@ def main() -> None:
     parser.add_argument("what", choices=["serve", "compare", "prove"])
     parser.add_argument("names", nargs="*", help="an engine, or functions")
     parser.add_argument("--json", action="store_true", help="of `compare`: the list alone, as data")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     if asked.what == "serve":
         serve(asked.names[0])
     elif asked.what == "prove":
