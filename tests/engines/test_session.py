@@ -40,11 +40,14 @@ def test_an_archive_is_there_when_it_is_whole(tmp_path, monkeypatch):
 def test_a_warehouse_is_of_one_process_and_goes_with_it():
     code = (
         "from cdc_local.engines.spark.session import make_warehouse as made; "
-        "print(made(), made()); assert made().is_dir()"
+        "assert made() == made() and made().is_dir(); print(made())"
     )
-    one, other = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    one, other = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for _ in range(2)
+    ]
     assert one != other and not Path(one).exists() and not Path(other).exists()
 
 
