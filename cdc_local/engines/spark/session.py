@@ -217,7 +217,7 @@ def renew_session(
     before.catalog.clearCache()
     if restart_workers:
         environment = before.sparkContext.environment  # Spark has workers for each environment
-        environment["CDC_WORKERS"] = str(int(environment.get("CDC_WORKERS", "0")) + 1)
+        environment["WORKER_GENERATION"] = str(int(environment.get("WORKER_GENERATION", "0")) + 1)
     session = before.newSession()
     SparkSession._instantiatedSession = SparkSession._activeSession = session
     jvm: Any = session._jvm
