@@ -114,7 +114,7 @@ def test_a_deployed_module_imports_what_is_deployed(name):
             names = {part.removeprefix("cdc_utils.") for part in imported}
             if ours:
                 assert names <= set(DEPLOYED), f"{name}, line {node.lineno}"
-            elif (name, node.module) != ("checks", "cdc_local.engines.spark.session"):
+            elif (name, node.module) != ("checks", "cdc_local.engines.session"):
                 assert {part.split(".")[0] for part in names} <= allowed, f"{name}, line {node.lineno}"
 
 
