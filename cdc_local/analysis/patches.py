@@ -145,17 +145,16 @@ def _load_files(streaming: bool, runtime: Runtime, original: Any) -> Any:
             return original(reader, path, format, schema, **options)
         calls = _reader_calls(reader)
         path = _localize_paths(runtime.storage, path or options.pop("path", None))
-        runtime.update_inputs.add_paths(path or calls["options"].get("path"))
+        source = path or calls["options"].get("path")
+        runtime.update_inputs.add_paths(source)
         kind, given = str(format or calls["format"]).lower(), calls["options"] | options
         if kind != "cloudfiles":
             if streaming:
-                source = path or calls["options"].get("path")
                 frame = runtime.read_plain_source(source, kind, given, schema or calls["schema"])
                 if frame is not None:
                     return frame
             return original(reader, path, format, schema, **options)  # which has the options of `calls`
-        path = path or calls["options"].get("path")
-        return runtime.read_files(path, calls["options"] | options, schema or calls["schema"], streaming)
+        return runtime.read_files(source, given, schema or calls["schema"], streaming)
 
     return load
 

@@ -47,10 +47,7 @@ class FileSource:
         "Open the files with Spark; a path that does not exist raises `PipelineError`."
         options = source_options(self.options, self.streaming) | dict(reader_options)
         if self.selection is not None:
-            options["__globPaths__"] = "false"  # a file's name is no glob
-            reader = self.spark.read.format(file_format).options(**options)
-            frame = (reader.schema(schema) if schema is not None else reader).load(list(self.selection.files))
-            frame = frame.observe(self.selection.rows, F.count(F.lit(1)).alias("rows"))
+            frame = load_selection(self.spark, self.selection, file_format, options, schema)
             return _filter_by_time(frame, self.options, self.started)
         frame = open_with_spark(self.spark, self.path, file_format, options, self.streaming, schema)
         return _filter_by_time(frame, self.options, self.started)
@@ -92,6 +89,21 @@ def open_with_spark(
         raise PipelineError(
             f"Auto Loader: no such path: {path}", hint="create the folder, or correct the path"
         ) from None
+
+
+def load_selection(
+    spark: SparkSession,  # The session
+    selection: FileSelection,  # The files; its observation counts what is read
+    file_format: str,  # A format that Spark knows
+    options: Mapping[str, str],  # Options for Spark's reader
+    schema: StructType | str | None = None,  # Columns, for the formats that need them
+) -> DataFrame:  # Spark's frame over the files, none of whose names is a glob
+    "Open the files of one batch with Spark."
+    reader = spark.read.format(file_format).options(**options).option("__globPaths__", "false")
+    if schema is not None:
+        reader = reader.schema(schema)
+    frame = reader.load(list(selection.files))
+    return frame.observe(selection.rows, F.count(F.lit(1)).alias("rows"))
 
 
 def is_local_path(

@@ -5,11 +5,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.autoloader.file_formats import FORMATS, TEXT
-from cdc_local.autoloader.files import FileSelection, fixed_folder, is_local_path, list_files
+from cdc_local.autoloader.files import (
+    FileSelection,
+    fixed_folder,
+    is_local_path,
+    list_files,
+    load_selection,
+)
 from cdc_local.autoloader.options import Options
 
 # Options of Spark's file stream that choose files in a way of their own: its stream goes on to obey them
@@ -56,8 +61,4 @@ def read_plain_files(
         return None
     limit = int(given.pop("maxfilespertrigger", sys.maxsize))
     chosen = select_files(Options(format=known, file_filters=filters, max_files_per_trigger=limit), files)
-    reader = spark.read.format(file_format).options(**given).option("__globPaths__", "false")
-    if schema is not None:
-        reader = reader.schema(schema)
-    frame = reader.load(list(chosen.files))
-    return frame.observe(chosen.rows, F.count(F.lit(1)).alias("rows"))
+    return load_selection(spark, chosen, file_format, given, schema)

@@ -132,7 +132,7 @@ class NewRows:
         options: Options,  # Of Auto Loader
         files: Sequence[str],  # All files there are
     ) -> dict[str, list[int]]:  # Name -> when it was modified (ns since 1970), its size in bytes
-        read = self._files_read(source, options)
+        read = self._files_read(source)
         found = {}
         for file in files:
             local = Path(re.sub(r"^file:/+", "/", file))
@@ -145,7 +145,7 @@ class NewRows:
         self.has_more = self.has_more or len(chosen) < len(found)
         return {name: found[name] for name in chosen}
 
-    def _files_read(self, source: str, options: Options) -> dict[str, list[int]]:
+    def _files_read(self, source: str) -> dict[str, list[int]]:
         "The files that were read: those of the source, and, of one whose filters are new, of its path."
         positions = self.progress.positions
         if source in positions:

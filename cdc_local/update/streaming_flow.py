@@ -99,10 +99,11 @@ class StreamingFlow(QueryFlow):
         counters, rows, target = self.idle_counters(), 0, run.runtime.storage.table_path(flow.target)
         _check_progress(run, flow, progress, target)
         _check_target(flow, progress.target, target)
+        at_once = must_commit_as_one_batch(run, run.runtime.analysed[flow.name])
         # One that died before it could note its batch: the batch is computed and counted again, not written
-        is_written = is_table(target) and has_batch(DeltaTable(str(target)), progress.transaction)
+        is_written = progress.planned is not None and is_table(target)
+        is_written = is_written and has_batch(DeltaTable(str(target)), progress.transaction)
         while not run.stopping.is_set():
-            at_once = must_commit_as_one_batch(run, run.runtime.analysed[flow.name])
             new_rows = NewRows(
                 run.runtime, flow, progress, at_once, is_written and progress.planned is not None
             )
