@@ -39,6 +39,17 @@ class UsageError(PipelineError):
     exit_code = 2
 
 
+class NeedsSparkError(PipelineError):
+    """What Sail does not do, or is not known to do as Spark does. `auto` runs the update on Spark instead."""
+
+    def __init__(
+        self,
+        reason: str,  # What needs Spark, as a sentence
+        location: Location | None = None,  # Where in the user's source
+    ) -> None:
+        super().__init__(reason, location, "run it on Spark: --engine spark")
+
+
 def locate(
     sql: str,  # SQL text
     position: int,  # A position in it
