@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc_local.engines.known.plan import read_known
+from cdc_local.engines.known.listed import read_known
 
 ROOT = Path(__file__).parents[2]
 LIST = ROOT / "cdc_local/engines/known/functions.json"
@@ -60,13 +60,17 @@ READ = """
 import json
 from pyspark.sql import Window
 from pyspark.sql import functions as F
-from cdc_local.engines.known.plan import Known, find_unknown
+from cdc_local.engines.known.plan import find_unknown, find_unknown_rule
+from cdc_local.engines.known.listed import Known
 from cdc_local.engines.session import local_spark
 spark = local_spark(engine='sail')
 frame = spark.createDataFrame([(1, 'a')], 'a int, b string')
 other = frame.alias('o').select(F.col('a').alias('x'))
 calls = frozenset({'upper(string)', '>(int, int)', 'cast(int AS string)', 'sum(int)'})
-known = Known(calls, frozenset({'project', 'filter', 'local_relation', 'join INNER', 'aggregate GROUPBY'}))
+nodes = frozenset({'project', 'filter', 'local_relation', 'join INNER', 'aggregate GROUPBY'})
+patterns = {'coalesce(T, ...)': {'int', 'struct', '<int>'}, 'array(T, ...)': {'int'}}
+patterns['group by(T)'] = {'string'}
+known = Known(calls, nodes, frozenset(), {name: frozenset(made_of) for name, made_of in patterns.items()})
 queries = {
     'known': frame.filter(frame.a > 1).filter(F.upper('b') == 'A').select(F.upper(frame.a.cast('string'))),
     'joined': frame.join(other, F.col('a') > F.col('x')),
@@ -82,8 +86,19 @@ queries = {
     'window': frame.select(F.sum('a').over(Window.partitionBy('b'))),
     'sorted': frame.sort('a'),
     'part': frame.dropDuplicates(['a']),
+    'struct': frame.select(F.coalesce(F.struct('a'), F.struct('a'))),
+    'deep': frame.select(F.coalesce(F.struct('b'), F.struct('b'))),
+    'mixed': frame.select(F.coalesce('a', 'b')),
+    'case': frame.filter("CASE WHEN upper(b) = 'A' THEN a END > 1 AND nope(a)"),
+    'twice': frame.filter("a > 1; DROP TABLE x"),
+    'field': frame.select(F.struct('a')['a']),
+    'text lambda': frame.filter("exists(array(a), x -> x > 1)"),
+    'grouped': frame.groupBy('a').agg(F.sum('a')),
 }
-print(json.dumps({name: find_unknown(query, known) for name, query in queries.items()}))
+found = {name: find_unknown(query, known) for name, query in queries.items()}
+rules = ['a > 1', "upper(b) LIKE 'A%'", 'a >', F.col('a') > 1, F.upper('b') == 'A']
+found['rules'] = [find_unknown_rule(frame, rule, known) for rule in rules]
+print(json.dumps(found))
 """
 
 
@@ -100,21 +115,44 @@ def unknown():
         ("joined", ["the plan node `subquery_alias` is not known"]),
         ("summed", []),
         ("cast", ["`cast(int AS double)` is not known"]),
-        ("tried", ["`cast(int AS string)` is not known"]),
+        ("tried", ["`try_cast(int AS string)` is not known"]),
         ("nested", ["`/(bigint, bigint)` is not known", "`count(int)` is not known"]),
-        ("text", ["the SQL text `a > 1` is not read"]),
+        ("text", []),
+        ("twice", ["the SQL text `a > 1; DROP TABLE x` is not read"]),
         ("sql", ["the plan node `sql` is not known"]),
-        ("distinct", ["`sum` as DISTINCT is not known"]),
-        ("python", ["expressions of the kind `common_inline_user_defined_function` are not known"]),
-        ("window", ["expressions of the kind `window` are not known"]),
-        ("sorted", ["the plan node `sort` is not known"]),
+        ("distinct", ["`sum DISTINCT(int)` is not known"]),
+        ("python", ["`python 101(int, string)` is not known"]),
+        ("lambda", ["`transform(array<int>, lambda)` is not known"]),
+        ("text lambda", ["`cast(void AS int)` is not known", "`exists(array<int>, lambda)` is not known"]),
+        ("window", ["`partition by(string)` is not known", "`sum over(int)` is not known"]),
+        ("sorted", ["`order by(int)` is not known", "the plan node `sort` is not known"]),
         ("part", ["the plan node `deduplicate by some columns` is not known"]),
+        ("struct", ["`struct(int)` is not known"]),
+        ("mixed", ["`coalesce(int, string)` is not known"]),
+        ("field", ["`[](struct<a:int>, string)` is not known", "`struct(int)` is not known"]),
+        ("grouped", ["`group by(int)` is not known"]),
     ],
 )
 def test_what_a_query_has_that_the_list_has_not_is_said(unknown, query, sentences):
     assert unknown[query] == sentences
 
 
-def test_nothing_of_a_lambda_is_guessed(unknown):
-    assert "`>` is not known: the types of its arguments can't be had" in unknown["lambda"]
-    assert "expressions of the kind `lambda_function` are not known" in unknown["lambda"]
+def test_what_a_type_is_made_of_counts_at_every_depth(unknown):
+    "The pattern of coalesce has int and struct<int>, and no string inside a struct"
+    assert "`coalesce(struct<b:string>, struct<b:string>)` is not known" in unknown["deep"]
+
+
+def test_what_can_not_be_typed_is_not_known(unknown):
+    assert "`nope(int)` is not known" in unknown["case"]
+    assert "`and` is not known: the types of its arguments can't be had" in unknown["case"]
+
+
+def test_a_rule_is_read_as_text_and_as_a_column(unknown):
+    text = "the SQL text `a >` is not read"
+    assert unknown["rules"] == [
+        [],
+        ["`like(string, string)` is not known"],
+        [text],
+        [],
+        ["`==(string, string)` is not known"],
+    ]

@@ -1,34 +1,15 @@
 """What of a query is not on the list of what is known to be the same on Sail and on Spark."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 
+from cdc_local.engines.known.calls import Call, Found, variable_types
+from cdc_local.engines.known.expressions import parts_of_message, read_expression
+from cdc_local.engines.known.listed import Known, read_known, write_call
+
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
-# Parts of an expression that compute nothing of their own
-_TRANSPARENT = {"literal", "unresolved_attribute", "unresolved_star", "alias", "sort_order"}
-
-
-@dataclass(frozen=True)
-class Known:
-    """The list, as it was written."""
-
-    calls: frozenset[str]  # `abs(int)`, `cast(int AS string)`
-    nodes: frozenset[str]  # Kinds of plan nodes, `filter`, `join INNER`
-
-
-@cache
-def read_known() -> Known:
-    "Read the list that is part of this package."
-    data = json.loads(files(__package__).joinpath("functions.json").read_text(encoding="utf-8"))
-    in_some_form = {call.removesuffix("(?)") for call in data["differs"] if call.endswith("(?)")}
-    calls = (call for call in data["same"] if call.partition("(")[0] not in in_some_form)
-    return Known(frozenset(calls), frozenset(data["nodes"]))
+_LONGEST = 300  # Characters of a sentence: a type can be long
 
 
 def find_unknown(
@@ -37,11 +18,26 @@ def find_unknown(
 ) -> list[str]:  # Sentences, sorted; none where all of the query is known
     """Find what of a query is not known to give the same on Sail and on Spark.
 
-    Types of arguments are asked of the frame's engine. What can't be read, as SQL text, is not known.
+    Types of arguments are asked of the frame's engine. What can't be read is not known.
     """
     client = cast(Any, frame).sparkSession.client
     reader = _PlanReader(client, known or read_known())
     reader.read_relation(cast(Any, frame)._plan.plan(client))
+    return sorted(reader.unknown)
+
+
+def find_unknown_rule(
+    frame: "DataFrame",  # Whose columns the rule names, of a session of Spark Connect
+    constraint: "Column | str",  # The rule: a column, or SQL text
+    known: Known | None = None,  # The list of this package by default
+) -> list[str]:  # Sentences, sorted; none where all of the rule is known
+    "Find what of a rule, or of another expression over a frame, is not known to give the same."
+    from pyspark.sql import functions as F
+
+    client = cast(Any, frame).sparkSession.client
+    column: Any = F.expr(constraint) if isinstance(constraint, str) else constraint
+    reader = _PlanReader(client, known or read_known())
+    reader.read_expressions([column.to_plan(client)], cast(Any, frame)._plan.plan(client))
     return sorted(reader.unknown)
 
 
@@ -74,17 +70,32 @@ def _node_name(relation: Any) -> str:
     return kind
 
 
-def _parts(message: Any) -> Iterator[Any]:
-    "The messages that stand directly in one."
-    for field, value in message.ListFields():
-        if field.message_type is None:
-            continue
-        if field.message_type.GetOptions().map_entry:
-            yield from (item for item in value.values() if hasattr(item, "ListFields"))
-        elif field.is_repeated:
-            yield from value
+def _top_expressions(message: Any, relations: list[Any]) -> list[Any]:
+    "The expressions of a node that stand in no other; `relations` gets what is below the node."
+    found = []
+    for part in parts_of_message(message):
+        name = part.DESCRIPTOR.full_name
+        if name == "spark.connect.Relation":
+            relations.append(part)
+        elif name == "spark.connect.Expression":
+            found.append(part)
+        elif name == "spark.connect.Expression.SortOrder":
+            found.append(_expression(sort_order=part))
         else:
-            yield value
+            found += _top_expressions(part, relations)
+    return found
+
+
+def _expression(**parts: Any) -> Any:
+    from pyspark.sql.connect.proto import expressions_pb2
+
+    return expressions_pb2.Expression(**parts)
+
+
+def _column(name: str) -> Any:
+    "A column by its exact name."
+    quoted = name.replace("`", "``")
+    return _expression(unresolved_attribute={"unparsed_identifier": f"`{quoted}`"})
 
 
 class _PlanReader:
@@ -95,86 +106,137 @@ class _PlanReader:
         self.unknown: set[str] = set()
         self.nodes: set[str] = set()
 
-    def read_relation(self, relation: Any) -> None:
-        "A node of the plan, with all below it."
+    def read_relation(
+        self,
+        relation: Any,  # A node of the plan
+    ) -> None:
+        "Note what is not known of a node and of all below it."
         name = _node_name(relation)
         self.nodes.add(name)
         if name not in self.known.nodes:
             self.unknown.add(f"the plan node `{name}` is not known")
         node = getattr(relation, relation.WhichOneof("rel_type"))
-        source = node.input if "input" in node.DESCRIPTOR.fields_by_name else relation
-        self._read_parts(node, source)
+        below: list[Any] = []
+        expressions = _top_expressions(node, below)
+        for part in below:
+            self.read_relation(part)
+        source = _source_of(relation, node)
+        self.read_expressions(expressions, source)
+        self._read_keys(name, node, source)
 
-    def _read_parts(self, message: Any, source: Any) -> None:
-        for part in _parts(message):
-            name = part.DESCRIPTOR.full_name
-            if name == "spark.connect.Relation":
-                self.read_relation(part)
-            elif name == "spark.connect.Expression":
-                self._read_expression(part, source)
-            else:
-                self._read_parts(part, source)
+    def read_expressions(
+        self,
+        expressions: list[Any],  # Of Spark Connect
+        source: Any,  # The relation whose columns they name
+    ) -> None:
+        "Note what is not known of expressions; lambdas are read when the types of their variables are had."
+        while expressions:
+            found = Found()
+            for expression in expressions:
+                one = read_expression(expression)
+                found.calls += one.calls
+                found.unknown |= one.unknown
+            self._note(found.unknown)
+            types = self._types_of([part for call in found.calls for part in call.arguments], source)
+            expressions = [body for call in found.calls for body in self._judge(call, types)]
 
-    def _read_expression(self, expression: Any, source: Any) -> None:
-        kind = expression.WhichOneof("expr_type")
-        if kind == "unresolved_function":
-            self._read_call(expression.unresolved_function, source)
-        elif kind == "cast":
-            self._read_cast(expression.cast, source)
-        elif kind == "expression_string":
-            self.unknown.add(f"the SQL text `{expression.expression_string.expression}` is not read")
-        elif kind not in _TRANSPARENT:
-            self.unknown.add(f"expressions of the kind `{kind}` are not known")
-        self._read_parts(getattr(expression, kind), source)
+    def _note(self, sentences: set[str]) -> None:
+        self.unknown |= {one if len(one) < _LONGEST else f"{one[: _LONGEST - 1]}…" for one in sentences}
 
-    def _read_call(self, call: Any, source: Any) -> None:
-        name = call.function_name.lower()
-        if call.is_user_defined_function or call.is_distinct:
-            form = "DISTINCT" if call.is_distinct else "a function of its session"
-            self.unknown.add(f"`{name}` as {form} is not known")
+    def _judge(self, call: Call, types: dict[bytes, Any]) -> list[Any]:  # Bodies of its lambdas
+        "Note a call that is not on the list."
+        kinds: list[Any] = [types.get(_key(part)) if _is_message(part) else part for part in call.arguments]
+        if None in kinds:
+            self._note({f"`{call.name}` is not known: the types of its arguments can't be had"})
+            return []
+        if not self.known.has(call.name, kinds):
+            self._note({f"`{write_call(call.name, kinds)}` is not known"})
+        if not call.lambdas:
+            return []
+        variables = variable_types(call.name, kinds)
+        bodies = [
+            part.bind(kinds_of_one) for part, kinds_of_one in zip(call.lambdas, variables or [], strict=False)
+        ]
+        if len(bodies) < len(call.lambdas) or None in bodies:
+            self._note({f"`{call.name}` is not known: the types of its variables can't be had"})
+        return [body for body in bodies if body is not None]
+
+    def _read_keys(self, name: str, node: Any, source: Any) -> None:
+        "Note the types by which rows are grouped or compared, where the list does not have them."
+        if name.startswith("aggregate"):
+            keys = list(node.grouping_expressions)
+        elif name.startswith("join"):
+            keys, source = [_column(name) for name in node.using_columns], node.left
+        elif name == "deduplicate" or (name.startswith("set_op") and not name.startswith("set_op UNION ALL")):
+            keys = [_expression(unresolved_star={})]
+            source = node.input if name == "deduplicate" else node.left_input
+        else:
             return
-        types = self._types_of(call.arguments, source)
-        if types is None:
-            self.unknown.add(f"`{name}` is not known: the types of its arguments can't be had")
-        elif f"{name}({', '.join(types)})" not in self.known.calls:
-            self.unknown.add(f"`{name}({', '.join(types)})` is not known")
+        if not keys:
+            return
+        kinds = self._ask(keys, source)
+        if kinds is None:
+            self._note({"`group by` is not known: the types of its columns can't be had"})
+        unknown = {write_call("group by", [kind]) for kind in kinds or [] if not self._groups(kind)}
+        self._note({f"`{call}` is not known" for call in unknown})
 
-    def _read_cast(self, change: Any, source: Any) -> None:
-        types = self._types_of([change.expr], source)
-        target = self._cast_target(change)
-        if types is None or target is None:
-            self.unknown.add("a cast is not known: its types can't be had")
-        elif change.eval_mode not in (0, 2) or f"cast({types[0]} AS {target})" not in self.known.calls:
-            self.unknown.add(f"`cast({types[0]} AS {target})` is not known")
-
-    def _cast_target(self, change: Any) -> str | None:
-        from pyspark.sql.connect.types import proto_schema_to_pyspark_data_type
-
-        if change.WhichOneof("cast_to_type") == "type_str":
-            return str(change.type_str).lower()
-        return proto_schema_to_pyspark_data_type(change.type).simpleString()
+    def _groups(self, kind: Any) -> bool:
+        return self.known.has("group by", [kind])
 
     def _types_of(
         self,
-        arguments: Any,  # Expressions
+        parts: list[Any],  # Expressions, and what is none
         source: Any,  # The relation whose columns they name
-    ) -> list[str] | None:  # As `typeof` writes them, None where the engine can't say
-        "Ask the engine for the types of expressions over a relation."
-        from pyspark.errors import PySparkException
-        from pyspark.sql.connect.proto import base_pb2, expressions_pb2, relations_pb2
+    ) -> dict[bytes, Any]:  # Expression -> type, where the engine can say
+        "Ask for the types of expressions over a relation: all at once, one by one where that fails."
+        asked = list({_key(part): part for part in parts if _is_message(part)}.values())
+        if not asked:
+            return {}
+        types = self._ask(asked, source)
+        if types is None:
+            each = [self._ask([part], source) for part in asked]
+            types = [one[0] if one else None for one in each]
+        return {_key(part): kind for part, kind in zip(asked, types, strict=True)}
 
-        if not arguments:
-            return []
+    def _ask(self, parts: list[Any], source: Any) -> list[Any] | None:
+        "Ask the engine for the types of expressions, None where it can't say."
+        from pyspark.errors import PySparkException
+        from pyspark.sql.connect.proto import base_pb2, relations_pb2
+
         columns = [
-            expressions_pb2.Expression(alias=expressions_pb2.Expression.Alias(expr=one, name=[f"c{at}"]))
-            for at, one in enumerate(arguments)
+            part
+            if part.WhichOneof("expr_type") == "unresolved_star"
+            else _expression(alias={"expr": part, "name": [f"c{at}"]})
+            for at, part in enumerate(parts)
         ]
         project = relations_pb2.Project(expressions=columns)
-        if source.ByteSize():  # a query may have no source
+        if source is not None:  # a query may have no source
             project.input.CopyFrom(source)
-        plan = base_pb2.Plan(root=relations_pb2.Relation(project=project))
         try:
-            schema = self.client.schema(plan)
+            schema = self.client.schema(base_pb2.Plan(root=relations_pb2.Relation(project=project)))
         except PySparkException:
             return None
-        return [field.dataType.simpleString() for field in schema]
+        return [field.dataType for field in schema]
+
+
+def _source_of(relation: Any, node: Any) -> Any:
+    "The relation whose columns the expressions of a node name."
+    from pyspark.sql.connect.proto import relations_pb2
+
+    if "input" in node.DESCRIPTOR.fields_by_name:
+        return node.input if node.HasField("input") else None
+    if relation.WhichOneof("rel_type") == "join":
+        beside = relations_pb2.Relation()
+        beside.join.left.CopyFrom(node.left)
+        beside.join.right.CopyFrom(node.right)
+        beside.join.join_type = node.JOIN_TYPE_CROSS
+        return beside
+    return relation
+
+
+def _is_message(part: Any) -> bool:
+    return hasattr(part, "SerializeToString")
+
+
+def _key(part: Any) -> bytes:
+    return bytes(part.SerializeToString(deterministic=True))

@@ -1,0 +1,58 @@
+"""Calls in an expression of Spark Connect, each with the expressions whose types it depends on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+# Function -> types of a lambda's variables, of the types of the other arguments. The variables of the
+# functions that are not here are of types that nobody knows.
+_VARIABLES: dict[str, Callable[[list[Any]], list[list[Any]]]] = {
+    "transform": lambda types: [[types[0].elementType, "int"]],
+    "filter": lambda types: [[types[0].elementType, "int"]],
+    "exists": lambda types: [[types[0].elementType]],
+    "forall": lambda types: [[types[0].elementType]],
+    "array_sort": lambda types: [[types[0].elementType] * 2],
+    "aggregate": lambda types: [[types[1], types[0].elementType], [types[1]]],
+    "reduce": lambda types: [[types[1], types[0].elementType], [types[1]]],
+    "map_filter": lambda types: [[types[0].keyType, types[0].valueType]],
+    "transform_keys": lambda types: [[types[0].keyType, types[0].valueType]],
+    "transform_values": lambda types: [[types[0].keyType, types[0].valueType]],
+}
+
+
+@dataclass
+class Lambda:
+    "A lambda function: what it computes once the types of its variables are known."
+
+    bind: Callable[[list[Any]], Any]  # Types of the variables -> the body, an expression without variables
+
+
+@dataclass
+class Call:
+    "A call of a function, or of an operator."
+
+    name: str  # In lower case
+    arguments: list[Any]  # Expressions, types (of a cast), `*`, or lambdas
+    lambdas: list[Lambda] = field(default_factory=list)
+
+
+@dataclass
+class Found:
+    "What an expression is made of."
+
+    calls: list[Call] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)  # Sentences
+
+
+def variable_types(
+    name: str,  # A function that takes lambdas
+    types: list[Any],  # Of its arguments
+) -> list[list[Any]] | None:  # Of the variables of each lambda; None where they can't be told
+    "Tell the types of the variables of a function's lambdas."
+    from pyspark.sql.types import IntegerType
+
+    try:
+        found = _VARIABLES[name]([kind for kind in types if kind != "lambda"])
+    except (KeyError, IndexError, AttributeError):  # no such function, or a call with other arguments
+        return None
+    return [[IntegerType() if kind == "int" else kind for kind in kinds] for kinds in found]
