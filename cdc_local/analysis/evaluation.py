@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame, Observation
 
 from cdc_local.autoloader.files import FileSelection
 from cdc_local.autoloader.options import Options
-from cdc_local.dataflow.graph import Flow
+from cdc_local.dataflow.graph import Expectation, Flow
+from cdc_local.engines.sail.counted_frame import CountedFrame
 from cdc_local.storage import TableName
 
 
@@ -43,8 +44,9 @@ class Evaluation:
     flow: Flow | None  # The flow, None while source files declare
     reads: set[TableName] = field(default_factory=set)  # Tables and views it reads
     views: list[TableName] = field(default_factory=list)  # Views being evaluated inside it, outermost first
-    # Where the rules of each dataset are counted: an Observation of a batch, a name in a stream's progress
-    observed: dict[TableName, Observation | str] = field(default_factory=dict)
+    # Where the rules of each dataset are counted: with a batch, or by a name in a stream's progress
+    observed: dict[TableName, Observation | CountedFrame | str] = field(default_factory=dict)
+    rules: dict[TableName, tuple[Expectation, ...]] = field(default_factory=dict)  # The rules counted there
     is_stateless: bool = False  # A stream whose new rows can be evaluated batch by batch
     new_rows: NewRowsReader | None = None  # What streaming sources are read with; None for streams
 

@@ -13,8 +13,8 @@ from cdc_local.analysis.runtime import Runtime, describe_cycle, evaluate
 from cdc_local.analysis.snapshot_source import snapshot_columns
 from cdc_local.auto_cdc.target import find_visible_schema
 from cdc_local.dataflow.graph import Dataset, Flow, settle_kind
-from cdc_local.engines.spark.new_rows import is_stateless
-from cdc_local.errors import PipelineError
+from cdc_local.engines.engine import engine_of
+from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.user_errors import describe_exception
 from cdc_local.storage import TableName
 
@@ -51,11 +51,17 @@ def analyse_flow(
     finally:
         runtime.analysing_flows.pop()
     flow = settle_kind(runtime.graph, flow, frame.isStreaming)
-    evaluation.is_stateless = frame.isStreaming and is_stateless(frame)
+    engine = engine_of(runtime.spark)
+    state = engine.describe_state(frame) if frame.isStreaming else None
+    if state is not None and engine.name == "sail":
+        raise NeedsSparkError(f"{flow.name}: {state}", flow.location)
+    evaluation.is_stateless = frame.isStreaming and state is None
     runtime.analysed[flow.name] = evaluation
     runtime.source_columns[flow.name] = frame.schema
-    check_rules(runtime.graph.datasets[flow.target], frame)
-    check_layout(runtime.graph.datasets[flow.target], frame.schema.names)
+    target = runtime.graph.datasets[flow.target]
+    check_rules(target, frame)
+    runtime.note_unknown(flow.name, frame, target.expectations)
+    check_layout(target, frame.schema.names)
     _add_target_columns(runtime, flow, frame.schema)
     return evaluation
 
@@ -79,10 +85,10 @@ def check_rules(
     dataset: Dataset,  # With its rules
     frame: DataFrame,  # The rows they look at
 ) -> None:
-    "Refuse a rule that Spark cannot read, before there are rows."
+    "Refuse a rule that the engine cannot read, before there are rows."
     for rule in dataset.expectations:
         try:
-            frame.where(rule.constraint)
+            _ = frame.where(rule.constraint).schema
         except AnalysisException as wrong:
             message = f"expectation {rule.name!r} of {dataset.name}: {describe_exception(wrong)}"
             raise PipelineError(message, dataset.location) from None
@@ -116,7 +122,9 @@ def check_view(
 ) -> None:
     "Evaluate a view without data, and its rules with it."
     evaluation = Evaluation(Flow(str(dataset.name), dataset.name, "view"), views=[dataset.name])
-    check_rules(dataset, evaluate(runtime, evaluation, dataset))
+    frame = evaluate(runtime, evaluation, dataset)
+    check_rules(dataset, frame)
+    runtime.note_unknown(str(dataset.name), frame, dataset.expectations)
     runtime.view_reads[dataset.name] = evaluation.reads
 
 
@@ -197,9 +205,12 @@ def analyse_pipeline(
     for check in checks:
         try:
             check()
+        except NeedsSparkError:
+            raise
         except PipelineError as wrong:
             found.setdefault(str(wrong), wrong)
     if len(found) == 1:
         raise next(iter(found.values()))
     if found:
-        raise PipelineError(f"{len(found)} mistakes in this pipeline\n  " + "\n  ".join(found))
+        first = next(iter(found.values()))
+        raise PipelineError(f"{len(found)} mistakes in this pipeline\n  " + "\n  ".join(found)) from first

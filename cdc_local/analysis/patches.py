@@ -14,12 +14,15 @@ from typing import Any
 import pyspark
 from pyspark.sql import GroupedData, SparkSession
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
+from pyspark.sql.conf import RuntimeConfig
 from pyspark.sql.readwriter import DataFrameReader, DataFrameWriter
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
 from cdc_local.analysis.evaluation import current_evaluation, evaluated_flow
 from cdc_local.analysis.queries import run_query
 from cdc_local.analysis.runtime import Runtime
+from cdc_local.engines.engine import is_sail
+from cdc_local.engines.sail.settings import refuse_setting
 from cdc_local.errors import PipelineError
 from cdc_local.storage import Storage, localize
 from cdc_local.volumes import mapped_functions
@@ -80,7 +83,7 @@ def _refuse_pivot(runtime: Runtime, original: Any) -> Any:
 def _reader_calls(
     reader: DataFrameReader | DataStreamReader,  # A reader in the user's hands
 ) -> dict[str, Any]:  # Its `format`, `schema` and `options` so far
-    "What a reader was called with: Spark's own keeps it on the JVM's side."
+    "What a reader was called with: Spark's own keeps it on the engine's side."
     calls: dict[str, Any] = {"format": None, "schema": None, "options": {}}
     kept: dict[str, Any] = vars(reader).setdefault("_lakeflow", calls)
     return kept
@@ -149,10 +152,9 @@ def _load_files(streaming: bool, runtime: Runtime, original: Any) -> Any:
         runtime.update_inputs.add_paths(source)
         kind, given = str(format or calls["format"]).lower(), calls["options"] | options
         if kind != "cloudfiles":
-            if streaming:
-                frame = runtime.read_plain_source(source, kind, given, schema or calls["schema"])
-                if frame is not None:
-                    return frame
+            frame = runtime.read_plain_source(source, kind, given, schema or calls["schema"], streaming)
+            if frame is not None:
+                return frame
             return original(reader, path, format, schema, **options)  # which has the options of `calls`
         return runtime.read_files(source, given, schema or calls["schema"], streaming)
 
@@ -172,7 +174,7 @@ def _stream_files(name: str, runtime: Runtime, original: Any) -> Any:
         schema = named.pop("schema", None) or calls["schema"]
         frame = None
         if not args:  # positional ones are left to Spark
-            frame = runtime.read_plain_source(path, name, calls["options"] | named, schema)
+            frame = runtime.read_plain_source(path, name, calls["options"] | named, schema, True)
         return original(reader, path, *args, **kwargs) if frame is None else frame
 
     return method
@@ -187,7 +189,7 @@ def _map_paths(runtime: Runtime, original: Any) -> Any:
             return original(target, *args, **kwargs)
         mapped = {name: _localize_paths(runtime.storage, arg) for name, arg in kwargs.items()}
         localized = [_localize_paths(runtime.storage, arg) for arg in args]
-        if isinstance(target, (DataFrameReader, DataStreamReader)):
+        if type(target).__name__ in ("DataFrameReader", "DataStreamReader"):
             is_each_a_path = original.__name__ == "parquet"  # of the others only the first argument is one
             for value in localized if is_each_a_path else localized[:1]:
                 runtime.update_inputs.add_paths(value)
@@ -249,6 +251,18 @@ def _session_table(runtime: Runtime, original: Any) -> Any:
     return table
 
 
+def _set_option(runtime: Runtime, original: Any) -> Any:
+    "`spark.conf.set`: on Sail not for what it does not obey."
+
+    @wraps(original)
+    def set_option(settings: Any, key: str, value: Any) -> Any:
+        if current_evaluation.get() is not None and is_sail(runtime.spark):
+            refuse_setting(key)
+        return original(settings, key, value)
+
+    return set_option
+
+
 _ACTIONS = (
     "collect",
     "count",
@@ -274,109 +288,164 @@ _ACTIONS = (
 
 _WRITES = ("write", "writeStream", "writeTo", "mergeInto")
 
-_READERS: tuple[tuple[Any, bool], ...] = ((DataFrameReader, False), (DataStreamReader, True))
-
 _READER_SETTINGS = ("format", "schema", "option", "options")
 
 # Methods of readers and writers that have paths among their arguments, each named after a format
 _PATH_METHODS = ("json", "csv", "parquet", "orc", "text", "xml")
 
-PATCHES = (
-    *[
-        Patch(
-            ClassicDataFrame,
-            name,
-            partial(_refuse, name, "an action"),
-            "Lakeflow evaluates a dataset function when and as often as it likes: one that acts is a fault",
-        )
-        for name in _ACTIONS
-    ],
-    *[
-        Patch(
-            ClassicDataFrame,
-            name,
-            partial(_refuse, name, "a write"),
-            "a dataset function returns its rows, and the pipeline writes them, once",
-        )
-        for name in _WRITES
-    ],
-    Patch(
-        GroupedData,
-        "pivot",
-        _refuse_pivot,
-        "without values it collects the column: an action that has another name",
-    ),
-    *[
-        Patch(
-            reader,
-            name,
-            partial(_note_reader_call, name),
-            "`load` and `table` must know format, schema and options, which Spark keeps on the JVM's side",
-        )
-        for reader, _ in _READERS
-        for name in _READER_SETTINGS
-    ],
-    *[
-        Patch(
-            reader,
-            "table",
-            partial(_read_pipeline_table, streaming),
-            "a name means a table of the pipeline, which may not exist yet, or one of its storage",
-        )
-        for reader, streaming in _READERS
-    ],
-    *[
-        Patch(
-            reader,
-            "changes",
-            partial(_refuse_changes, streaming),
-            "Delta's catalog has no change feed by name, and a name means a table of the pipeline",
-        )
-        for reader, streaming in _READERS
-    ],
-    *[
-        Patch(
-            reader,
-            "load",
-            partial(_load_files, streaming),
-            "open-source Spark has no format `cloudFiles` and no folder /Volumes",
-        )
-        for reader, streaming in _READERS
-    ],
-    *[
-        Patch(DataFrameReader, name, _map_paths, "open-source Spark has no folder /Volumes")
-        for name in _PATH_METHODS
-        if hasattr(DataFrameReader, name)
-    ],
-    *[
-        Patch(
-            DataStreamReader,
-            name,
-            partial(_stream_files, name),
-            "open-source Spark has no folder /Volumes, and a flow without state reads new files as a batch",
-        )
-        for name in _PATH_METHODS
-        if hasattr(DataStreamReader, name)
-    ],
-    *[
-        Patch(DataFrameWriter, name, _map_paths, "a source file may write below /Volumes while it declares")
-        for name in ("save", *_PATH_METHODS)
-    ],
-    Patch(
-        DataFrameWriter,
-        "saveAsTable",
-        _save_pipeline_table,
-        "a table that a source file saves lies where the pipeline's tables lie",
-    ),
-    Patch(SparkSession, "sql", _query_pipeline, "names in a SQL text mean the pipeline's tables"),
-    Patch(SparkSession, "table", _session_table, "a name means a table of the pipeline"),
-    Patch(
-        pyspark,
-        "pipelines",
-        lambda runtime, _: runtime.modules["pyspark.pipelines"],
-        "`from pyspark import pipelines` finds the module that records what is declared",
-    ),
+
+@dataclass(frozen=True)
+class Classes:
+    "PySpark's classes of one engine's API."
+
+    frame: Any
+    grouped: Any
+    session: Any
+    reader: Any
+    stream_reader: Any
+    writer: Any
+    settings: Any
+
+    @property
+    def readers(self) -> tuple[tuple[Any, bool], ...]:  # Class, and whether it reads streams
+        "The two readers."
+        return (self.reader, False), (self.stream_reader, True)
+
+
+CLASSIC = Classes(
+    ClassicDataFrame,
+    GroupedData,
+    SparkSession,
+    DataFrameReader,
+    DataStreamReader,
+    DataFrameWriter,
+    RuntimeConfig,
 )
+
+
+def _find_connect_classes() -> Classes:
+    "The classes of Spark Connect, which need a package that the classic ones do not."
+    from pyspark.sql.connect.conf import RuntimeConf
+    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.connect.group import GroupedData
+    from pyspark.sql.connect.readwriter import DataFrameReader, DataFrameWriter
+    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.connect.streaming.readwriter import DataStreamReader
+
+    return Classes(
+        DataFrame, GroupedData, SparkSession, DataFrameReader, DataStreamReader, DataFrameWriter, RuntimeConf
+    )
+
+
+def list_patches(
+    classes: Classes,  # Whose attributes are patched
+) -> tuple[Patch, ...]:
+    "List what is another one during an update on this API."
+    return (
+        *[
+            Patch(
+                classes.frame,
+                name,
+                partial(_refuse, name, "an action"),
+                "Lakeflow evaluates a dataset function when and as often as it likes: it must not act",
+            )
+            for name in _ACTIONS
+        ],
+        *[
+            Patch(
+                classes.frame,
+                name,
+                partial(_refuse, name, "a write"),
+                "a dataset function returns its rows, and the pipeline writes them, once",
+            )
+            for name in _WRITES
+        ],
+        Patch(
+            classes.grouped,
+            "pivot",
+            _refuse_pivot,
+            "without values it collects the column: an action that has another name",
+        ),
+        *[
+            Patch(
+                reader,
+                name,
+                partial(_note_reader_call, name),
+                "`load` and `table` must know format, schema and options, which the engine keeps",
+            )
+            for reader, _ in classes.readers
+            for name in _READER_SETTINGS
+        ],
+        *[
+            Patch(
+                reader,
+                "table",
+                partial(_read_pipeline_table, streaming),
+                "a name means a table of the pipeline, which may not exist yet, or one of its storage",
+            )
+            for reader, streaming in classes.readers
+        ],
+        *[
+            Patch(
+                reader,
+                "changes",
+                partial(_refuse_changes, streaming),
+                "Delta's catalog has no change feed by name, and a name means a table of the pipeline",
+            )
+            for reader, streaming in classes.readers
+        ],
+        *[
+            Patch(
+                reader,
+                "load",
+                partial(_load_files, streaming),
+                "open-source Spark has no format `cloudFiles` and no folder /Volumes",
+            )
+            for reader, streaming in classes.readers
+        ],
+        *[
+            Patch(classes.reader, name, _map_paths, "open-source Spark has no folder /Volumes")
+            for name in _PATH_METHODS
+            if hasattr(classes.reader, name)
+        ],
+        *[
+            Patch(
+                classes.stream_reader,
+                name,
+                partial(_stream_files, name),
+                "open-source Spark has no folder /Volumes; a flow without state reads new files as a batch",
+            )
+            for name in _PATH_METHODS
+            if hasattr(classes.stream_reader, name)
+        ],
+        *[
+            Patch(classes.writer, name, _map_paths, "a source file may write below /Volumes")
+            for name in ("save", *_PATH_METHODS)
+        ],
+        Patch(
+            classes.writer,
+            "saveAsTable",
+            _save_pipeline_table,
+            "a table that a source file saves lies where the pipeline's tables lie",
+        ),
+        Patch(classes.session, "sql", _query_pipeline, "names in a SQL text mean the pipeline's tables"),
+        Patch(classes.session, "table", _session_table, "a name means a table of the pipeline"),
+        Patch(
+            classes.settings,
+            "set",
+            _set_option,
+            "a setting that changes answers is obeyed by Spark alone",
+        ),
+        Patch(
+            pyspark,
+            "pipelines",
+            lambda runtime, _: runtime.modules["pyspark.pipelines"],
+            "`from pyspark import pipelines` finds the module that records what is declared",
+        ),
+    )
+
+
+PATCHES = list_patches(CLASSIC)
 
 
 def _apply_patch(
@@ -398,6 +467,7 @@ def install_patches(
     "Put the runtime between the pipeline's code and Spark; takes effect only while that code runs."
     with ExitStack() as stack:
         stack.enter_context(mapped_functions(runtime.storage, lambda: current_evaluation.get() is not None))
-        for patch in PATCHES:
+        patches = list_patches(_find_connect_classes()) if is_sail(runtime.spark) else PATCHES
+        for patch in patches:
             stack.callback(_apply_patch(runtime, patch))
         yield runtime

@@ -3,15 +3,14 @@
 import difflib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, Observation, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
@@ -22,11 +21,11 @@ from cdc_local.autoloader.plain_files import read_plain_files
 from cdc_local.autoloader.read import read_batch, read_stream
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
-from cdc_local.dataflow.graph import Dataset, Flow, Graph
+from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph
 from cdc_local.delta.log import find_local_table
 from cdc_local.delta.reader import read_visible_part
-from cdc_local.engines.spark.jobs import has_session_table
-from cdc_local.errors import PipelineError
+from cdc_local.engines.engine import engine_of, is_sail
+from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
 from cdc_local.storage import Storage, TableName, is_table
 
@@ -38,8 +37,7 @@ def read_stored(
     options: dict[str, str] | None = None,  # Reader options, such as `skipChangeCommits`
 ) -> DataFrame:  # Its rows as users see them
     "Read a table of the storage, without what AUTO CDC hides."
-    reader = (spark.readStream if streaming else spark.read).format("delta").options(**(options or {}))
-    return show_visible_rows(reader.load(str(path)), path)
+    return show_visible_rows(engine_of(spark).read_delta(spark, path, options or {}, streaming), path)
 
 
 def show_visible_rows(
@@ -81,6 +79,8 @@ class Runtime:
         self.view_reads: dict[TableName, set[TableName]] = {}  # view -> what it reads
         # Flow name -> the latest version that its source of snapshots was asked with, and its answer
         self.snapshot_answers: dict[str, tuple[Any, Any]] = {}
+        # What isn't known to be the same on this engine as on Spark -> the flow or dataset that has it
+        self.unknown: dict[str, str] = {}
         self.query_views = 0  # temporary views made for SQL texts, which numbers the next one
         self.lock = threading.RLock()  # user code runs in one thread at a time
 
@@ -92,6 +92,16 @@ class Runtime:
             "read_stream": lambda name: self.read_table(name, True),
         }
         return {name: LakeflowModule(name, self.graph, reads) for name in ("pyspark.pipelines", "dlt")}
+
+    def note_unknown(
+        self,
+        name: str,  # A flow or a dataset
+        frame: DataFrame,  # Its rows
+        rules: Sequence[Expectation] = (),  # What looks at them
+    ) -> None:
+        "Note what of a query is not known to give the same as on Spark."
+        for sentence in engine_of(self.spark).find_unknown(frame, [rule.constraint for rule in rules]):
+            self.unknown.setdefault(sentence, name)
 
     def read_table(
         self,
@@ -122,7 +132,7 @@ class Runtime:
                 if frame is not None:
                     return show_visible_rows(frame, path).alias(name.table)
                 return read_stored(self.spark, path, streaming, options).alias(name.table)
-            if "." not in text and has_session_table(self.spark, text):
+            if "." not in text and engine_of(self.spark).has_session_table(self.spark, text):
                 return self.spark.table(text)
         raise self._unknown_table(text)
 
@@ -155,10 +165,13 @@ class Runtime:
         file_format: str,  # As the author named it: a format of files, or `delta`
         options: dict[str, Any],  # Of the reader
         schema: StructType | str | None = None,  # Declared schema
-    ) -> DataFrame | None:  # New rows, where a flow is evaluated for a batch; None where Spark's stream reads
-        "Read what Spark's own `readStream` names as a batch of its new rows."
+        streaming: bool = True,  # `readStream` or `read`
+    ) -> DataFrame | None:  # None where the engine's own reader reads
+        "Read what Spark's own `readStream` names as a batch of new rows; on Sail, check what `read` reads."
+        if is_sail(self.spark):
+            return self._read_on_sail(path, file_format, options, streaming)
         evaluation = current_evaluation.get()
-        new_rows = evaluation.new_rows if evaluation is not None else None
+        new_rows = evaluation.new_rows if streaming and evaluation is not None else None
         if new_rows is None or not isinstance(path, str) or not is_local_path(path):
             return None
         with evaluating(None):
@@ -167,6 +180,29 @@ class Runtime:
                 return read_plain_files(self.spark, path, file_format, schema, options, select_files)
             folder = find_local_table(re.sub(r"^file:/+", "/", path))
             return None if folder is None else new_rows.read_table(folder, options)
+
+    def _read_on_sail(
+        self,
+        path: Any,  # As the author wrote it
+        file_format: str,  # As the author named it
+        options: dict[str, Any],  # Of the reader
+        streaming: bool,  # `readStream` or `read`
+    ) -> DataFrame | None:  # None where Sail's own reader reads
+        "Read a Delta table by its path; `NeedsSparkError` for a stream of anything else."
+        folder = None
+        if isinstance(path, str) and file_format.lower() == "delta":
+            folder = find_local_table(re.sub(r"^file:/+", "/", path))
+        if folder is None:
+            if streaming:
+                raise NeedsSparkError(f"a stream of format {file_format} is read by Spark alone")
+            return None
+        evaluation = current_evaluation.get()
+        new_rows = evaluation.new_rows if streaming and evaluation is not None else None
+        with evaluating(None):
+            frame = new_rows.read_table(folder, options) if new_rows is not None else None
+            if frame is not None:
+                return frame
+            return engine_of(self.spark).read_delta(self.spark, folder, options, streaming)
 
     def _schema_folder(
         self,
@@ -247,8 +283,7 @@ def empty_frame(
     "An empty frame that has a table's columns, for a table that is not there yet."
     if not streaming:
         return spark.createDataFrame([], schema)
-    ticks = spark.readStream.format("rate").load().where("false")
-    return ticks.select(*[F.lit(None).cast(column.dataType).alias(column.name) for column in schema])
+    return engine_of(spark).stand_in_stream(spark, schema)
 
 
 def with_expectations(
@@ -260,8 +295,10 @@ def with_expectations(
     if dataset.kind == "view" and not dataset.expectations:
         return frame
     name = f"expectations of {dataset.name}"
-    observation: Observation | str = name if frame.isStreaming else Observation(name)
+    engine = engine_of(frame.sparkSession)
+    observation = name if frame.isStreaming else engine.new_observation(name)
     evaluation.observed[dataset.name] = observation
+    evaluation.rules[dataset.name] = dataset.expectations
     return enforce_expectations(frame, dataset.expectations, observation)
 
 

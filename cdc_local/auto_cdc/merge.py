@@ -17,10 +17,20 @@ from pyspark.sql.types import StructType
 
 from cdc_local.auto_cdc.target import Target, compute_rows, restore_events
 from cdc_local.delta import choice
+from cdc_local.delta.arrow_writer import require_delta_rs, write_rows
 from cdc_local.delta.choice import choose_merge
 from cdc_local.delta.files import can_read_files, list_data_files, read_rows_with_keys
 from cdc_local.delta.log import read_nullable_schema
-from cdc_local.delta.writer import append_batch, collect_few_rows, collect_rows, has_batch, merge_rows
+from cdc_local.delta.writer import (
+    append_batch,
+    collect_few_rows,
+    collect_rows,
+    give_rows,
+    has_batch,
+    hold_rows,
+    merge_rows,
+)
+from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.sql_names import quote_for_spark
 from cdc_utils.events import comparable_value, exact_column, is_keyless, remove_truncated
 
@@ -37,18 +47,32 @@ def apply_events(
         # The first batch has nothing to merge with, and is looked at once
         append_batch(compute_rows(events, target), path, transaction)
         return
-    held = events.persist()  # From here on it is looked at more than once
-    try:
+    with hold_rows(events) as held:  # From here on it is looked at more than once
         if truncates:
-            left = apply_truncates(events, path, target)
+            left = apply_truncates(held, path, target)
             if left is not None:
-                merge_with_spark(left, path, target)
+                merge_batch(left, table, path, target)
             return
-        by_delta_rs = choose_merge(table, events, target.identity).is_delta_rs
-        if not (by_delta_rs and merge_with_delta_rs(events, table, path, target, transaction)):
-            merge_with_spark(events, path, target)
-    finally:
-        held.unpersist()
+        merge_batch(held, table, path, target, transaction)
+
+
+def merge_batch(
+    events: DataFrame,  # New events of one batch
+    table: DeltaTable,  # The backing table
+    path: Path,  # Its folder
+    target: Target,  # The target
+    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+) -> None:
+    "Merge a batch: delta-rs does where it may, and on Sail always."
+    chosen = choose_merge(table, events, target.identity)
+    if is_sail(events.sparkSession):
+        require_delta_rs(path, chosen)
+    if chosen.is_delta_rs and merge_with_delta_rs(events, table, path, target, transaction):
+        return
+    if is_sail(events.sparkSession):
+        merge_with_sail(events, table, path, target, transaction)
+    else:
+        merge_with_spark(events, path, target)
 
 
 def merge_with_delta_rs(
@@ -72,12 +96,27 @@ def merge_with_delta_rs(
     if touched.num_rows > limit:
         return False
     spark = events.sparkSession
-    new_events = spark.createDataFrame(few, events.schema.toNullable())
-    rows = find_changed_rows(spark.createDataFrame(touched, stored), new_events, target)
+    new_events = give_rows(spark, few, events.schema.toNullable())
+    rows = find_changed_rows(give_rows(spark, touched, stored), new_events, target)
     if any(stored[field.name].dataType != field.dataType for field in rows.schema.toNullable()):
         return False
     merge_rows(table, collect_rows(rows), target.identity, transaction)
     return True
+
+
+def merge_with_sail(
+    events: DataFrame,  # New events of one batch
+    table: DeltaTable,  # The backing table, which `choose_merge` gives to delta-rs
+    path: Path,  # Its folder
+    target: Target,  # The target
+    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+) -> None:
+    "Merge a batch of any size: Sail finds the rows to write, delta-rs merges them."
+    if has_batch(table, transaction):
+        return
+    stored = engine_of(events.sparkSession).read_delta(events.sparkSession, path, {})
+    rows = find_changed_rows(read_touched_rows(stored, events, target), events, target)
+    merge_rows(table, collect_rows(rows), target.identity, transaction)
 
 
 def merge_with_spark(
@@ -103,14 +142,17 @@ def apply_truncates(
 
     A batch that brings one writes the table anew, and later batches lose the events older than it.
     """
-    stored = events.sparkSession.read.format("delta").load(str(path))
+    stored = engine_of(events.sparkSession).read_delta(events.sparkSession, path, {})
     is_truncate = is_keyless(target.keys)
     if events.where(is_truncate).isEmpty():
         truncates = restore_events(stored.where(is_truncate), target)
         both = truncates.unionByName(events, allowMissingColumns=True)
         return remove_truncated(both, target.keys).where(~is_truncate)
     rows = recompute_rows(stored, events, target)
-    rows.write.format("delta").mode("overwrite").option("mergeSchema", "true").save(str(path))
+    if is_sail(events.sparkSession):
+        write_rows(rows, DeltaTable(str(path)), "overwrite")
+    else:
+        rows.write.format("delta").mode("overwrite").option("mergeSchema", "true").save(str(path))
     return None
 
 

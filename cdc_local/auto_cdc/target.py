@@ -11,8 +11,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.dataflow.graph import Flow
+from cdc_local.delta.arrow_writer import add_columns
 from cdc_local.delta.reader import VisiblePart
 from cdc_local.delta.writer import append_with_spark, create_table
+from cdc_local.engines.engine import is_sail
 from cdc_local.errors import PipelineError
 from cdc_local.sql_names import quote_for_spark
 from cdc_local.storage import is_table, remove_empty_log
@@ -193,6 +195,9 @@ def create_backing_table(
         remove_empty_log(path)
         create_table(spark, path, schema, comment, (extra or {}) | properties)
     elif changed := check_declaration(path, target, properties):
+        if is_sail(spark):
+            add_columns(DeltaTable(str(path)), schema, changed)
+            return
         append_with_spark(spark.createDataFrame([], schema), path)
         assignments = ", ".join(f"{key!r} = {value!r}" for key, value in changed.items())
         spark.sql(f"ALTER TABLE delta.{quote_for_spark(str(path))} SET TBLPROPERTIES ({assignments})")

@@ -1,6 +1,7 @@
 """Warn, drop or fail: what happens to a row that breaks a rule.
 
-Rows are counted while they pass, so that no data is read twice.
+On Spark rows are counted while they pass, so that no data is read twice, and the query itself fails at a
+broken rule. On Sail a query of its own counts them, and tells a broken rule before anything is written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from pyspark.sql import Column, DataFrame, Observation, Row
 from pyspark.sql import functions as F
 
 from cdc_local.dataflow.graph import Expectation
+from cdc_local.engines.engine import observe
+from cdc_local.engines.sail.counted_frame import CountedFrame
 from cdc_utils.results import ExpectationCount
 
 VIOLATION = "EXPECTATION_VIOLATION"  # Begins the message of a failed `expect_or_fail`
@@ -29,11 +32,31 @@ def _fail_at_row(
     rule: Expectation,  # A rule that fails the update
 ) -> Column:  # True; raises where the row breaks the rule
     """Fail the query at the first row that breaks the rule, naming both."""
-    message = F.concat(
-        F.lit(f"{VIOLATION} rule {rule.name!r} ({rule.constraint}) is broken by "),
-        F.left(F.to_json(F.struct("*")), F.lit(SHOWN_CHARACTERS)),
-    )
+    message = F.concat(F.lit(_describe_violation(rule)), _shown_row())
     return F.when(is_broken(rule), F.raise_error(message).cast("boolean")).otherwise(F.lit(True))
+
+
+def _describe_violation(
+    rule: Expectation,  # A rule that fails the update
+) -> str:
+    return f"{VIOLATION} rule {rule.name!r} ({rule.constraint}) is broken by "
+
+
+def _shown_row() -> Column:
+    "The row, as JSON text that may end early."
+    return F.left(F.to_json(F.struct("*")), F.lit(SHOWN_CHARACTERS))
+
+
+def find_violation(
+    counted: CountedFrame,  # As `enforce_expectations` had it
+    expectations: Sequence[Expectation],  # The same rules
+) -> str | None:  # A rule that fails the update, and a row that breaks it
+    "Look for a row that must fail the update, on an engine whose queries do not fail by themselves."
+    for number, rule in enumerate(expectations):
+        if rule.action == "fail" and counted.counts[f"failed_{number}"] and counted.frame is not None:
+            [row] = counted.frame.where(is_broken(rule)).select(_shown_row()).limit(1).collect()
+            return _describe_violation(rule) + str(row[0])
+    return None
 
 
 def _keep_valid_row(
@@ -51,13 +74,18 @@ _CONDITIONS: dict[str, Callable[[Expectation], Column]] = {"fail": _fail_at_row,
 def enforce_expectations(
     frame: DataFrame,  # Batch or streaming rows
     expectations: Sequence[Expectation],  # Rules of the dataset
-    observation: Observation | str,  # Gets the counts: an Observation for a batch, a name for a stream
+    # Gets the counts: for a batch an Observation, on Sail a CountedFrame; a name for a stream
+    observation: Observation | CountedFrame | str,
 ) -> DataFrame:  # The rows to keep
     """Count rows and failures, then fail or drop, as the rules' actions say."""
-    frame = frame.observe(observation, *_counts_of(expectations))
+    counts = _counts_of(expectations)
+    if isinstance(observation, str):
+        frame = frame.observe(observation, *counts)
+    else:
+        frame = observe(frame, observation, *counts)
     for action, condition in _CONDITIONS.items():
         for rule in expectations:
-            if rule.action == action:
+            if rule.action == action and not (action == "fail" and isinstance(observation, CountedFrame)):
                 frame = frame.where(condition(rule))
     return frame
 

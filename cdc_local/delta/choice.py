@@ -32,6 +32,7 @@ from pyspark.sql.types import (
 )
 
 from cdc_local.delta.log import read_nullable_schema, read_schema
+from cdc_local.engines.engine import is_sail
 from cdc_local.engines.spark.jobs import estimate_bytes, is_local
 
 MOST_BYTES = 2**24  # Of a frame that delta-rs writes, as Spark's optimizer estimates it: 16 MiB
@@ -142,6 +143,14 @@ def choose_merge(
     )
 
 
+def choose_rows_of_sail(
+    table: DeltaTable,  # The table
+    rows: StructType,  # Columns of the rows to append, or to write over those that are there
+) -> Choice:
+    "Choose who writes rows that Sail has computed; columns may be new."
+    return Choice.from_reasons(_table_reasons(table), _new_column_reasons(rows))
+
+
 def choose_maintenance(
     table: DeltaTable,  # The table
 ) -> Choice:
@@ -157,7 +166,7 @@ def choose_compaction(
 
 
 def _session_reasons(spark: SparkSession) -> Iterator[str]:
-    if not is_local(spark):
+    if not is_sail(spark) and not is_local(spark):
         yield "Spark runs on a cluster"
 
 

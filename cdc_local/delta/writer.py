@@ -16,9 +16,18 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from cdc_local.delta import choice
+from cdc_local.delta.arrow_writer import require_delta_rs, write_rows
 from cdc_local.delta.checksum import write_checksum
-from cdc_local.delta.choice import Choice, choose_append, choose_create, choose_overwrite
+from cdc_local.delta.choice import (
+    Choice,
+    choose_append,
+    choose_create,
+    choose_overwrite,
+    choose_rows_of_sail,
+)
 from cdc_local.delta.log import find_table_folder, read_schema
+from cdc_local.engines.engine import engine_of, is_sail
+from cdc_local.engines.sail.staged_rows import stage_frame
 from cdc_local.sql_names import quote_for_duckdb
 from cdc_local.storage import check_free_space
 
@@ -34,7 +43,10 @@ def create_table(
 ) -> None:
     "Create a Delta table that has no rows; raises what Spark raises."
     properties = {key: str(value) for key, value in (properties or {}).items()}
-    if not choose_create(spark, schema, properties, partition_cols, cluster_by).is_delta_rs:
+    chosen = choose_create(spark, schema, properties, partition_cols, cluster_by)
+    if is_sail(spark):
+        require_delta_rs(path, chosen)
+    if not chosen.is_delta_rs:
         create_with_spark(spark, path, schema, comment, properties, partition_cols, cluster_by)
         return
     table = DeltaTable.create(
@@ -54,6 +66,11 @@ def append_batch(
 ) -> None:
     "Append a batch in one commit; one that the table has already is computed, and not written."
     table = DeltaTable(str(path))
+    if is_sail(batch.sparkSession):
+        require_delta_rs(path, choose_rows_of_sail(table, batch.schema))
+        if not has_batch(table, transaction):
+            write_rows(batch, table, "append", transaction)
+        return
     with hold_few_rows(batch, choose_append(table, batch)) as (held, few):
         if has_batch(table, transaction):
             if few is None:
@@ -72,6 +89,10 @@ def overwrite_table(
 ) -> None:
     "Replace rows and columns of a table, in one commit."
     table = DeltaTable(str(path))
+    if is_sail(rows.sparkSession):
+        require_delta_rs(path, choose_rows_of_sail(table, rows.schema))
+        write_rows(rows, table, "overwrite")
+        return
     with hold_few_rows(rows, choose_overwrite(table, rows, partition_cols, cluster_by)) as (held, few):
         if few is None:
             overwrite_with_spark(held, path, partition_cols, cluster_by)
@@ -139,6 +160,33 @@ def commit_rows(
     else:
         write_deltalake(table, complete, mode="append", commit_properties=properties)
     write_checksum(table)
+
+
+@contextmanager
+def hold_rows(
+    frame: DataFrame,  # A batch
+) -> Iterator[DataFrame]:  # The same rows, computed once however often they are read
+    "Hold rows that are read more than once."
+    if is_sail(frame.sparkSession):
+        with stage_frame(frame) as staged:
+            yield staged
+        return
+    held = frame.persist()
+    try:
+        yield held
+    finally:
+        held.unpersist()
+
+
+def give_rows(
+    spark: SparkSession,  # The session
+    rows: pyarrow.Table,  # Rows of this process
+    schema: StructType,  # Their columns
+) -> DataFrame:
+    "Give rows to the engine."
+    if is_sail(spark):
+        return engine_of(spark).frame_of_batches(spark, rows.schema, iter(rows.to_batches()))
+    return spark.createDataFrame(rows, schema)
 
 
 @contextmanager

@@ -3,15 +3,19 @@
 `engine_of` is the door. `spark/engine.py` and `sail/engine.py` answer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pyarrow
-    from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import DataType
+    from pyspark.sql import Column, DataFrame, Observation, SparkSession
+    from pyspark.sql.types import StructType
+
+    from cdc_local.engines.sail.counted_frame import CountedFrame
+
+    Observed = Observation | CountedFrame  # What counts the rows of a batch
 
 
 class Engine(Protocol):
@@ -41,11 +45,37 @@ class Engine(Protocol):
         "Whether the session has a temporary view or a table of that name."
         ...
 
-    def is_stateless(
+    def describe_state(
         self,
         frame: "DataFrame",  # A stream
-    ) -> bool:
-        "Whether each new row of a stream becomes rows by itself; False where that is not certain."
+    ) -> str | None:  # What keeps state, or is refused of a stream; None where there is nothing of the kind
+        "Tell a stream whose new rows can't be evaluated by themselves."
+        ...
+
+    def find_unknown(
+        self,
+        frame: "DataFrame",  # A query
+        rules: Sequence["str | Column"] = (),  # Conditions on its rows
+    ) -> list[str]:  # Sentences; none where all of it is known
+        "Find what of a query is not known to give the same as on Spark."
+        ...
+
+    def describe_query(
+        self,
+        frame: "DataFrame",  # A batch
+    ) -> tuple[str, list[tuple[str, str]]] | None:  # The same for the same query; see `Snapshot`
+        """Describe all that a query's result depends on: its text, and of each Delta table that it reads the
+        path and words that name its version. None where the result depends on more than that."""
+        ...
+
+    def read_delta(
+        self,
+        spark: "SparkSession",  # The session
+        path: Path,  # A Delta table's folder
+        options: Mapping[str, Any],  # Of the reader, such as `versionAsOf`
+        streaming: bool = False,  # As a stream of new rows
+    ) -> "DataFrame":
+        "Read a Delta table; `NeedsSparkError` where only Spark reads it, or streams it, as asked."
         ...
 
     def read_added_files(
@@ -57,15 +87,6 @@ class Engine(Protocol):
         "Read files of a Delta table, whether or not they are still part of it."
         ...
 
-    def can_upcast(
-        self,
-        spark: "SparkSession",  # The session
-        stored: "DataType",  # Type of a stored column
-        now: "DataType",  # Type of its new values
-    ) -> bool:
-        "Whether a stored column can hold new values unchanged, by Spark's own rule."
-        ...
-
     def frame_of_batches(
         self,
         spark: "SparkSession",  # The session
@@ -75,9 +96,32 @@ class Engine(Protocol):
         "Give rows of this process to the engine."
         ...
 
+    def stand_in_stream(
+        self,
+        spark: "SparkSession",  # The session
+        schema: "StructType",  # Its columns; one `_metadata` is hidden, as Spark hides it
+    ) -> "DataFrame":  # A stream without rows
+        "Stand in for a stream while flows are analysed."
+        ...
+
+    def new_observation(
+        self,
+        name: str,  # What is observed
+    ) -> "Observed":
+        "Make what will count the rows of a batch."
+        ...
+
+    def read_counts(
+        self,
+        spark: "SparkSession",  # Ran what was observed
+        observed: Sequence[Any],  # What `new_observation` made, of frames that were written
+    ) -> list[dict[str, Any] | None]:  # What each counted; None where the engine left its frame out
+        "Read what was counted of frames that were written."
+        ...
+
 
 @cache
-def _engine(
+def _find_engine(
     is_connect: bool,  # Whether the session speaks Spark Connect
 ) -> Engine:
     if is_connect:
@@ -93,4 +137,24 @@ def engine_of(
     spark: "SparkSession",  # Any session of this process
 ) -> Engine:
     "Tell which engine answers a session."
-    return _engine(type(spark).__module__.startswith("pyspark.sql.connect."))
+    return _find_engine(type(spark).__module__.startswith("pyspark.sql.connect."))
+
+
+def is_sail(
+    spark: "SparkSession",  # Any session of this process
+) -> bool:
+    "Whether Sail answers a session."
+    return engine_of(spark).name == "sail"
+
+
+def observe(
+    frame: "DataFrame",  # A batch
+    observed: "Observed",  # What `new_observation` made
+    *columns: "Column",  # Aggregates over the rows, each with an alias
+) -> "DataFrame":  # The same rows
+    "Let the rows of a frame be counted."
+    from pyspark.sql import Observation
+
+    if isinstance(observed, Observation):
+        return frame.observe(observed, *columns)
+    return observed.observe(frame, *columns)

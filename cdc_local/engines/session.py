@@ -4,26 +4,34 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cdc_local.engines.sail.session import start_sail
+from cdc_local.engines.sail.session import has_sail_session, has_spark_session, start_sail
 from cdc_local.engines.spark.session import start_spark
 from cdc_local.errors import UsageError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-ENGINES = ("sail", "spark")
+ENGINES = ("auto", "sail", "spark")
 ENGINE_VARIABLE = "CDC_ENGINE"
 
 
 def choose_engine(
     engine: str | None = None,  # Name that a call gave, if any
     environ: Mapping[str, str] = os.environ,  # Where CDC_ENGINE is looked up otherwise
-) -> str:  # One of ENGINES; `spark` where nobody asks
-    "Choose the engine of a session; `UsageError` names the ones there are."
+    default: str = "auto",  # Where nobody asks
+) -> str:  # One of ENGINES
+    "Choose the engine of an update or a session; `UsageError` names the ones there are."
     asked, origin = (engine, "engine") if engine else (environ.get(ENGINE_VARIABLE), ENGINE_VARIABLE)
     if asked and asked not in ENGINES:
         raise UsageError(f"{origin} is {asked!r}", hint=f"name one of: {', '.join(ENGINES)}")
-    return asked or "spark"
+    return asked or default
+
+
+def has_session() -> str | None:  # `sail` or `spark`; None where none runs
+    "Tell which engine this process has a session of."
+    if has_spark_session():
+        return "spark"
+    return "sail" if has_sail_session() else None
 
 
 def local_spark(
@@ -34,4 +42,8 @@ def local_spark(
 
     `UsageError` where the engine is unknown or not installed, or another one runs in this process.
     """
-    return start_sail(options) if choose_engine(engine) == "sail" else start_spark(options=options)
+    return (
+        start_sail(options)
+        if choose_engine(engine, default="spark") == "sail"
+        else start_spark(options=options)
+    )

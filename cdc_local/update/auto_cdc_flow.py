@@ -5,7 +5,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, Observation
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from cdc_local.analysis.evaluation import Evaluation
@@ -13,7 +13,8 @@ from cdc_local.analysis.runtime import Runtime
 from cdc_local.auto_cdc.merge import apply_events
 from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
-from cdc_local.engines.spark.jobs import read_observations
+from cdc_local.delta.writer import hold_rows
+from cdc_local.engines.engine import engine_of, observe
 from cdc_local.update.counters import CHANGES, Counters, batch_counters, stream_counters
 from cdc_local.update.flow_strategy import FlowStrategy
 from cdc_local.update.streaming_flow import StreamingFlow
@@ -85,10 +86,10 @@ class AutoCdcFlow(BackingTableFlow, StreamingFlow):
         events, spark = extract_events(frame, target), run.runtime.spark
         if target.spec.apply_as_truncates is not None:  # looks for truncates first, which is no full pass
             return merge_events(run, flow, events, path, target, evaluation)
-        changes = Observation(CHANGES)
+        changes = engine_of(spark).new_observation(CHANGES)
         with run.locks[flow.target]:
-            apply_events(events.observe(changes, *upserts_and_deletes()), path, target, transaction)
-        [counted] = read_observations(spark, [changes])
+            apply_events(observe(events, changes, *upserts_and_deletes()), path, target, transaction)
+        [counted] = engine_of(spark).read_counts(spark, [changes])
         return batch_counters(spark, evaluation) | {CHANGES: [] if counted is None else [counted]}
 
 
@@ -107,16 +108,13 @@ def merge_events(
     evaluation: Evaluation,  # Its counters
 ) -> Counters:
     "Count a batch of events and merge it, in one commit; none where there are no events."
-    events = events.persist()
-    try:
-        [row] = events.agg(*upserts_and_deletes()).collect()
+    with hold_rows(events) as held:
+        [row] = held.agg(*upserts_and_deletes()).collect()
         changes = row.asDict()
         counters = batch_counters(run.runtime.spark, evaluation)
         if any(changes.values()):
             with run.locks[flow.target]:
-                apply_events(events, path, target)
-    finally:
-        events.unpersist()
+                apply_events(held, path, target)
     return counters | {CHANGES: [changes]}
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pyspark.sql import Observation, SparkSession
+from pyspark.sql import SparkSession
 
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.dataflow.expectations import expectation_counts
 from cdc_local.dataflow.graph import Flow, Graph
-from cdc_local.engines.spark.jobs import read_observations
+from cdc_local.engines.engine import engine_of
 from cdc_local.storage import TableName
 from cdc_utils.results import ExpectationCount, FlowResult
 
@@ -33,13 +33,13 @@ def batch_counters(
     spark: SparkSession,  # Ran the batch
     evaluation: Evaluation,  # With its observations
 ) -> Counters:
-    "Collect a batch's counters; one that Spark optimised away with an empty input counts nothing."
+    "Collect a batch's counters; one that the engine optimised away with an empty input counts nothing."
     observations = {
         dataset: observation
         for dataset, observation in evaluation.observed.items()
-        if isinstance(observation, Observation)
+        if not isinstance(observation, str)
     }
-    counted = read_observations(spark, list(observations.values()))
+    counted = engine_of(spark).read_counts(spark, list(observations.values()))
     return {
         dataset: [] if batch is None else [batch]
         for dataset, batch in zip(observations, counted, strict=True)

@@ -9,8 +9,10 @@ from pyspark.sql.types import StructType
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.flow_analysis import flow_frame
 from cdc_local.analysis.runtime import Runtime, with_expectations
+from cdc_local.dataflow.expectations import find_violation
 from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.delta.writer import create_table
+from cdc_local.engines.sail.counted_frame import CountedFrame
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception
 from cdc_local.storage import is_table, remove_empty_log
@@ -74,6 +76,20 @@ class FlowStrategy(ABC):
         "Bring the flow's target up to date."
 
 
+def refuse_violations(
+    flow: Flow,  # The flow
+    evaluation: Evaluation,  # Its rules, and the rows that they look at
+) -> None:
+    "`PipelineError` where a row breaks a rule that fails the update; Spark's queries fail by themselves."
+    for name, counted in evaluation.observed.items():
+        rules = evaluation.rules[name]
+        if not isinstance(counted, CountedFrame) or all(rule.action != "fail" for rule in rules):
+            continue
+        violation = find_violation(counted, rules)
+        if violation is not None:
+            raise PipelineError(f"{flow.target}: {violation}", flow.location)
+
+
 class QueryFlow(FlowStrategy):
     "A flow whose rows come from one frame: its query's, or that of the source of its events."
 
@@ -86,6 +102,7 @@ class QueryFlow(FlowStrategy):
         frame, evaluation = flow_frame(run.runtime, flow)
         dataset = run.runtime.graph.datasets[flow.target]
         frame = with_expectations(self.rules_for(dataset, flow), frame, evaluation)
+        refuse_violations(flow, evaluation)
         return self.write_frame(run, flow, frame, evaluation)
 
     @abstractmethod

@@ -11,7 +11,7 @@ from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.delta.log import find_local_table, read_change_version
 from cdc_local.delta.writer import overwrite_table
-from cdc_local.engines.spark.catalyst import query_text, table_snapshots
+from cdc_local.engines.engine import engine_of
 from cdc_local.errors import UsageError
 from cdc_local.storage import read_json, write_json
 from cdc_local.update.counters import Counters, batch_counters, stream_counters
@@ -48,23 +48,24 @@ class MaterializedViewFlow(QueryFlow):
         return batch_counters(run.runtime.spark, evaluation)
 
 
-def query_inputs(
+def describe_query(
     frame: DataFrame,  # A batch
-) -> list[str] | None:  # Id, version and path of each Delta table; None where the result depends on more
-    "All that a query's result depends on besides its text."
-    snapshots = table_snapshots(frame)
-    if snapshots is None:
+) -> list[str] | None:  # Its text, and each Delta table's id and version; None where it depends on more
+    "Describe all that a query's result depends on."
+    found = engine_of(frame.sparkSession).describe_query(frame)
+    if found is None:
         return None
+    text, snapshots = found
     folders = [find_local_table(path) for path, _ in snapshots]
     if None in folders:
         return None
-    inputs = zip(folders, (text for _, text in snapshots), strict=True)
-    return [_describe_input(folder, text) for folder, text in inputs if folder is not None]
+    inputs = zip(folders, (words for _, words in snapshots), strict=True)
+    return [text, *[_describe_input(folder, words) for folder, words in inputs if folder is not None]]
 
 
 def _describe_input(
     folder: Path,  # Of a Delta table
-    files: str,  # What Delta Lake says of the files that a query reads: their version, and more
+    files: str,  # What the engine says of the files that a query reads: their version, and more
 ) -> str:  # The same for versions that differ in nothing but which files rows are in
     "Say which table a query reads, and how it was."
 
@@ -79,8 +80,8 @@ def fingerprint_query(
     dataset: Dataset,  # Its declaration
 ) -> str | None:  # The same as long as computing it anew would give the same; None where that is not certain
     "A hash of all that a materialized view depends on."
-    inputs = query_inputs(frame)
-    if inputs is None:
+    query = describe_query(frame)
+    if query is None:
         return None
     settings = {
         key: value
@@ -89,8 +90,7 @@ def fingerprint_query(
     }
     rules = [(rule.name, str(rule.constraint), rule.action) for rule in dataset.expectations]
     parts = [
-        query_text(frame),
-        inputs,
+        query,
         rules,
         dataset.partition_cols,
         dataset.cluster_by,

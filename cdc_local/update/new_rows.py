@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deltalake import DeltaTable
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import DataFrame
 
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.autoloader.files import FILES_PER_TRIGGER, FileSelection, fixed_folder
@@ -16,10 +17,12 @@ from cdc_local.autoloader.options import Options
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.log import read_table_version
 from cdc_local.delta.new_files import SourceChangedError, SourceLostError, read_new_files
-from cdc_local.engines.spark.jobs import read_observations
-from cdc_local.engines.spark.new_rows import read_added_files
+from cdc_local.engines.engine import Engine, engine_of
 from cdc_local.errors import PipelineError
 from cdc_local.update.progress import Position, Progress, Slice
+
+if TYPE_CHECKING:
+    from cdc_local.engines.engine import Observed
 
 
 @dataclass
@@ -35,7 +38,12 @@ class NewRows:
     sources: dict[str, str] = field(default_factory=dict)  # Each source that the query reads -> its path
     has_more: bool = False  # Files are left for another batch
     stored_rows: int = 0  # Rows that the batch reads of tables, as far as their statistics tell
-    observations: list[Observation] = field(default_factory=list)  # Count what the batch reads of files
+    observations: list["Observed"] = field(default_factory=list)  # Count what the batch reads of files
+
+    @property
+    def engine(self) -> Engine:
+        "The engine of the update."
+        return engine_of(self.runtime.spark)
 
     def read_table(
         self,
@@ -50,11 +58,10 @@ class NewRows:
         self.sources[source] = str(path)
         piece = self._slice_table(source, path)
         if piece is None:
-            return read_added_files(self.runtime.spark, path, ())
+            return self.engine.read_added_files(self.runtime.spark, path, ())
         if piece["from"] is None:
             self._plan(source, piece, _count_stored_rows(path, piece["to"]))
-            reader = self.runtime.spark.read.format("delta").option("versionAsOf", piece["to"])
-            return reader.load(str(path))
+            return self.engine.read_delta(self.runtime.spark, path, {"versionAsOf": piece["to"]})
         try:
             new = read_new_files(path, piece["from"], piece["to"], skips.get("skipchangecommits") == "true")
         except SourceChangedError:
@@ -63,7 +70,7 @@ class NewRows:
             raise self._refuse(f"{self.flow.name} has not read all of its source: {lost}") from None
         if new.actions:
             self._plan(source, piece, new.rows or 0)
-        return read_added_files(self.runtime.spark, path, new.actions)
+        return self.engine.read_added_files(self.runtime.spark, path, new.actions)
 
     def select_files(
         self,
@@ -76,7 +83,7 @@ class NewRows:
         source = f"files {self.runtime.storage.relative_path(path)} {filters}".strip()
         folder = fixed_folder(path)
         self.sources[source] = folder
-        rows = Observation()
+        rows = self.engine.new_observation("rows of files")
         self.observations.append(rows)
         if self.progress.planned is not None:
             self.has_more = True  # what came since is another batch
@@ -90,7 +97,7 @@ class NewRows:
 
     def count_rows(self) -> int:
         "Count the rows that the batch has read, once it is written."
-        counted = read_observations(self.runtime.spark, self.observations)
+        counted = self.engine.read_counts(self.runtime.spark, self.observations)
         return self.stored_rows + sum(int(batch["rows"]) for batch in counted if batch is not None)
 
     def _plan(self, source: str, piece: Slice, rows: int) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from cdc_local.dataflow.graph import Graph
+from cdc_local.engines.sail.session import start_sail
+from cdc_local.engines.sail.settings import refuse_setting
+from cdc_local.engines.sail.staged_rows import forget_staged_rows
 from cdc_local.engines.spark.java import is_java_running
 from cdc_local.engines.spark.memory import MEMORY_SETTING, MEMORY_VARIABLE
 from cdc_local.engines.spark.session import start_spark
-from cdc_local.errors import UsageError
+from cdc_local.errors import NeedsSparkError, UsageError
 from cdc_local.source.user_errors import describe_exception
 from cdc_local.storage import Storage, TableName
 
@@ -30,6 +33,7 @@ class UpdateRequest:
     full_refresh_all: bool = False  # All of them
     refresh: tuple[str, ...] = ()  # Only these tables; all by default
     dry_run: bool = False  # Read, analyse, write nothing
+    engine: str | None = None  # `auto`, `sail` or `spark`; what CDC_ENGINE says, else `auto`, by default
     master: str | None = None  # Spark master; this machine by default
     # Joins `sys.path`; the parent of the topmost source's folder by default
     root_path: str | Path | None = None
@@ -88,15 +92,15 @@ def _may_be_emptied(
 @contextmanager
 def update_session(
     request: UpdateRequest,  # With master and configuration
+    engine: str,  # `sail` or `spark`
 ) -> Iterator[SparkSession]:
-    "The session of an update, with the pipeline's configuration; `UsageError` where Spark refuses a setting."
+    "The session of an update, with the pipeline's configuration; `UsageError` where a setting is refused."
     if (memory := request.configuration.get(MEMORY_SETTING)) is not None:
         raise UsageError(
             f"--conf {MEMORY_SETTING}={memory}: the memory of Java is fixed when it starts",
             hint=f"write --memory {memory} instead, or set {MEMORY_VARIABLE}",
         )
-    log = None if request.dry_run else Storage(request.storage).spark_log_path
-    spark = start_spark(request.master, log=log)
+    spark = _start_sail(request) if engine == "sail" else _start_spark(request)
     before: dict[str, str | None] = {}
     try:
         for key, value in request.configuration.items():
@@ -108,8 +112,23 @@ def update_session(
             before[key] = previous  # what could not be set need not, and cannot, be set back
         yield spark
     finally:
-        for key, previous in before.items() if is_java_running() else ():
+        for key, previous in before.items() if engine == "sail" or is_java_running() else ():
             if previous is None:
                 spark.conf.unset(key)
             else:
                 spark.conf.set(key, previous)
+        if engine == "sail":
+            forget_staged_rows()
+
+
+def _start_sail(request: UpdateRequest) -> SparkSession:
+    if request.master is not None:
+        raise NeedsSparkError(f"--master {request.master} is a cluster of Spark")
+    for key in request.configuration:
+        refuse_setting(key)
+    return start_sail()
+
+
+def _start_spark(request: UpdateRequest) -> SparkSession:
+    log = None if request.dry_run else Storage(request.storage).spark_log_path
+    return start_spark(request.master, log=log)

@@ -9,12 +9,16 @@ from cdc_local.analysis.flow_analysis import analyse_pipeline, table_schema, ups
 from cdc_local.analysis.inputs import UpdateInputs
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Graph
-from cdc_local.errors import PipelineError
+from cdc_local.engines.sail.session import end_session
+from cdc_local.engines.session import choose_engine, has_session
+from cdc_local.engines.spark.java import JavaMissingError
+from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.files import Source, discover_sources, read_source
 from cdc_local.source.user_errors import find_user_location
 from cdc_local.storage import Storage, TableName, lock_storage
 from cdc_local.update.endings import explain_endings
 from cdc_local.update.event_log import EventLog
+from cdc_local.update.leave_to_spark import leave_to_spark
 from cdc_local.update.maintenance import maintain_due_tables
 from cdc_local.update.request import UpdateRequest, choose_tables, update_session
 from cdc_local.update.scheduler import BLOCKING, run_flows
@@ -50,11 +54,54 @@ def run_update(
             )
         try:
             with explain_endings(storage):
-                return _run_declared(request, storage, log, sources, inputs, stack)
+                return _run_on_engine(request, storage, log, sources, inputs)
         except (PipelineError, KeyboardInterrupt) as error:
             state = "CANCELED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             _log_state(request, log, state, "ERROR", error)
             raise
+
+
+def _run_on_engine(
+    request: UpdateRequest,  # What to run, and on which engine
+    storage: Storage,  # Where
+    log: EventLog,  # Takes the events
+    sources: Sequence[Source],  # Source files, read
+    inputs: UpdateInputs,  # Takes what the update reads
+) -> UpdateResult:
+    "Run an update on the engine that is asked for; `auto` is Sail, and Spark where something needs it."
+    asked, running = choose_engine(request.engine), has_session()
+    if asked != "auto" or running == "spark":
+        return _run_declared(request, storage, log, sources, inputs, "spark" if asked == "auto" else asked)
+    try:
+        return _run_declared(request, storage, log, sources, inputs, "sail", may_leave=True)
+    except NeedsSparkError as reason:
+        if running == "sail":
+            raise
+        end_session()
+        _log_engine(
+            log,
+            "Spark",
+            f": {reason.location}: {reason.message}" if reason.location else f": {reason.message}",
+        )
+        try:
+            return _run_declared(request, storage, log, sources, inputs, "spark")
+        except JavaMissingError as missing:
+            raise PipelineError(
+                f"{reason.message}; {missing.message}", reason.location, missing.hint
+            ) from None
+
+
+def _log_engine(
+    log: EventLog,  # Takes the event
+    engine: str,  # Its name
+    why: str = "",  # What follows the sentence
+    level: str = "INFO",  # Of the event
+) -> None:
+    "Record which engine runs an update."
+    details = {"update_progress": {"state": "INITIALIZING", "engine": engine.lower()}}
+    log.record(
+        "update_progress", f"Update {log.update_id[:8]} runs on {engine}{why}.", level, details=details
+    )
 
 
 def _run_declared(
@@ -63,17 +110,55 @@ def _run_declared(
     log: EventLog,  # Takes the events
     sources: Sequence[Source],  # Source files, read
     inputs: UpdateInputs,  # Takes what the update reads
-    stack: ExitStack,  # Closes what is opened here
+    engine: str,  # `sail` or `spark`
+    may_leave: bool = False,  # Whether Spark runs what Sail is not known to run as Spark does
 ) -> UpdateResult:
-    "Declare, analyse, empty, create, run; `PipelineError` for a mistake, before anything is written."
-    spark, graph = stack.enter_context(update_session(request)), Graph(request.catalog, request.schema)
-    runtime = Runtime(spark, graph, storage, table_schema, keep_schemas=not request.dry_run)
-    runtime.update_inputs = inputs
-    graph.locate = lambda: find_user_location(runtime.sources)
-    stack.enter_context(source_environment(request, runtime))
-    _log_state(request, log, "INITIALIZING")
-    declare_sources(request, runtime, sources)
-    analyse_pipeline(runtime)
+    """Declare, analyse, empty, create, run; `PipelineError` for a mistake, before anything is written.
+
+    `NeedsSparkError` where Sail may leave the update to Spark; what flows have committed stays.
+    """
+    with ExitStack() as stack:
+        spark, graph = (
+            stack.enter_context(update_session(request, engine)),
+            Graph(request.catalog, request.schema),
+        )
+        runtime = Runtime(spark, graph, storage, table_schema, keep_schemas=not request.dry_run)
+        runtime.update_inputs = inputs
+        graph.locate = lambda: find_user_location(runtime.sources)
+        stack.enter_context(source_environment(request, runtime))
+        _log_state(request, log, "INITIALIZING")
+        with leave_to_spark(may_leave):
+            declare_sources(request, runtime, sources)
+            analyse_pipeline(runtime)
+        _judge_unknown(runtime, log, may_leave)
+        return _run_analysed(request, runtime, log, inputs, may_leave)
+
+
+def _judge_unknown(
+    runtime: Runtime,  # Analysed
+    log: EventLog,  # Takes warnings
+    may_leave: bool,  # Whether Spark may run the update
+) -> None:
+    "Leave a pipeline that is not wholly known to Spark, or warn of each part of it."
+    if not runtime.unknown:
+        return
+    if may_leave:
+        [(sentence, name), *others] = runtime.unknown.items()
+        more = f", and {len(others)} more" if others else ""
+        raise NeedsSparkError(f"{name}: {sentence}{more}")
+    for sentence, name in runtime.unknown.items():
+        runtime.graph.warn(f"{name}: {sentence} to give the same on Sail as on Spark")
+
+
+def _run_analysed(
+    request: UpdateRequest,  # What to run
+    runtime: Runtime,  # Analysed
+    log: EventLog,  # Takes the events
+    inputs: UpdateInputs,  # What the update reads
+    may_leave: bool,  # Whether Spark may run the update
+) -> UpdateResult:
+    "Empty, create, run."
+    graph, storage = runtime.graph, runtime.storage
     inputs.on_analysed()
     chosen, emptied = choose_tables(graph, request)
     if request.dry_run:
@@ -86,8 +171,11 @@ def _run_declared(
         )
     _log_state(request, log, "SETTING_UP_TABLES")
     run = set_up_tables(runtime, log, chosen, emptied)
+    run.may_leave = may_leave
     _log_state(request, log, "RUNNING")
     flows = run_flows(run, upstream_flows(runtime), chosen)
+    if run.needs_spark is not None:
+        raise run.needs_spark
     if not run.stopping.is_set():
         maintain_due_tables(storage, log)
     if run.stopping.is_set():

@@ -12,8 +12,8 @@ from pyspark.errors import AnalysisException, StreamingQueryException
 from cdc_local.analysis.runtime import checkpoint_path
 from cdc_local.dataflow.expectations import VIOLATION
 from cdc_local.dataflow.graph import Flow
-from cdc_local.engines.spark.jobs import activate_session, cancel_jobs
-from cdc_local.errors import PipelineError
+from cdc_local.engines.engine import engine_of
+from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.user_errors import describe_exception, to_pipeline_error
 from cdc_local.storage import TableName
 from cdc_local.update.counters import Counters, progress_details, summarize_flow
@@ -128,11 +128,14 @@ def run_flow(
     runtime, started = run.runtime, monotonic()
     _log_status(run, flow, "STARTING")
     try:
-        activate_session(runtime.spark)
+        engine_of(runtime.spark).activate_session(runtime.spark)
         counters = write_flow(run, flow)
         result = summarize_flow(runtime.graph, flow, counters, monotonic() - started)
     except Exception as error:
         seconds = monotonic() - started
+        if run.may_leave and isinstance(error, NeedsSparkError) and not run.stopping.is_set():
+            run.needs_spark = error
+            run.stopping.set()  # each flow ends where Spark goes on
         if run.stopping.is_set():
             _log_status(run, flow, "STOPPED", "WARN")
             return FlowResult(flow.name, str(flow.target), "STOPPED", seconds=seconds)
@@ -226,5 +229,5 @@ def wait_or_stop(
         return wait(running, return_when=FIRST_COMPLETED).done
     except KeyboardInterrupt:
         run.stopping.set()
-        cancel_jobs(run.runtime.spark)
+        engine_of(run.runtime.spark).cancel_jobs(run.runtime.spark)
         return wait(running).done

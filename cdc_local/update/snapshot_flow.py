@@ -18,6 +18,7 @@ from cdc_local.errors import PipelineError
 from cdc_local.storage import write_json
 from cdc_local.update.auto_cdc_flow import BackingTableFlow, merge_events
 from cdc_local.update.counters import Counters
+from cdc_local.update.flow_strategy import refuse_violations
 from cdc_local.update.streams import Run
 from cdc_utils import snapshots
 from cdc_utils.scd2 import END_AT, START_AT
@@ -85,6 +86,7 @@ class SnapshotFlow(BackingTableFlow):
             runtime.spark, path, target, changes.schema, dataset.comment, dataset.table_properties
         )
         changes = with_expectations(self.rules_for(dataset, flow), changes, evaluation)
+        refuse_violations(flow, evaluation)
         counters = merge_events(run, flow, extract_events(changes, target), path, target, evaluation)
         note_version(version_note(runtime.storage, flow), version)
         return counters

@@ -18,7 +18,7 @@ from cdc_local.delta.writer import has_batch
 from cdc_local.errors import PipelineError
 from cdc_local.storage import is_table, read_json, write_json
 from cdc_local.update.counters import Counters, add_counters
-from cdc_local.update.flow_strategy import QueryFlow
+from cdc_local.update.flow_strategy import QueryFlow, refuse_violations
 from cdc_local.update.new_rows import NewRows
 from cdc_local.update.progress import FILE_NAME, Progress
 from cdc_local.update.spark_checkpoint import read_positions
@@ -117,6 +117,7 @@ class StreamingFlow(QueryFlow):
             if not new_rows.slices:
                 add_counters(counters, {name: [] for name in evaluation.observed})
                 break
+            refuse_violations(flow, evaluation)
             if progress.planned is None:
                 progress.plan(new_rows.slices)
             add_counters(counters, self.write_batch(run, flow, frame, evaluation, progress.transaction))

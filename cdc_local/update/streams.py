@@ -13,6 +13,7 @@ from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime, checkpoint_path
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.stream_progress import delete_unwritten_offsets, has_unfinished_batch
+from cdc_local.errors import NeedsSparkError
 from cdc_local.storage import TableName, read_json
 from cdc_local.update.event_log import EventLog
 
@@ -29,6 +30,8 @@ class Run:
     # Target -> lock: flows into one target commit one after the other
     locks: dict[TableName, threading.Lock] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)  # Set by Ctrl-C
+    may_leave: bool = False  # Whether Spark runs what Sail does not
+    needs_spark: NeedsSparkError | None = None  # What Sail has left to Spark, and has stopped the flows
 
 
 def must_commit_as_one_batch(

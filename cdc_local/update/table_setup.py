@@ -4,13 +4,12 @@ import shutil
 import threading
 from collections.abc import Iterator
 
-from pyspark.sql import SparkSession
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.log import read_nullable_schema
-from cdc_local.engines.spark.catalyst import can_upcast
+from cdc_local.engines.upcast import can_upcast
 from cdc_local.errors import PipelineError
 from cdc_local.storage import Storage, TableName, is_table, read_json, write_json
 from cdc_local.update.event_log import EventLog
@@ -39,7 +38,6 @@ def reset_tables(
 
 
 def narrowing_columns(
-    spark: SparkSession,  # Knows Spark's rule
     stored: DataType,  # Columns of a stored table, or the type of one
     now: DataType,  # Columns of its new rows, or the type of one
     name: str = "",  # The column, where it is one
@@ -50,13 +48,13 @@ def narrowing_columns(
         for field in now:
             if field.name.lower() in known:
                 inner = f"{name}.{field.name}".lstrip(".")
-                yield from narrowing_columns(spark, known[field.name.lower()], field.dataType, inner)
+                yield from narrowing_columns(known[field.name.lower()], field.dataType, inner)
     elif isinstance(stored, ArrayType) and isinstance(now, ArrayType):
-        yield from narrowing_columns(spark, stored.elementType, now.elementType, name)
+        yield from narrowing_columns(stored.elementType, now.elementType, name)
     elif isinstance(stored, MapType) and isinstance(now, MapType):
-        yield from narrowing_columns(spark, stored.keyType, now.keyType, name)
-        yield from narrowing_columns(spark, stored.valueType, now.valueType, name)
-    elif not can_upcast(spark, stored, now):
+        yield from narrowing_columns(stored.keyType, now.keyType, name)
+        yield from narrowing_columns(stored.valueType, now.valueType, name)
+    elif not can_upcast(stored, now):
         yield name, stored, now
 
 
@@ -75,7 +73,7 @@ def _describe_narrowing(
     return [
         f"{flow.target.table}.{name} is {new.simpleString()} now "
         f"and {stored.simpleString()} in the stored table"
-        for name, stored, new in narrowing_columns(runtime.spark, read_nullable_schema(table), incoming)
+        for name, stored, new in narrowing_columns(read_nullable_schema(table), incoming)
         if name.partition(".")[0] not in (scd2.START_AT, scd2.END_AT)  # another sequence is refused as such
     ]
 

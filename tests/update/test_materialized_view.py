@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 
 from cdc_local.dataflow.graph import Dataset, Expectation
 from cdc_local.update.materialized_view import (
+    describe_query,
     fingerprint_query,
     is_unchanged,
     keep_fingerprint,
-    query_inputs,
 )
 
 VIEW = Dataset(table("orders_by_city"), "materialized_view")
@@ -35,7 +35,7 @@ def by_city(spark, orders):
 
 
 def test_a_query_over_delta_tables_depends_on_their_versions(spark, orders):
-    [found] = query_inputs(by_city(spark, orders))
+    _, found = describe_query(by_city(spark, orders))
     assert re.search(r"version=0", found)
 
 
@@ -53,7 +53,7 @@ def test_a_query_over_delta_tables_depends_on_their_versions(spark, orders):
 )
 def test_a_query_that_depends_on_more_is_always_computed(spark, orders, change):
     frame = change(spark, by_city(spark, orders))
-    assert query_inputs(frame) is None and fingerprint_query(frame, VIEW) is None
+    assert describe_query(frame) is None and fingerprint_query(frame, VIEW) is None
 
 
 def test_the_same_query_has_the_same_fingerprint(spark, orders):

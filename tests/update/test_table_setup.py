@@ -74,5 +74,5 @@ def test_a_reset_killed_half_way_is_finished_by_the_next(storage, monkeypatch, r
 )
 def test_columns_whose_new_values_the_stored_ones_cannot_keep(spark, stored, now, lost):
     types = [StructType.fromDDL(columns) for columns in (stored, now)]
-    found = narrowing_columns(spark, *types)
+    found = narrowing_columns(*types)
     assert [(name, was.simpleString(), new.simpleString()) for name, was, new in found] == lost

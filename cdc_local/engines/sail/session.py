@@ -13,6 +13,7 @@ from cdc_local.errors import UsageError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
 
 # What Spark's own SESSION_OPTIONS say of answers and of what a notebook shows. Partitions, jars, memory and
 # Java mean nothing here; ANSI is on by default on both engines; Sail writes timestamps in microseconds.
@@ -27,6 +28,8 @@ SERVER_VARIABLES = {
     "RUST_LOG": "off",  # errors come to the client; the log would be printed
     "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(365 * 24 * 60 * 60),  # 15 minutes by default: views are lost
 }
+
+CONNECT_VARIABLE = "SPARK_CONNECT_MODE_ENABLED"  # Tells PySpark which columns to make
 
 _INSTALL = "pip install 'cdc-utils[local]'"
 
@@ -82,27 +85,56 @@ def start_sail(
     """
     try:
         import grpc  # noqa: F401  PySpark ends the process where it is absent
-        from pyspark.sql import SparkSession
         from pyspark.sql.connect.session import SparkSession as ConnectSession
     except ImportError as missing:
         raise UsageError(f"Spark Connect has no client here: {missing}", hint=_INSTALL) from None
-    if _has_spark():
+    if has_spark_session():
         raise UsageError(
             "this process has a session of Spark already, and PySpark speaks to one engine at a time",
             hint="restart the kernel, or start Sail in another process",
         )
     with _keep_signals():  # the server sets its own before it answers
         address = _start_server()
-        spark = SparkSession.builder.remote(address).getOrCreate()
-        spark.conf.get("spark.sql.session.timeZone")
-    if cast(ConnectSession, spark).client.host != address.removeprefix("sc://").partition(":")[0]:
+        session = ConnectSession._get_default_session() or _connect(address)
+        session.conf.get("spark.sql.session.timeZone")
+    if session.client.host != address.removeprefix("sc://").partition(":")[0]:
         raise UsageError("this process has a session of another server of Spark Connect")
+    spark = cast("SparkSession", session)
     for name, value in (SESSION_OPTIONS | (options or {})).items():
         spark.conf.set(name, value)
     return spark
 
 
-def _has_spark() -> bool:
+def _connect(
+    address: str,  # Of the server
+) -> "ConnectSession":  # Another session: nothing of an earlier one is in it
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    from cdc_local.engines.sail.hidden_columns import HiddenColumns
+
+    os.environ[CONNECT_VARIABLE] = "1"
+    channel, hidden_columns = DefaultChannelBuilder(address), HiddenColumns()
+    channel.add_interceptor(hidden_columns)
+    session = ConnectSession.Builder().channelBuilder(channel).create()
+    hidden_columns.client = session.client
+    return session
+
+
+def end_session() -> None:
+    "End the session of this process, if there is one; the server stays. Spark may be started afterwards."
+    if has_sail_session():
+        sys.modules["pyspark.sql.connect.session"].SparkSession._get_default_session().stop()
+    os.environ.pop(CONNECT_VARIABLE, None)
+
+
+def has_sail_session() -> bool:
+    "Whether this process has a running session of Sail."
+    connect = sys.modules.get("pyspark.sql.connect.session")
+    return connect is not None and connect.SparkSession._get_default_session() is not None
+
+
+def has_spark_session() -> bool:
     "Whether this process has a running session of Spark in a JVM."
     context = sys.modules.get("pyspark.core.context")
     return context is not None and context.SparkContext._active_spark_context is not None

@@ -9,7 +9,6 @@ from py4j.java_gateway import is_instance_of
 from pyspark.errors import ParseException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import DataType
 
 from cdc_local.errors import Location, PipelineError, locate
 
@@ -216,21 +215,6 @@ def table_snapshots(
             return None
         found.append((str(files.path().toString()), str(files.toString())))
     return found
-
-
-def can_upcast(
-    spark: SparkSession,  # Knows Spark's rule
-    stored: DataType,  # Type of a stored column
-    now: DataType,  # Type of its new values
-) -> bool:
-    "Whether a stored column can hold new values unchanged, by Spark's own rule."
-    jvm: Any = spark.sparkContext._jvm
-    sql = jvm.org.apache.spark.sql
-
-    def as_java(kind: DataType) -> Any:
-        return sql.types.DataType.fromJson(kind.json())
-
-    return stored == now or bool(sql.catalyst.expressions.Cast.canUpCast(as_java(now), as_java(stored)))
 
 
 def exception_messages(

@@ -1,0 +1,67 @@
+"""Rows of this process on their way to Sail: Parquet files that go when the process ends.
+
+Spark Connect would send rows in the query itself, which is slow for many and holds all of them in memory.
+"""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain, count
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+from pyspark.sql import DataFrame
+
+from cdc_local.engines.sail.batches import read_batches
+
+_numbers = count()
+
+
+@cache
+def _staging_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="cdc-utils-staged-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def stage_rows(
+    schema: pyarrow.Schema,  # Of the batches
+    batches: Iterator[pyarrow.RecordBatch],  # Rows
+) -> Path:  # A Parquet file
+    "Write rows for the engine to read; a write that fails leaves no file."
+    path = _staging_folder() / f"{next(_numbers)}.parquet"
+    try:
+        with pyarrow.parquet.ParquetWriter(path, schema, compression="lz4") as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+@contextmanager
+def stage_frame(
+    frame: DataFrame,  # A batch on Sail
+) -> Iterator[DataFrame]:  # The same rows
+    "Compute a frame once, for queries that read it several times."
+    batches = read_batches(frame)
+    first = next(batches, None)
+    if first is None:
+        yield frame.sparkSession.createDataFrame([], frame.schema.toNullable())
+        return
+    file = stage_rows(first.schema, chain([first], batches))
+    try:
+        yield frame.sparkSession.read.parquet(str(file))
+    finally:
+        file.unlink()
+
+
+def forget_staged_rows() -> None:
+    "Delete all staged rows, once no query reads them any more."
+    for file in _staging_folder().glob("*.parquet"):
+        file.unlink()
