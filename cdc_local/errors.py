@@ -39,6 +39,10 @@ class UsageError(PipelineError):
     exit_code = 2
 
 
+class JavaMissingError(UsageError):
+    """Spark is needed, and there is no Java that it runs on."""
+
+
 class NeedsSparkError(PipelineError):
     """What Sail does not do, or is not known to do as Spark does. `auto` runs the update on Spark instead."""
 

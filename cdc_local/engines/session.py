@@ -42,8 +42,5 @@ def local_spark(
 
     `UsageError` where the engine is unknown or not installed, or another one runs in this process.
     """
-    return (
-        start_sail(options)
-        if choose_engine(engine, default="spark") == "sail"
-        else start_spark(options=options)
-    )
+    chosen = choose_engine(engine, default="spark")
+    return start_sail(options) if chosen == "sail" else start_spark(options=options)

@@ -17,12 +17,12 @@ from cdc_local.autoloader.options import Options
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.log import read_table_version
 from cdc_local.delta.new_files import SourceChangedError, SourceLostError, read_new_files
-from cdc_local.engines.engine import Engine, engine_of
+from cdc_local.engines.engine import engine_of
 from cdc_local.errors import PipelineError
 from cdc_local.update.progress import Position, Progress, Slice
 
 if TYPE_CHECKING:
-    from cdc_local.engines.engine import Observed
+    from cdc_local.engines.protocol import Engine, Observed
 
 
 @dataclass
@@ -41,7 +41,7 @@ class NewRows:
     observations: list["Observed"] = field(default_factory=list)  # Count what the batch reads of files
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> "Engine":
         "The engine of the update."
         return engine_of(self.runtime.spark)
 

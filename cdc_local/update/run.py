@@ -11,8 +11,7 @@ from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Graph
 from cdc_local.engines.sail.session import end_session
 from cdc_local.engines.session import choose_engine, has_session
-from cdc_local.engines.spark.java import JavaMissingError
-from cdc_local.errors import NeedsSparkError, PipelineError
+from cdc_local.errors import JavaMissingError, NeedsSparkError, PipelineError
 from cdc_local.source.files import Source, discover_sources, read_source
 from cdc_local.source.user_errors import find_user_location
 from cdc_local.storage import Storage, TableName, lock_storage
@@ -78,29 +77,25 @@ def _run_on_engine(
         if running == "sail":
             raise
         end_session()
-        _log_engine(
-            log,
-            "Spark",
-            f": {reason.location}: {reason.message}" if reason.location else f": {reason.message}",
-        )
+        _log_engine(log, "Spark", reason)
         try:
             return _run_declared(request, storage, log, sources, inputs, "spark")
         except JavaMissingError as missing:
-            raise PipelineError(
-                f"{reason.message}; {missing.message}", reason.location, missing.hint
-            ) from None
+            message = f"{reason.message}; {missing.message}"
+            raise PipelineError(message, reason.location, missing.hint) from None
 
 
 def _log_engine(
     log: EventLog,  # Takes the event
     engine: str,  # Its name
-    why: str = "",  # What follows the sentence
-    level: str = "INFO",  # Of the event
+    reason: NeedsSparkError,  # Why
 ) -> None:
     "Record which engine runs an update."
-    details = {"update_progress": {"state": "INITIALIZING", "engine": engine.lower()}}
+    place = f"{reason.location}: " if reason.location else ""
     log.record(
-        "update_progress", f"Update {log.update_id[:8]} runs on {engine}{why}.", level, details=details
+        "update_progress",
+        f"Update {log.update_id[:8]} runs on {engine}: {place}{reason.message}.",
+        details={"update_progress": {"state": "INITIALIZING", "engine": engine.lower()}},
     )
 
 
@@ -118,10 +113,8 @@ def _run_declared(
     `NeedsSparkError` where Sail may leave the update to Spark; what flows have committed stays.
     """
     with ExitStack() as stack:
-        spark, graph = (
-            stack.enter_context(update_session(request, engine)),
-            Graph(request.catalog, request.schema),
-        )
+        spark = stack.enter_context(update_session(request, engine))
+        graph = Graph(request.catalog, request.schema)
         runtime = Runtime(spark, graph, storage, table_schema, keep_schemas=not request.dry_run)
         runtime.update_inputs = inputs
         graph.locate = lambda: find_user_location(runtime.sources)

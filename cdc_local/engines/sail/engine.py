@@ -1,4 +1,4 @@
-"""What `cdc_local.engines.engine.Engine` asks, answered by Sail."""
+"""What `cdc_local.engines.protocol.Engine` asks, answered by Sail."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from cdc_local.engines.known.plan import describe_state, find_unknown, find_unknown_rule
+from cdc_local.engines.known.plan import find_unknown, find_unknown_rule
+from cdc_local.engines.known.state import describe_state
 from cdc_local.engines.sail.counted_frame import CountedFrame
 from cdc_local.engines.sail.hidden_columns import METADATA, hide_metadata
 from cdc_local.engines.sail.query_text import describe_query
@@ -19,7 +20,7 @@ from cdc_local.engines.sail.staged_rows import stage_rows
 from cdc_local.errors import NeedsSparkError
 
 if TYPE_CHECKING:
-    from cdc_local.engines.engine import Engine
+    from cdc_local.engines.protocol import Engine
 
 # Features of Delta tables whose rows Sail reads as Spark does
 _PLAIN_FEATURES = frozenset({"appendOnly", "invariants", "timestampNtz", "checkConstraints"})

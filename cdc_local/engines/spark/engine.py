@@ -1,4 +1,4 @@
-"""What `cdc_local.engines.engine.Engine` asks, answered by Spark."""
+"""What `cdc_local.engines.protocol.Engine` asks, answered by Spark."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from cdc_local.engines.spark import jobs, new_rows
 from cdc_local.engines.spark.catalyst import query_text, table_snapshots
 
 if TYPE_CHECKING:
-    from cdc_local.engines.engine import Engine
+    from cdc_local.engines.protocol import Engine
 
 
 class SparkEngine:

@@ -16,7 +16,7 @@ from threading import enumerate as threads
 
 from cdc_local.engines.spark.jars import DELTA_VERSION
 from cdc_local.engines.spark.memory import choose_memory, describe_memory, parse_memory
-from cdc_local.errors import UsageError
+from cdc_local.errors import JavaMissingError
 
 JAVA_REQUIRED = 17  # Spark 4.2 runs on Java 17 and newer
 
@@ -37,13 +37,13 @@ def find_java(
     home = environ.get("JAVA_HOME")
     java = str(Path(home, "bin", "java")) if home else shutil.which("java", path=environ.get("PATH"))
     if java is None or not Path(java).exists():
-        raise UsageError(
+        raise JavaMissingError(
             f"Spark needs Java {JAVA_REQUIRED} or newer, and none was found",
             hint="install one (Debian: apt-get install openjdk-17-jre-headless) or point JAVA_HOME at it",
         )
     found = java_version(subprocess.run([java, "-version"], capture_output=True, text=True).stderr)
     if found < JAVA_REQUIRED:
-        raise UsageError(
+        raise JavaMissingError(
             f"Spark needs Java {JAVA_REQUIRED} or newer; {java} is version {found or 'unknown'}",
             hint="install a newer one or point JAVA_HOME at it",
         )
