@@ -4,16 +4,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.autoloader.file_formats import FORMATS, format_of_ending
 from cdc_local.autoloader.options import Options
+from cdc_local.engines.engine import observe
 from cdc_local.errors import PipelineError
+
+if TYPE_CHECKING:
+    from cdc_local.engines.protocol import Observed
 
 _RECURSIVE = {"recursiveFileLookup": "true"}
 FILES_PER_TRIGGER = 1000  # Auto Loader's default
@@ -24,7 +29,7 @@ class FileSelection:
     "The files of one batch."
 
     files: tuple[str, ...]  # Paths
-    rows: Observation  # Takes the number of lines, records or files read, as `rows`
+    rows: "Observed"  # Takes the number of lines, records or files read, as `rows`
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def load_selection(
     if schema is not None:
         reader = reader.schema(schema)
     frame = reader.load(list(selection.files))
-    return frame.observe(selection.rows, F.count(F.lit(1)).alias("rows"))
+    return observe(frame, selection.rows, F.count(F.lit(1)).alias("rows"))
 
 
 def is_local_path(

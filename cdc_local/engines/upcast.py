@@ -21,7 +21,7 @@ from pyspark.sql.types import (
 _NUMBERS = (ByteType(), ShortType(), IntegerType(), LongType(), FloatType(), DoubleType())
 
 # Digits that a decimal needs for an integer type
-_INTEGER_DIGITS = {ByteType(): 3, ShortType(): 5, IntegerType(): 10, LongType(): 20}
+_INTEGER_DIGITS: dict[DataType, int] = {ByteType(): 3, ShortType(): 5, IntegerType(): 10, LongType(): 20}
 
 _MOMENTS = {
     (DateType(), TimestampType()),

@@ -124,7 +124,10 @@ def _declare_target(
     table: str,  # The target
 ) -> tuple[Run, list[Flow]]:  # A run over the storage of the repair, and the target's flows
     "Declare and analyse the pipeline as an update does, and find the target."
-    spark, graph = stack.enter_context(update_session(request)), Graph(request.catalog, request.schema)
+    spark, graph = (
+        stack.enter_context(update_session(request, "spark")),
+        Graph(request.catalog, request.schema),
+    )
     runtime = Runtime(spark, graph, storage, table_schema)
     graph.locate = lambda: find_user_location(runtime.sources)
     stack.enter_context(source_environment(request, runtime))

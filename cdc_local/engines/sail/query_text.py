@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
@@ -19,8 +19,8 @@ def describe_query(
     frame: DataFrame,  # A batch
 ) -> tuple[str, list[tuple[str, str]]] | None:  # Text, and path and version of each Delta table
     "Describe all that a query's result depends on; None where it depends on more than tables and its text."
-    client: Any = frame.sparkSession.client  # type: ignore[attr-defined]
-    root = frame._plan.plan(client)  # type: ignore[attr-defined]
+    client = cast(Any, frame).sparkSession.client
+    root: Any = cast(Any, frame)._plan.plan(client)
     tables: list[tuple[str, str]] = []
     if not _collect_tables(root, tables):
         return None
