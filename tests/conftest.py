@@ -1,5 +1,9 @@
-"Files that take long begin first, so that no worker is left alone with one of them."
+"""Files that take long begin first, so that no worker is left alone with one of them.
 
+Tests run on Spark where they name no engine; those of Sail, and of both, say so.
+"""
+
+import os
 import signal
 from pathlib import Path
 
@@ -8,6 +12,8 @@ import pytest
 # A script that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+os.environ.setdefault("CDC_ENGINE", "spark")
 
 LONGEST = (
     "runs_like_databricks",

@@ -11,6 +11,7 @@ from cdc_local.cli.exit_status import INTERRUPTED, finish, guarded, interruptibl
 from cdc_local.cli.options import (
     STORAGE,
     DebugOption,
+    EngineOption,
     Lines,
     LinesOption,
     MemoryOption,
@@ -118,6 +119,7 @@ def run_resource(
         list[str] | None,
         typer.Option("--refresh", metavar="T,…", help="Of a pipeline: update only these tables."),
     ] = None,
+    engine: EngineOption = None,
     memory: MemoryOption = None,
     layout: LinesOption = Lines.table,
     quiet: QuietOption = False,

@@ -12,6 +12,7 @@ from cdc_local.cli.options import (
     STORAGE,
     CatalogOption,
     DebugOption,
+    EngineOption,
     MemoryOption,
     SchemaOption,
     StorageOption,
@@ -32,6 +33,7 @@ def demo(
     storage: StorageOption = STORAGE,
     catalog: CatalogOption = CATALOG,
     schema: SchemaOption = SCHEMA,
+    engine: EngineOption = None,
     memory: MemoryOption = None,
     debug: DebugOption = False,
 ) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
 
-from cdc_local.cli.options import use_memory
+from cdc_local.cli.options import use_engine_options
 from cdc_local.errors import is_users_mistake
 from cdc_local.storage import full_disk_error, is_full_disk
 from cdc_utils import __version__
@@ -36,14 +36,17 @@ Returned = TypeVar("Returned")
 def guarded(
     command: Callable[Parameters, Returned],  # A command
 ) -> Callable[Parameters, Returned]:  # The same, under `exit_status`
-    "Give a command its exit status, and Java the memory that its `--memory` says."
+    "Give a command its exit status, and updates the engine and the memory that its options say."
 
     @functools.wraps(command)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-        storage, debug, memory = kwargs.get("storage"), bool(kwargs.get("debug")), kwargs.get("memory")
+        storage, debug = kwargs.get("storage"), bool(kwargs.get("debug"))
+        engine, memory = kwargs.get("engine"), kwargs.get("memory")
         with (
             exit_status(storage if isinstance(storage, Path) else None, debug),
-            use_memory(memory if isinstance(memory, str) else None),
+            use_engine_options(
+                engine if isinstance(engine, str) else None, memory if isinstance(memory, str) else None
+            ),
         ):
             return command(*args, **kwargs)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cdc_local.engines.session import ENGINE_VARIABLE
 from cdc_local.engines.spark.memory import MEMORY_VARIABLE, parse_memory
 from cdc_local.errors import UsageError
 
@@ -31,6 +32,14 @@ class Lines(StrEnum):
 
     table = "table"  # For the eye
     json = "json"  # One JSON object a line
+
+
+class Engines(StrEnum):
+    "Who computes."
+
+    auto = "auto"  # Sail, and Spark where something needs it
+    sail = "sail"
+    spark = "spark"
 
 
 PathsArgument = Annotated[
@@ -63,6 +72,16 @@ MemoryOption = Annotated[
         metavar="SIZE",
         envvar=MEMORY_VARIABLE,
         help="Memory of Spark's Java, e.g. 4g; by default a quarter of this machine's, from 2g to 16g.",
+    ),
+]
+
+EngineOption = Annotated[
+    Engines | None,
+    typer.Option(
+        "--engine",
+        envvar=ENGINE_VARIABLE,
+        help="sail needs no Java. auto, the default, is sail where all of a pipeline is known to give what "
+        "it gives on Spark, else spark.",
     ),
 ]
 
@@ -100,22 +119,25 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback o
 
 
 @contextmanager
-def use_memory(
+def use_engine_options(
+    engine: str | None,  # `--engine`, as typed
     memory: str | None,  # `--memory`, as typed
 ) -> Iterator[None]:
-    "Let Java have this memory, here and in the processes that a command starts; `UsageError` for no size."
-    if memory is None:
-        yield
-        return
-    parse_memory(memory)
-    before = os.environ.get(MEMORY_VARIABLE)
-    os.environ[MEMORY_VARIABLE] = memory
+    """Let updates run on this engine, and Java have this memory, here and in the processes that a command
+    starts; `UsageError` for no size."""
+    if memory is not None:
+        parse_memory(memory)
+    given = {ENGINE_VARIABLE: engine, MEMORY_VARIABLE: memory}
+    before = {name: os.environ.get(name) for name, value in given.items() if value is not None}
+    os.environ.update({name: value for name, value in given.items() if value is not None})
     try:
         yield
     finally:
-        del os.environ[MEMORY_VARIABLE]
-        if before is not None:
-            os.environ[MEMORY_VARIABLE] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def read_pairs(

@@ -16,6 +16,7 @@ from cdc_local.cli.options import (
     CatalogOption,
     ConfOption,
     DebugOption,
+    EngineOption,
     FullRefreshAllOption,
     FullRefreshOption,
     Lines,
@@ -76,6 +77,7 @@ def run(
         typer.Option("--graph", metavar="FILE.svg", help="Draw datasets and flows into this file."),
     ] = None,
     master: MasterOption = None,
+    engine: EngineOption = None,
     memory: MemoryOption = None,
     root_path: RootPathOption = None,
     wheels: Annotated[

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from cdc_local.cli.exit_status import guarded, interruptible
-from cdc_local.cli.options import STORAGE, DebugOption, MemoryOption, QuietOption, StorageOption, examples
+from cdc_local.cli.options import (
+    STORAGE,
+    DebugOption,
+    EngineOption,
+    MemoryOption,
+    QuietOption,
+    StorageOption,
+    examples,
+)
 
 commands = typer.Typer()
 
@@ -38,6 +46,7 @@ def workspace(
             help="Refuse notebook tasks that name an environment, as some workspaces do.",
         ),
     ] = False,
+    engine: EngineOption = None,
     memory: MemoryOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
