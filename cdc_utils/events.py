@@ -214,7 +214,8 @@ def one_event_per_sequence(
     "Collapse duplicates; of different events with one sequence keep the same one in any order of arrival."
     keys = resolve_columns(events, keys, "keys")
     in_order = Window.partitionBy(*map(exact_column, keys)).orderBy(*event_order(events, keys))
-    following = events.withColumn("__following", F.lead(SEQUENCE).over(in_order))
+    next_row = in_order.rowsBetween(1, 1)
+    following = events.withColumn("__following", F.lead(SEQUENCE).over(next_row))
     return following.where(~F.col("__following").eqNullSafe(F.col(SEQUENCE))).drop("__following")
 
 # %% ../nbs/03a_events.ipynb #04-scd1-46c
@@ -249,10 +250,12 @@ def complete_events(
     if not partial:
         return events
     keys, partial = resolve_columns(events, keys, "keys"), resolve_columns(events, partial, "partial")
-    in_order = Window.partitionBy(*map(exact_column, keys)).orderBy(SEQUENCE)
+    so_far = Window.unboundedPreceding, Window.currentRow  # no two events of a key have one sequence
+    in_order = Window.partitionBy(*map(exact_column, keys)).orderBy(SEQUENCE).rowsBetween(*so_far)
     # a delete ends one life and begins the next
     lives = events.withColumn("__life", F.count_if(F.col(DELETED)).over(in_order))
-    earlier = Window.partitionBy(*map(exact_column, keys), "__life").orderBy(SEQUENCE)
+    life = Window.partitionBy(*map(exact_column, keys), "__life").orderBy(SEQUENCE)
+    earlier = life.rowsBetween(*so_far)
     listed = F.transform(F.col(WRITES), F.lower) if WRITES in events.columns else None
 
     def completed(name):

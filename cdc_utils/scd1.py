@@ -42,7 +42,8 @@ def newest_events(
     newest_first = Window.partitionBy(*map(exact_column, keys)).orderBy(
         *[value.desc() for value in event_order(events, keys)]
     )
-    numbered = events.withColumn("__place", F.row_number().over(newest_first))
+    newer = newest_first.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    numbered = events.withColumn("__place", F.row_number().over(newer))
     return numbered.where(F.col("__place") == 1).drop("__place")
 
 # %% ../nbs/04_scd1.ipynb #04-scd1-47

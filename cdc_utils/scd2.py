@@ -62,7 +62,8 @@ def run_marks(
         F.lit(True), *[comparable_value(exact_column(name), events.schema[name].dataType) for name in tracked]
     )
     state = F.struct(F.col(DELETED).alias("deleted"), values.alias("values"))
-    before, after = F.lag(state).over(in_order), F.lead(state).over(in_order)
+    before = F.lag(state).over(in_order.rowsBetween(-1, -1))
+    after = F.lead(state).over(in_order.rowsBetween(1, 1))
 
     def differs(neighbour):
         return neighbour["deleted"] | ~neighbour["values"].eqNullSafe(values)  # no neighbour differs, too

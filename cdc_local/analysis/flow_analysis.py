@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
@@ -89,7 +89,7 @@ def check_rules(
     for rule in dataset.expectations:
         try:
             _ = frame.where(rule.constraint).schema
-        except AnalysisException as wrong:
+        except PySparkException as wrong:  # Sail has other classes of it than Spark
             message = f"expectation {rule.name!r} of {dataset.name}: {describe_exception(wrong)}"
             raise PipelineError(message, dataset.location) from None
 
@@ -157,7 +157,7 @@ def _target_schema(
     if isinstance(dataset.schema, str):
         declared = cast(StructType, StructType.fromDDL(dataset.schema))
     if flow.spec is None:
-        return source if declared is None else declared
+        return source.toNullable() if declared is None else declared  # what is inferred may be NULL
     shown = find_visible_schema(runtime.spark, flow, source)
     if declared is None:
         return shown

@@ -251,6 +251,18 @@ def _session_table(runtime: Runtime, original: Any) -> Any:
     return table
 
 
+def _analyse_at_once(runtime: Runtime, original: Any) -> Any:
+    "A frame of Spark Connect: a mistake in it is found where it is made, as on classic Spark."
+
+    @wraps(original)
+    def initialize(frame: Any, *args: Any, **kwargs: Any) -> None:
+        original(frame, *args, **kwargs)
+        if evaluated_flow() is not None:
+            _ = frame.schema
+
+    return initialize
+
+
 def _set_option(runtime: Runtime, original: Any) -> Any:
     "`spark.conf.set`: on Sail not for what it does not obey."
 
@@ -448,6 +460,12 @@ def list_patches(
 PATCHES = list_patches(CLASSIC)
 
 
+def _list_connect_patches() -> tuple[Patch, ...]:
+    classes = _find_connect_classes()
+    reason = "Spark Connect looks at a query when its rows or columns are asked for, far from the user's line"
+    return (*list_patches(classes), Patch(classes.frame, "__init__", _analyse_at_once, reason))
+
+
 def _apply_patch(
     runtime: Runtime,  # The update
     patch: Patch,  # A row of the table
@@ -467,7 +485,7 @@ def install_patches(
     "Put the runtime between the pipeline's code and Spark; takes effect only while that code runs."
     with ExitStack() as stack:
         stack.enter_context(mapped_functions(runtime.storage, lambda: current_evaluation.get() is not None))
-        patches = list_patches(_find_connect_classes()) if is_sail(runtime.spark) else PATCHES
+        patches = _list_connect_patches() if is_sail(runtime.spark) else PATCHES
         for patch in patches:
             stack.callback(_apply_patch(runtime, patch))
         yield runtime

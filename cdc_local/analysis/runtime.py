@@ -296,7 +296,8 @@ def with_expectations(
         return frame
     name = f"expectations of {dataset.name}"
     engine = engine_of(frame.sparkSession)
-    observation = name if frame.isStreaming else engine.new_observation(name)
+    is_spark_stream = frame.isStreaming and engine.name == "spark"
+    observation = name if is_spark_stream else engine.new_observation(name)
     evaluation.observed[dataset.name] = observation
     evaluation.rules[dataset.name] = dataset.expectations
     return enforce_expectations(frame, dataset.expectations, observation)

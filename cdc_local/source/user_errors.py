@@ -12,7 +12,7 @@ from cdc_local.errors import Location, PipelineError
 from cdc_local.volumes import explain
 
 # Where the first sentence of an exception ends: at a plan, a query or a stack of Java's
-_END_OF_SENTENCE = re.compile(r"\n+(?='|== SQL|\+- |:- |\tat |JVM stacktrace)")
+_END_OF_SENTENCE = re.compile(r"\n+(?='|== SQL|== DataFrame|\+- |:- |\tat |JVM stacktrace)")
 
 
 def display_path(

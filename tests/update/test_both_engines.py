@@ -1,0 +1,274 @@
+"""The same pipeline over the same events, on Spark, on Sail, and on both in turns: the same tables, the same
+counters in the event log, the same kinds of errors."""
+
+import json
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from cdc_local.delta.reader import read_rows
+from cdc_local.storage import Storage
+
+HERE = Path(__file__).parent
+
+
+class Updates:
+    "A process that runs updates on one engine."
+
+    def __init__(self, engine):
+        command = [sys.executable, str(HERE / "serve_updates.py"), engine]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, source, storage, **more):
+        request = {"sources": [str(source)], "storage": str(storage), **more}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, self.process.communicate()[1][-3000:]
+        return json.loads(answer)
+
+    def close(self):
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def engines():
+    engines = {name: Updates(name) for name in ("spark", "sail")}
+    yield engines
+    for engine in engines.values():
+        engine.close()
+
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("n", pa.int64()),
+        ("city", pa.string()),
+        ("amount", pa.decimal128(10, 2)),
+        ("op", pa.string()),
+        ("updates", pa.list_(pa.string())),
+    ]
+)
+
+
+def land(storage, rows):
+    "Append events to the table that pipelines stream; it lies in their storage, and no pipeline declares it."
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    columns[3] = [None if value is None else Decimal(value) for value in columns[3]]
+    path = storage / "tables" / "main" / "ext" / "events"
+    write_deltalake(str(path), pa.table(columns, schema=SCHEMA), mode="append")
+
+
+FIRST = [
+    ("a", 1, "Oslo", "1.00", "U", ["city"]),
+    ("b", 2, "Rome", None, "U", ["city", "amount"]),
+    ("a", 3, None, "2.50", "U", ["amount"]),
+    ("c", 2, "Bonn", "-1.00", "U", None),
+    ("d", 4, "Kyiv", "3.00", "U", ["city", "amount"]),
+    ("d", 5, None, None, "D", None),
+]
+SECOND = [
+    ("a", 2, "Lima", "7.00", "U", ["city", "amount"]),  # late
+    ("a", 3, None, "2.50", "U", ["amount"]),  # repeated
+    ("b", 9, None, None, "D", None),
+    ("e", 1, "Zürich 😀", "0.01", "U", ["city"]),
+]
+THIRD = [
+    ("b", 10, "Rome", "4.00", "U", ["city", "amount"]),
+    ("d", 3, "Kyiv", "1.00", "U", ["amount"]),  # late, before a delete
+    ("f", 1, "Bern", "-5.00", "U", ["city"]),
+]
+BATCHES = (FIRST, SECOND, THIRD)
+
+HEAD = """from pyspark import pipelines as dp
+from pyspark.sql import functions as F
+
+@dp.table
+def bronze():
+    return spark.readStream.table("main.ext.events")
+"""
+
+PIPELINES = {
+    "rules": HEAD
+    + """
+@dp.temporary_view
+@dp.expect_or_drop("cheap", "amount IS NULL OR amount < 5")
+def seen():
+    return spark.readStream.table("bronze").withColumn("city", F.upper("city"))
+
+@dp.table
+@dp.expect_all({"known": "city IS NOT NULL", "late": "n > 2"})
+@dp.expect_or_drop("positive", "amount >= 0")
+def clean():
+    return spark.readStream.table("seen")
+
+@dp.materialized_view
+@dp.expect("big", "total > 1")
+def totals():
+    found = spark.read.table("clean").groupBy("id")
+    return found.agg(F.sum("amount").alias("total"), F.count("n").alias("n"))
+""",
+    "scd": HEAD
+    + """
+for kind in (1, 2):
+    dp.create_streaming_table(f"scd{kind}")
+    dp.create_auto_cdc_flow(
+        target=f"scd{kind}", source="bronze", keys=["id"], sequence_by=F.col("n"), stored_as_scd_type=kind,
+        apply_as_deletes=F.expr("op = 'D'"), except_column_list=["op", "updates"],
+    )
+
+@dp.materialized_view
+def lives():
+    found = spark.read.table("scd2").groupBy("id")
+    return found.agg(F.count("*").alias("versions"), F.max("__END_AT").alias("end"))
+""",
+    "partial updates": HEAD
+    + """
+for kind in (1, 2):
+    dp.create_streaming_table(f"nulls{kind}")
+    dp.create_auto_cdc_flow(
+        target=f"nulls{kind}", source="bronze", keys=["id"], sequence_by="n", stored_as_scd_type=kind,
+        ignore_null_updates=True, column_list=["id", "n", "city", "amount"],
+    )
+dp.create_streaming_table("tracked")
+dp.create_auto_cdc_flow(
+    target="tracked", source="bronze", keys=["id"], sequence_by=F.struct("n", "op"), stored_as_scd_type=2,
+    track_history_column_list=["city"], apply_as_deletes="op = 'D'",
+)
+""",
+    "truncates": HEAD
+    + """
+dp.create_streaming_table("cut")
+dp.create_auto_cdc_flow(
+    target="cut", source="bronze", keys=["id"], sequence_by="n", apply_as_deletes="op = 'D'",
+    apply_as_truncates="id = 'c'",
+)
+""",
+    "snapshots": HEAD
+    + """
+@dp.materialized_view
+def newest():
+    return spark.read.table("bronze").groupBy("id").agg(F.max("n").alias("n"), F.max("city").alias("city"))
+
+dp.create_streaming_table("history")
+dp.create_auto_cdc_from_snapshot_flow(target="history", source="newest", keys=["id"], stored_as_scd_type=2)
+""",
+    "joins and unions": HEAD
+    + """
+@dp.materialized_view
+def cities():
+    return spark.read.table("bronze").where("city IS NOT NULL").select("city").distinct()
+
+@dp.table
+def joined():
+    events = spark.readStream.table("bronze")
+    return events.join(spark.read.table("cities"), "city", "left").select("id", "n", "city")
+
+dp.create_streaming_table("twice")
+
+@dp.append_flow(target="twice")
+def first():
+    return spark.readStream.table("bronze").select("id", F.lit("first").alias("flow"))
+
+@dp.append_flow(target="twice")
+def second():
+    rows = spark.readStream.table("bronze").select("id", F.explode("updates").alias("flow"))
+    return rows.union(spark.readStream.table("joined").select("id", "city"))
+""",
+}
+
+
+def tables_of(storage):
+    "Rows of each table of the pipeline; a snapshot's history without the moment that it was taken."
+    opened = Storage(storage)
+    found = {}
+    for name in opened.tables():
+        if name.schema == "default":
+            rows = read_rows(opened, name)
+            keep = [
+                i for i, column in enumerate(rows.columns) if name.table != "history" or column[:2] != "__"
+            ]
+            values = sorted((tuple(row[i] for i in keep) for row in rows.values), key=repr)
+            found[name.table] = ([rows.columns[i] for i in keep], values)
+    return found
+
+
+def without_seconds(answer):
+    return answer
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_tables_and_counters_are_the_same_on_either_engine_and_on_both_in_turns(name, engines, tmp_path):
+    source = tmp_path / "pipeline.py"
+    source.write_text(PIPELINES[name])
+    plans = {"spark": ("spark",) * 3, "sail": ("sail",) * 3, "turns": ("sail", "spark", "sail")}
+    storages = {plan: tmp_path / plan for plan in plans}
+    for number, batch in enumerate(BATCHES):
+        answers = {}
+        for plan, order in plans.items():
+            land(storages[plan], batch)
+            answers[plan] = engines[order[number]].run(source, storages[plan])
+        assert answers["spark"]["state"] == "COMPLETED", answers["spark"]
+        tables = {plan: tables_of(storage) for plan, storage in storages.items()}
+        for plan in ("sail", "turns"):
+            assert answers[plan] == answers["spark"], f"update {number} of {plan}"
+            assert tables[plan] == tables["spark"], f"update {number} of {plan}"
+    idle = {plan: engines[order[0]].run(source, storages[plan]) for plan, order in plans.items()}
+    assert idle["sail"]["state"] == "COMPLETED" and idle["sail"] == idle["spark"]
+
+
+FAULTS = {
+    "a rule fails": (
+        '@dp.table\n@dp.expect_or_fail("none", "amount > 0")\ndef t():\n'
+        '    return spark.readStream.table("bronze").where("amount IS NOT NULL")\n',
+        "EXPECTATION_VIOLATION rule 'none' (amount > 0) is broken by",
+    ),
+    "a cast fails": (
+        "@dp.table\ndef t():\n"
+        '    return spark.readStream.table("bronze").select(F.col("city").cast("int"))\n',
+        "Oslo",
+    ),
+    "an unknown column": (
+        '@dp.table\ndef t():\n    return spark.readStream.table("bronze").select("nope")\n',
+        "nope",
+    ),
+    "an unknown table": ('@dp.table\ndef t():\n    return spark.readStream.table("nope")\n', "nope"),
+    "an action": (
+        '@dp.table\ndef t():\n    f = spark.readStream.table("bronze"); f.count(); return f\n',
+        "count",
+    ),
+    "a write": ('@dp.table\ndef t():\n    f = spark.read.table("bronze"); f.write; return f\n', "write"),
+    "a rule that is no SQL": (
+        '@dp.table\n@dp.expect("x", "id >")\ndef t():\n    return spark.readStream.table("bronze")\n',
+        "expectation 'x'",
+    ),
+    "a cycle": (
+        '@dp.table\ndef t():\n    return spark.read.table("u")\n@dp.table\ndef u():\n'
+        '    return spark.read.table("t")\n',
+        "cycle",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_mistake_is_refused_on_either_engine_at_the_same_line(name, engines, tmp_path):
+    code, words = FAULTS[name]
+    source = tmp_path / "pipeline.py"
+    source.write_text(HEAD + code)
+    found = {}
+    for engine in engines:
+        land(tmp_path / engine, FIRST)
+        answer = engines[engine].run(source, tmp_path / engine)
+        failed = [flow["error"] for flow in answer.get("flows", {}).values() if flow["error"]]
+        message = answer.get("message") or failed[0]
+        assert words in message, (engine, message)
+        assert "java" not in message.lower()
+        found[engine] = (answer["state"], message.partition(": ")[0], tables_of(tmp_path / engine).get("t"))
+    assert found["sail"] == found["spark"]
