@@ -88,7 +88,7 @@ def check_rules(
     "Refuse a rule that the engine cannot read, before there are rows."
     for rule in dataset.expectations:
         try:
-            _ = frame.where(rule.constraint).schema
+            engine_of(frame.sparkSession).analyse(frame.where(rule.constraint))
         except PySparkException as wrong:  # Sail has other classes of it than Spark
             message = f"expectation {rule.name!r} of {dataset.name}: {describe_exception(wrong)}"
             raise PipelineError(message, dataset.location) from None

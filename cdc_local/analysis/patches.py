@@ -21,7 +21,7 @@ from pyspark.sql.streaming.readwriter import DataStreamReader
 from cdc_local.analysis.evaluation import current_evaluation, evaluated_flow
 from cdc_local.analysis.queries import run_query
 from cdc_local.analysis.runtime import Runtime
-from cdc_local.engines.engine import is_sail
+from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.engines.sail.settings import refuse_setting
 from cdc_local.errors import PipelineError
 from cdc_local.storage import Storage, localize
@@ -258,7 +258,7 @@ def _analyse_at_once(runtime: Runtime, original: Any) -> Any:
     def initialize(frame: Any, *args: Any, **kwargs: Any) -> None:
         original(frame, *args, **kwargs)
         if evaluated_flow() is not None:
-            _ = frame.schema
+            engine_of(runtime.spark).analyse(frame)
 
     return initialize
 

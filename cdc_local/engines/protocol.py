@@ -41,6 +41,13 @@ class Engine(Protocol):
         "Whether the session has a temporary view or a table of that name."
         ...
 
+    def analyse(
+        self,
+        frame: "DataFrame",  # A query
+    ) -> None:
+        "Find the mistakes in a query now; a frame of classic Spark is analysed as it is made."
+        ...
+
     def describe_state(
         self,
         frame: "DataFrame",  # A stream

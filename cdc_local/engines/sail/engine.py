@@ -45,6 +45,10 @@ class SailEngine:
     def has_session_table(self, spark: SparkSession, name: str) -> bool:
         return bool(spark.catalog.tableExists(name))
 
+    def analyse(self, frame: DataFrame) -> None:
+        client = cast(Any, frame).sparkSession.client
+        client.schema(cast(Any, frame)._plan.to_proto(client))  # `frame.schema` may repeat its input's
+
     def describe_state(self, frame: DataFrame) -> str | None:
         return describe_state(frame)
 

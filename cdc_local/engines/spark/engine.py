@@ -30,6 +30,9 @@ class SparkEngine:
     def has_session_table(self, spark: SparkSession, name: str) -> bool:
         return jobs.has_session_table(spark, name)
 
+    def analyse(self, frame: DataFrame) -> None:
+        pass
+
     def describe_state(self, frame: DataFrame) -> str | None:
         return None if new_rows.is_stateless(frame) else "Spark's stream keeps state for it, or refuses it"
 
