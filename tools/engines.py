@@ -1,24 +1,32 @@
 """Compare Sail with Spark, function by function, and write the list of what is known to be the same.
 
     python tools/prove.py engines                      all of it, into cdc_local/engines/known/
+    python tools/engines.py prove abs substr           a few functions; what the list says of others stays
+    python tools/engines.py prove --missing            what is not on the list: a run that was cut goes on
     python tools/engines.py compare abs substr         a few functions, shown, nothing written
 
 What is asked: every example of Spark's own documentation, and generated values (NULL, extremes, empty,
-unicode, decimals, far dates) for each argument of each function, one argument at a time and all together.
-Both engines answer in processes of their own. An answer is a type and rows; it is the same where both are
-equal, floating-point numbers to the last bit. An error is the same as an error, whatever it says.
+unicode, decimals, far dates) for each argument of each function, one argument at a time and all together
+(this file); calls that take any type, as `coalesce`, with one type after the other (engine_patterns.py).
+Both engines answer in processes of their own (engine_answers.py). An answer is a type and rows; it is the
+same where both are equal, floating-point numbers to the last bit. An error is the same as an error, whatever
+it says (engine_verdicts.py).
 """
 
 import argparse
 import json
 import re
-import subprocess
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+
+from engine_answers import Engine, report, serve
+from engine_patterns import find_patterns
+from engine_shapes import SCALARS, SHAPES, values_of
+from engine_verdicts import CLOCKS, Case, Verdict, judge, short, worst
+from pyspark.sql.types import DecimalType
 
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = ROOT / "cdc_local/engines/known/functions.json"
@@ -53,6 +61,69 @@ VALUES["struct<a:int,b:string>"] = [
 for kind, texts in VALUES.items():
     VALUES[kind] = [f"cast(NULL as {kind})" if text == "NULL" else text for text in texts]
 
+# Text that casts and functions of dates read, in ways that engines disagree about
+MOMENTS = [
+    f"'{text}'"
+    for text in (
+        "2026-1-5",
+        "2026-01-31 10:00:00",
+        "2026-01-31T10:00:00",
+        "2026-01-31T10:00:00Z",
+        "2026-01-31T10:00:00.123456Z",
+        "2026-01-31 10:00:00.5",
+        "2026-01-31 10:00:00.123456789",
+        "2026-01-31T10:00:00+02:00",
+        "2026-01-31 10:00:00 Europe/Paris",
+        "2026-01-31 10:00",
+        "2026-02-30",
+        "2026-13-01",
+        "2026-01",
+        "2026",
+        " 2026-01-31 ",
+        "20260131",
+        "31/01/2026",
+        "0001-01-01",
+        "9999-12-31 23:59:59.999999",
+        "1899-12-31 23:59:59",
+        "10:00:00",
+        "now",
+    )
+]
+
+NUMBERS_AS_TEXT = [
+    f"'{text}'"
+    for text in (
+        "7",
+        " 12 ",
+        "+5",
+        "-0",
+        "1.5",
+        "1.",
+        ".5",
+        "1e3",
+        "1E-3",
+        "007",
+        "2147483648",
+        "9223372036854775808",
+        "99999999.999",
+        "NaN",
+        "Infinity",
+        "-inf",
+        "1d",
+        "1_000",
+        "1,000",
+        "0x1F",
+        "true",
+        "TRUE",
+        "t",
+        "yes",
+        "N",
+        "1",
+        "no",
+        "off",
+    )
+]
+
 # Types that stand for one another in a call
 FAMILIES = [
     ("int", "bigint", "double", "decimal(10,2)"),
@@ -63,11 +134,16 @@ FAMILIES = [
     ("map<string,int>",),
     ("struct<a:int,b:string>",),
 ]
+
 ALL = tuple(VALUES)
 
 # How an operator is written, and the types that both of its sides can have
 NUMBERS, TEXTS = FAMILIES[0], ("string", "binary")
+
 ORDERED = (*NUMBERS, *TEXTS, "boolean", "date", "timestamp", "timestamp_ntz", "struct<a:int,b:string>")
+
+OTHER_SCALARS = ("float", "tinyint", "smallint", "decimal(38,18)")
+
 OPERATORS = {
     **{name: (f"({{0}} {name} {{1}})", NUMBERS) for name in ("+", "-", "*", "/", "%", "div")},
     **{name: (f"({{0}} {name} {{1}})", ORDERED) for name in ("=", "==", "!=", "<", "<=", ">", ">=", "<=>")},
@@ -77,7 +153,6 @@ OPERATORS = {
     "in": ("({0} in ({1}))", ORDERED),
     "not": ("(not {0})", ("boolean",)),
     "negative": ("(- {0})", NUMBERS),
-    "when": ("(case when {0} then {1} end)", ()),
 }
 
 # Queries, each for the kinds of plan nodes that it has: `left` and `right` are frames with repeated rows and
@@ -121,30 +196,79 @@ PROGRAMS = [
         f"left.alias('l').join(right.alias('r'), F.col('l.k') == F.col('r.k'), '{how}')"
         for how in ("inner", "left", "right", "full", "leftsemi", "leftanti")
     ),
-    "left.join(right, 'k')",
+    *(
+        f"left.join(right, 'k', '{how}')"
+        for how in ("inner", "left", "right", "full", "leftsemi", "leftanti")
+    ),
+    "left.filter(\"v > 1 AND NOT k IS NULL OR k = 'a' AND v IS NOT NULL\")",
+    "left.filter(\"NOT k = 'a' OR v BETWEEN 2 AND 5 AND k IN ('b', 'c')\")",
+    "left.select(F.expr(\"NOT v > 1 AND k LIKE 'a%' OR v = -v\").alias('p'))",
+    "left.groupBy('k').count()",
+    "left.select('*', (left.v > 1).alias('p'))",
+    "left.mapInPandas(lambda frames: frames, 'k string, v int')",
+    "left.mapInArrow(lambda batches: batches, 'k string, v int')",
+    "left.to(right.schema)",
+    "spark.table('l')",
+    "stored(left, 'delta')",
+    "stored(left, 'parquet')",
+    "spark.sql('SELECT k, e FROM l LATERAL VIEW explode(array(v, 1)) t AS e')",
+    "spark.sql('SELECT k, e FROM l LATERAL VIEW OUTER explode(array(v)) t AS e WHERE v IS NOT NULL')",
+    "spark.sql('SELECT k, sum(v) AS s FROM l WHERE v IS NOT NULL GROUP BY k HAVING s > 1')",
+    "spark.sql('SELECT k AS x, count(*) AS n FROM l GROUP BY x ORDER BY n, x').sort('n', 'x')",
+    "spark.sql('SELECT DISTINCT l.k, r.v FROM l LEFT JOIN r ON l.k = r.k')",
+    "spark.sql('WITH c AS (SELECT k FROM l) SELECT * FROM c UNION SELECT k FROM r')",
+    "spark.sql('SELECT k FROM l UNION ALL SELECT k FROM r')",
+    "spark.sql('SELECT q.n FROM (SELECT row_number() OVER (PARTITION BY k ORDER BY v) AS n FROM l) q')",
+    "spark.sql('SELECT l.k FROM l LEFT SEMI JOIN r ON l.k = r.k AND l.v = r.v')",
+    "spark.sql('SELECT l.k, r.v FROM l, r WHERE l.k = r.k')",
+    "spark.sql('SELECT k, l.v FROM l JOIN r USING (k)')",
     "left.crossJoin(right.withColumnRenamed('k', 'x').withColumnRenamed('v', 'y'))",
 ]
 
-# Their answers are the moment's: types are compared, and what they say is not
-CLOCKS = {"current_date", "curdate", "current_timestamp", "now", "localtimestamp", "unix_timestamp"}
-
-
-@dataclass(frozen=True)
-class Case:
-    "A question to both engines, and which call of which function it is about."
-
-    function: str
-    types: str  # of its arguments, as `(int, string)`; empty where they can't be read
-    sql: str  # a query, or a call of `a`, `b` … over the rows
-    rows: tuple[tuple[str, ...], ...] = ()  # values of `a`, `b` … as SQL writes them
-    aggregates: bool = False  # rows are one group
-
-
-WRONG_CALL = ("AnalysisException", "ParseException")  # no such call: types, number of arguments
-
-
-def report(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+READ_MOMENTS = set(
+    [
+        "add_months",
+        "date",
+        "date_add",
+        "date_diff",
+        "date_format",
+        "date_part",
+        "date_sub",
+        "date_trunc",
+        "dateadd",
+        "datediff",
+        "datepart",
+        "day",
+        "dayname",
+        "dayofmonth",
+        "dayofweek",
+        "dayofyear",
+        "extract",
+        "hour",
+        "last_day",
+        "minute",
+        "month",
+        "monthname",
+        "months_between",
+        "next_day",
+        "quarter",
+        "second",
+        "timestamp",
+        "to_date",
+        "to_timestamp",
+        "to_timestamp_ltz",
+        "to_timestamp_ntz",
+        "to_unix_timestamp",
+        "trunc",
+        "try_to_date",
+        "try_to_timestamp",
+        "unix_date",
+        "unix_timestamp",
+        "weekday",
+        "weekofyear",
+        "year",
+    ]
+)
 
 
 def arguments_of(
@@ -181,16 +305,6 @@ def call_in(
     return call if plain else None
 
 
-def examples_in(
-    description: str,  # What DESCRIBE FUNCTION EXTENDED says
-) -> list[str]:
-    "Read the examples of a function's documentation."
-    return [
-        found.group(1).strip()
-        for found in re.finditer(r"(?ms)^\s*> (SELECT .*?|WITH .*?|VALUES .*?);\s*$", description)
-    ]
-
-
 def family_of(kind: str) -> tuple[str, ...]:
     kind = "decimal(10,2)" if kind.startswith("decimal") else kind
     return next((family for family in FAMILIES if kind in family), ())
@@ -216,19 +330,6 @@ def written(name: str, parts: Iterable[str]) -> str:
     return form.format(*parts) if form else f"{name}({', '.join(parts)})"
 
 
-def over_values(call: str, rows: Iterable[tuple[str, ...]]) -> str:
-    "Write a call over some rows."
-    rows = list(rows)
-    names = "abcdefgh"[: len(rows[0])]
-    listed = ", ".join(f"({', '.join(row)})" for row in rows)
-    return f"SELECT {call} AS r FROM VALUES {listed} AS t({', '.join(names)})"
-
-
-def with_values(call: str, row: tuple[str, ...]) -> str:
-    "Write a call over one row, its values in their places."
-    return re.sub(r"§([a-h])", lambda found: row["abcdefgh".index(found.group(1))], call)
-
-
 def generate(
     name: str,  # Function
     arguments: list[str],  # of an example
@@ -240,7 +341,10 @@ def generate(
         for other in family_of(kind):
             parts = [*arguments[:place], "§a", *arguments[place + 1 :]]
             types = ", ".join([*kinds[:place], other, *kinds[place + 1 :]])
-            yield Case(name, f"({types})", written(name, parts), tuple(rows_of([other])), aggregates)
+            rows = rows_of([other])
+            if other == "string" and name in READ_MOMENTS:
+                rows += [(text,) for text in MOMENTS]
+            yield Case(name, f"({types})", written(name, parts), tuple(rows), aggregates)
     plain = [family_of(kind) and ("decimal(10,2)" if kind.startswith("decimal") else kind) for kind in kinds]
     if 1 < len(kinds) < 5 and all(plain):
         call = written(name, [f"§{letter}" for letter in "abcdefgh"[: len(kinds)]])
@@ -254,95 +358,25 @@ def operator_cases() -> Iterator[Case]:
             pair = [kind] * (2 if "{1}" in form else 1)
             call = written(name, ["§a", "§b"][: len(pair)])
             yield Case(name, f"({', '.join(pair)})", call, tuple(rows_of(pair)))
-    for kind in VALUES:
-        pair = ["boolean", kind]
-        yield Case("when", f"({', '.join(pair)})", written("when", ["§a", "§b"]), tuple(rows_of(pair)))
-        for other in VALUES:
-            yield Case("cast", f"({kind} AS {other})", f"cast(§a AS {other})", tuple(rows_of([kind])))
+    for kind in [*VALUES, *OTHER_SCALARS]:
+        rows = [(value,) for value in values_of_scalar(kind)]
+        if kind == "string":
+            rows += [(text,) for text in MOMENTS + NUMBERS_AS_TEXT]
+        for other in [*VALUES, *OTHER_SCALARS]:
+            for name in ("cast", "try_cast"):
+                yield Case(name, f"({kind} AS {other})", f"{name}(§a AS {other})", tuple(rows))
 
 
-# ---- the engines, in processes of their own
+def values_of_scalar(kind: str) -> list[str]:
+    "Values of a type by its name."
+    if kind in VALUES:
+        return VALUES[kind]
+    found = next((one for one in SCALARS if one.simpleString() == kind), DecimalType(38, 18))
+    return values_of(found)
 
 
-def plain_type(kind) -> str:
-    "Write an Arrow type without what is only its encoding."
-    import pyarrow as pa
-
-    if pa.types.is_struct(kind):
-        return f"struct<{', '.join(f'{field.name}: {plain_type(field.type)}' for field in kind)}>"
-    if pa.types.is_map(kind):
-        return f"map<{plain_type(kind.key_type)}, {plain_type(kind.item_type)}>"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"list<{plain_type(kind.value_type)}>"
-    return str(kind).removeprefix("large_").replace("_view", "")
-
-
-def plain_value(value) -> object:
-    "A value as JSON holds it, with nothing lost: 1 and 1.0 differ, and so do 0.0 and -0.0."
-    if isinstance(value, dict):
-        return {key: plain_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(item) for item in value]
-    return value if value is None or isinstance(value, str | bool | int) else repr(value)
-
-
-def ask(spark, sql: str) -> dict[str, object]:
-    "Run a query: columns, types and rows, or the kind of error."
-    try:
-        table = spark.sql(sql).toArrow()
-        types = [plain_type(field.type) for field in table.schema]
-        columns = [[plain_value(value) for value in column.to_pylist()] for column in table.columns]
-        return {"types": types, "rows": [list(row) for row in zip(*columns, strict=True)]}
-    except Exception as error:
-        from pyspark.errors import PySparkException
-
-        unread = not isinstance(error, PySparkException)  # an answer that Python has no value for
-        return {"error": type(error).__name__, "says": str(error)[:200], "unread": unread}
-
-
-def ask_many(spark, engine: str, groups: list[list[str]]) -> list[list[dict]]:
-    """Run expressions, one column each: its type and value, or the kind of error.
-
-    Where a query fails, its halves are asked. A group is of one call: where Spark says that its types are
-    wrong, they are for the whole group; Sail says so of values, too."""
-    flat = [expression for group in groups for expression in group]
-    answer = ask(spark, "SELECT " + ", ".join(f"{one} AS c{at}" for at, one in enumerate(flat)))
-    if "error" not in answer:
-        row = answer["rows"][0]
-        cells = iter({"type": kind, "value": value} for kind, value in zip(answer["types"], row, strict=True))
-        return [[next(cells) for _ in group] for group in groups]
-    if len(groups) > 1:
-        half = len(groups) // 2
-        return ask_many(spark, engine, groups[:half]) + ask_many(spark, engine, groups[half:])
-    if len(flat) == 1 or engine == "spark" and answer["error"] in WRONG_CALL:
-        return [[answer for _ in flat]]
-    half = len(flat) // 2
-    return [ask_many(spark, engine, [flat[:half]])[0] + ask_many(spark, engine, [flat[half:]])[0]]
-
-
-def ask_program(spark, engine: str, text: str) -> dict[str, object]:
-    "Run a query in PySpark: types, rows in order of their text, and on Sail the plan's nodes."
-    from pyspark.sql import functions
-
-    from cdc_local.engines.known.plan import find_nodes
-
-    rows = [("a", 1), ("a", 1), ("b", None), (None, 2), ("b", 5), ("", -3), ("c", 7)]
-    left = spark.createDataFrame(rows, "k string, v int")
-    right = spark.createDataFrame([*rows[:4], ("b", 9), (None, None)], "k string, v int")
-    try:
-        frame = eval(text, {"spark": spark, "F": functions, "left": left, "right": right})
-        table = frame.toArrow()
-        found = [json.dumps(plain_value(list(row.values()))) for row in table.to_pylist()]
-        types = [f"{field.name} {plain_type(field.type)}" for field in table.schema]
-        nodes = find_nodes(frame) if engine == "sail" else []
-        return {"types": types, "rows": found if ".sort(" in text else sorted(found), "nodes": nodes}
-    except Exception as error:
-        return {"error": type(error).__name__, "says": str(error)[:200]}
-
-
-def find_nodes_that_agree() -> list[str]:
+def find_nodes_that_agree(spark: "Engine", sail: "Engine") -> list[str]:
     "Kinds of plan nodes of which no query differs."
-    spark, sail = Engine("spark"), Engine("sail")
     good, bad = set(), set()
     for text in PROGRAMS:
         right, left = (engine.ask({"program": text}) for engine in (spark, sail))
@@ -353,152 +387,7 @@ def find_nodes_that_agree() -> list[str]:
         (good if same else bad).update(left.get("nodes", []))
         if not same:
             report(f"  not the same: {text}: {short(right)} {short(left)}")
-    spark.close()
-    sail.close()
     return sorted(good - bad)
-
-
-def functions_of(spark) -> dict[str, list[str]]:
-    "Spark's functions, with the examples of each."
-    listed = spark._jvm.org.apache.spark.sql.api.python.PythonSQLUtils.listBuiltinFunctionInfos()
-    return {info.getName(): examples_in(info.getExamples()) for info in listed}
-
-
-def start(engine: str):
-    "A session that answers small queries soon."
-    from cdc_local.engines.session import local_spark
-
-    quick = {
-        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-        "spark.sql.codegen.wholeStage": "false",
-        "spark.sql.adaptive.enabled": "false",
-        "spark.sql.shuffle.partitions": "1",
-        "spark.default.parallelism": "1",
-    }
-    return local_spark(options=quick if engine == "spark" else None, engine=engine)
-
-
-def serve(engine: str) -> None:
-    "Answer a question a line on standard input, an answer a line on standard output."
-    spark = start(engine)
-    for line in sys.stdin:
-        question = json.loads(line)
-        if question is None:
-            answer = functions_of(spark)
-        elif isinstance(question, dict):
-            answer = ask_program(spark, engine, question["program"])
-        else:
-            answer = ask(spark, question) if isinstance(question, str) else ask_many(spark, engine, question)
-        print(json.dumps(answer), flush=True)
-
-
-class Engine:
-    "An engine in a process; where a query ends the process, that is its answer."
-
-    def __init__(self, name: str) -> None:
-        self.name, self.process = name, None
-
-    def ask(self, question):
-        "Ask a query (text), groups of expressions (lists) or for the functions (None)."
-        if self.process is None:
-            self.process = subprocess.Popen(
-                [sys.executable, __file__, "serve", self.name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if line:
-            return json.loads(line)
-        self.process = None
-        died = {"error": "died", "says": "the engine ended"}
-        if not isinstance(question, list):
-            return died
-        return [self.ask([group])[0] if len(question) > 1 else [died for _ in group] for group in question]
-
-    def close(self) -> None:
-        if self.process is not None:
-            self.process.stdin.close()
-            self.process.wait()
-
-
-def judge_query(case: Case, spark: Engine, sail: Engine) -> tuple[str, str]:
-    "Ask both engines a query."
-    sql = case.sql
-    if case.aggregates:
-        sql = over_values(case.sql.replace("§", ""), case.rows)
-    right = spark.ask(sql)
-    if right.get("error") in WRONG_CALL:  # of the documentation, too: one that needs another setting
-        return "no call", ""
-    left = sail.ask(sql)
-    right, left = (
-        one if "error" in one else {"type": ", ".join(one["types"]), "value": one["rows"]}
-        for one in (right, left)
-    )
-    return compare(case, sql, right, left)
-
-
-def judge_rows(case: Case, right: list[dict], sail: Engine) -> tuple[str, str]:
-    "Compare Spark's answers for each row with those of Sail over a column, and over values by themselves."
-    if all(one.get("error") in WRONG_CALL for one in right):
-        return "no call", ""
-    call = case.sql.replace("§", "")
-    batch = sail.ask(over_values(call, case.rows))
-    if "error" in batch:
-        column = [sail.ask(over_values(call, [row])) for row in case.rows]
-        left = [
-            one if "error" in one else {"type": one["types"][0], "value": one["rows"][0][0]} for one in column
-        ]
-    else:
-        left = [{"type": batch["types"][0], "value": row[0]} for row in batch["rows"]]
-    written_out = [with_values(case.sql, row) for row in case.rows]
-    verdict = worst(
-        compare(case, f"{call} of {', '.join(row)}", one, other)
-        for row, one, other in zip(case.rows, right, left, strict=True)
-    )
-    if verdict[0] != "same":
-        return verdict
-    alone = sail.ask([written_out])[0]
-    return worst(
-        compare(case, text, one, other) for text, one, other in zip(written_out, right, alone, strict=True)
-    )
-
-
-RANKS = ("no call", "same", "refused", "differs")
-
-
-def worst(verdicts: Iterable[tuple[str, str]]) -> tuple[str, str]:
-    "The first of the worst."
-    return max(verdicts, key=lambda verdict: RANKS.index(verdict[0]))
-
-
-def compare(case: Case, text: str, right: dict, left: dict) -> tuple[str, str]:
-    "Compare two answers."
-    text = " ".join(text.split())[:120]
-    if right.get("unread") or left.get("unread"):
-        return "differs", f"{text}: an answer can't be read, {right.get('error') or left.get('error')}"
-    if "error" in right and "error" in left:
-        return "same", ""
-    if "error" in left:
-        return "refused", f"{text}: {left['says'][:80]}".replace("\n", " ")
-    if "error" in right:
-        return "differs", f"{text}: Spark raises {right['error']}, Sail answers {short(left['value'])}"
-    if right["type"] != left["type"]:
-        return "differs", f"{text}: Spark gives {right['type']}, Sail {left['type']}"
-    if right["value"] == left["value"] or case.function in CLOCKS:
-        return "same", ""
-    return "differs", f"{text}: Spark gives {short(right['value'])}, Sail {short(left['value'])}"
-
-
-def short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) < 60 else f"{text[:57]}…"
-
-
-# ---- what is asked of all functions
 
 
 def cases_of(name: str, examples: list[str], spark: Engine) -> list[Case]:
@@ -530,79 +419,95 @@ def cases_of(name: str, examples: list[str], spark: Engine) -> list[Case]:
     return list(dict.fromkeys(found))
 
 
-def judge(cases: list[Case], spark: Engine, sail: Engine) -> Iterator[tuple[Case, tuple[str, str]]]:
-    "The verdict on each case."
-    scalar = [case for case in cases if case.rows and not case.aggregates]
-    groups = [[with_values(case.sql, row) for row in case.rows] for case in scalar]
-    answers = dict(zip(scalar, spark.ask(groups) if groups else [], strict=True))
-    for case in cases:
-        yield (
-            case,
-            judge_rows(case, answers[case], sail) if case in answers else judge_query(case, spark, sail),
-        )
-
-
-def find_verdicts(chosen: set[str], keep) -> dict[str, tuple[str, str]]:
-    "Signature -> verdict and how it differs; the worst of its cases counts. `keep` gets it now and then."
-    spark, sail = Engine("spark"), Engine("sail")
-    found: dict[str, tuple[str, str]] = {}
-    operators = list(operator_cases())
-    work = {name: [case for case in operators if case.function == name] for name in [*OPERATORS, "cast"]}
-    for name, examples in spark.ask(None).items():
-        work.setdefault(name, []).extend([examples])
-    for count, name in enumerate(name for name in work if not chosen or name in chosen):
-        cases = [case for case in work[name] if isinstance(case, Case)]
-        for examples in [one for one in work[name] if not isinstance(one, Case)]:
-            cases += cases_of(name, examples, spark)
-        for case, verdict in judge(cases, spark, sail):
+def find_verdicts(
+    functions: dict[str, list[str]],  # Name -> examples
+    spark: Engine,
+    sail: Engine,
+    keep: Callable[[dict[str, Verdict]], object],  # Gets what was found so far, now and then
+) -> dict[str, Verdict]:  # Signature -> the worst of its cases
+    "Ask for functions and operators."
+    found: dict[str, Verdict] = {}
+    for count, (name, examples) in enumerate(functions.items()):
+        cases = [case for case in operator_cases() if case.function == name]
+        for case, verdict in judge([*cases, *cases_of(name, examples, spark)], spark, sail):
             if verdict[0] != "no call":
                 signature = case.function + (case.types or "(?)")
                 found[signature] = worst([found.get(signature, ("no call", "")), verdict])
         if count % 25 == 24:
-            report(f"  {count + 1} of {len(work)} functions and operators")
+            report(f"  {count + 1} of {len(functions)} functions and operators")
             keep(found)
-    spark.close()
-    sail.close()
     return found
 
 
-def read_known() -> dict[str, tuple[str, str]]:
-    "The verdicts of the list as it is."
+@dataclass
+class Listed:
+    "The list, as it is kept."
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)  # By signature
+    patterns: dict[str, list[str]] = field(default_factory=dict)  # What each may be made of
+    nodes: list[str] = field(default_factory=list)  # Kinds of plan nodes
+    aggregates: list[str] = field(default_factory=list)  # Functions of many rows
+
+    def names(self) -> set[str]:
+        "Functions and operators that were asked for."
+        return {name_of(signature) for signature in [*self.verdicts, *self.patterns]}
+
+    def without(self, names: set[str]) -> "Listed":
+        "The list without some functions."
+        return Listed(
+            {one: said for one, said in self.verdicts.items() if name_of(one) not in names},
+            {one: made_of for one, made_of in self.patterns.items() if name_of(one) not in names},
+            self.nodes,
+            self.aggregates,
+        )
+
+    def as_data(self) -> dict[str, object]:
+        "The list as JSON holds it."
+        kept: dict[str, dict[str, str]] = defaultdict(dict)
+        for signature, (verdict, how) in sorted(self.verdicts.items()):
+            if verdict == "differs" or "(?)" not in signature:  # without types, a call can't be known
+                kept[verdict][signature] = how
+        return {
+            "engine": f"pysail {version('pysail')}",
+            "compared_with": f"pyspark {version('pyspark')}",
+            "clocks": sorted(CLOCKS),
+            "aggregates": self.aggregates,
+            "nodes": self.nodes,
+            "patterns": dict(sorted(self.patterns.items())),
+            "same": sorted(kept["same"]),
+            "differs": kept["differs"],
+            "refused": sorted(kept["refused"]),
+        }
+
+    def write(self) -> None:
+        "Write the list into the package; one pattern a line."
+        data = self.as_data()
+        patterns = data.pop("patterns")
+        text = json.dumps(data, indent=1, ensure_ascii=False)
+        lines = ",\n".join(f"  {json.dumps(one)}: {json.dumps(made_of)}" for one, made_of in patterns.items())
+        KNOWN.write_text(text[:-2] + ',\n "patterns": {\n' + lines + "\n }\n}\n", encoding="utf-8")
+
+
+def name_of(signature: str) -> str:
+    return signature.partition("(")[0]
+
+
+def read_listed() -> Listed:
+    "The list as it is."
     if not KNOWN.exists():
-        return {}
+        return Listed()
     data = json.loads(KNOWN.read_text(encoding="utf-8"))
     texts = {verdict: {one: "" for one in data[verdict]} for verdict in ("same", "refused")}
     texts["differs"] = data["differs"]
-    return {one: (verdict, how) for verdict in texts for one, how in texts[verdict].items()}
-
-
-def read_nodes() -> list[str]:
-    "The plan nodes of the list as it is."
-    return json.loads(KNOWN.read_text(encoding="utf-8")).get("nodes", []) if KNOWN.exists() else []
-
-
-def as_data(found: dict[str, tuple[str, str]], nodes: list[str]) -> dict[str, object]:
-    "The list as it is kept."
-    kept = defaultdict(dict)
-    for signature, (verdict, how) in sorted(found.items()):
-        if verdict == "differs" or "(?)" not in signature:  # without types, a call can't be known
-            kept[verdict][signature] = how
-    return {
-        "engine": f"pysail {version('pysail')}",
-        "compared_with": f"pyspark {version('pyspark')}",
-        "clocks": sorted(CLOCKS),
-        "nodes": nodes,
-        "same": sorted(kept["same"]),
-        "differs": kept["differs"],
-        "refused": sorted(kept["refused"]),
-    }
+    verdicts = {one: (verdict, how) for verdict in texts for one, how in texts[verdict].items()}
+    return Listed(verdicts, data["patterns"], data["nodes"], data["aggregates"])
 
 
 def summary(data: dict) -> list[str]:
     "How many calls and functions are the same."
 
     def names(signatures):
-        return {signature.partition("(")[0] for signature in signatures}
+        return {name_of(signature) for signature in signatures}
 
     same, differs, refused = (data[verdict] for verdict in ("same", "differs", "refused"))
     whole = names(same) - names(differs) - names(refused)
@@ -610,24 +515,51 @@ def summary(data: dict) -> list[str]:
         f"{data['engine']} beside {data['compared_with']}",
         f"calls, by types of arguments: {len(same)} the same, {len(differs)} differ, {len(refused)} refused",
         f"functions: {len(whole)} the same in all that was asked, {len(names(differs))} differ somewhere",
-        f"plan nodes: {len(data['nodes'])} the same",
+        f"calls of any type: {len(data['patterns'])}; plan nodes: {len(data['nodes'])} the same",
     ]
+
+
+def compare_engines(
+    chosen: set[str],  # Functions and operators, all where empty
+    missing: bool = False,  # Only those that are not on the list at all
+    keep: Callable[[Listed], object] = lambda listed: None,  # Gets the list now and then
+) -> Listed:
+    "Ask both engines; what the list says of what is not asked stays."
+    spark, sail = Engine("spark"), Engine("sail")
+    functions = {name: examples for name, (_, examples) in spark.ask(None).items()}
+    functions = {name: [] for name in [*OPERATORS, "cast", "try_cast"]} | functions
+    shapes = {shape.name for shape in SHAPES}
+    before = read_listed()
+    names = chosen or {*functions, *shapes}
+    names -= before.names() if missing else set()
+    listed = before.without(names)
+    if not chosen:
+        listed.nodes = find_nodes_that_agree(spark, sail)
+        listed.aggregates = sorted(
+            name for name, (group, _) in spark.ask(None).items() if group == "agg_funcs"
+        )
+
+    def add(verdicts: dict[str, Verdict]) -> None:
+        listed.verdicts.update(verdicts)
+        keep(listed)
+
+    for patterns, verdicts in find_patterns([one for one in SHAPES if one.name in names], spark, sail):
+        listed.patterns.update(patterns)
+        add(verdicts)
+    asked = {name: examples for name, examples in functions.items() if name in names}
+    add(find_verdicts(asked, spark, sail, add))
+    spark.close()
+    sail.close()
+    return listed
 
 
 def prove(
     chosen: set[str],  # Functions, all where empty; what the list says of others stays
+    missing: bool = False,  # Only those that are not on the list at all
 ) -> list[str]:  # Lines to print
     "Compare functions, and write the list."
-    kept = {one: said for one, said in read_known().items() if chosen and one.partition("(")[0] not in chosen}
-
-    nodes = read_nodes() if chosen else find_nodes_that_agree()
-
-    def write(found: dict[str, tuple[str, str]]) -> dict:
-        data = as_data(kept | found, nodes)
-        KNOWN.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        return data
-
-    return summary(write(find_verdicts(chosen, write)))
+    listed = compare_engines(chosen, missing, Listed.write)
+    return summary(listed.as_data())
 
 
 def main() -> None:
@@ -637,13 +569,14 @@ def main() -> None:
     parser.add_argument("what", choices=["serve", "compare", "prove"])
     parser.add_argument("names", nargs="*", help="an engine, or functions")
     parser.add_argument("--json", action="store_true", help="of `compare`: the list alone, as data")
+    parser.add_argument("--missing", action="store_true", help="of `prove`: what is not on the list yet")
     asked = parser.parse_intermixed_args()
     if asked.what == "serve":
         serve(asked.names[0])
     elif asked.what == "prove":
-        print("\n".join(prove(set(asked.names))))
+        print("\n".join(prove(set(asked.names), asked.missing)))
     else:
-        data = as_data(find_verdicts(set(asked.names), lambda found: None), read_nodes())
+        data = compare_engines(set(asked.names)).as_data()
         print(json.dumps(data, indent=1, ensure_ascii=False))
         if not asked.json:
             print("\n".join(summary(data)))

@@ -60,8 +60,10 @@ READ = """
 import json
 from pyspark.sql import Window
 from pyspark.sql import functions as F
+from cdc_local.engines.engine import engine_of
 from cdc_local.engines.known.plan import find_unknown, find_unknown_rule
 from cdc_local.engines.known.listed import Known
+from cdc_local.engines.known.state import describe_state
 from cdc_local.engines.session import local_spark
 spark = local_spark(engine='sail')
 frame = spark.createDataFrame([(1, 'a')], 'a int, b string')
@@ -79,7 +81,7 @@ queries = {
     'tried': frame.select(frame.a.try_cast('string')),
     'nested': frame.select(F.sum('a') / F.count('a')),
     'text': frame.filter('a > 1'),
-    'sql': spark.sql('SELECT 1'),
+    'sql': spark.sql('SELECT :one', {'one': 1}),
     'distinct': frame.select(F.sum_distinct('a')),
     'python': frame.select(F.udf(lambda value: value)('a')),
     'lambda': frame.select(F.transform(F.array('a'), lambda value: value > 1)),
@@ -98,6 +100,36 @@ queries = {
 found = {name: find_unknown(query, known) for name, query in queries.items()}
 rules = ['a > 1', "upper(b) LIKE 'A%'", 'a >', F.col('a') > 1, F.upper('b') == 'A']
 found['rules'] = [find_unknown_rule(frame, rule, known) for rule in rules]
+stream = engine_of(spark).stand_in_stream(spark, frame.schema)
+streams = {
+    'rows': stream.where('a > 1').withColumn('c', F.upper('b')).join(frame, 'b', 'left'),
+    'union': stream.union(stream),
+    'sorted': stream.sort('a'),
+    'limited': stream.limit(1),
+    'grouped': stream.groupBy('a').count(),
+    'counted': stream.select(F.count('a')),
+    'counted in a text': stream.select(F.expr('count(a) + 1')),
+    'windowed': stream.select(F.lead('a').over(Window.partitionBy('b').orderBy('a'))),
+    'both': stream.join(stream.alias('other'), 'a'),
+    'the other side': frame.join(stream, 'a', 'left'),
+    'united': stream.union(frame),
+    'unread': stream.where('a >'),
+    'a table': frame.sort('a'),
+    'beside a table': stream.join(frame.groupBy('a').count(), 'a'),
+}
+found['streams'] = {name: describe_state(query) for name, query in streams.items()}
+found['stand-in'] = find_unknown(stream, known)
+found['own stream'] = find_unknown(spark.readStream.format('rate').load(), known)
+frame.createOrReplaceTempView('t')
+texts = {
+    'plain': 'SELECT upper(b) AS c FROM t WHERE a > 1',
+    'grouped': 'WITH c AS (SELECT a, sum(a) AS n FROM t GROUP BY a) SELECT n FROM c WHERE a > 1 ORDER BY 1',
+    'joined': "SELECT * FROM t LEFT JOIN (SELECT a FROM t) USING (a)",
+    'in': 'SELECT a FROM t WHERE a IN (SELECT a FROM t)',
+    'sets': 'SELECT a FROM t GROUP BY CUBE (a)',
+    'braces': "SELECT upper('{}') AS c FROM t",
+}
+found['texts'] = {name: find_unknown(spark.sql(text), known) for name, text in texts.items()}
 print(json.dumps(found))
 """
 
@@ -119,7 +151,7 @@ def unknown():
         ("nested", ["`/(bigint, bigint)` is not known", "`count(int)` is not known"]),
         ("text", []),
         ("twice", ["the SQL text `a > 1; DROP TABLE x` is not read"]),
-        ("sql", ["the plan node `sql` is not known"]),
+        ("sql", ["the SQL text `:one` is not read"]),
         ("distinct", ["`sum DISTINCT(int)` is not known"]),
         ("python", ["`python 101(int, string)` is not known"]),
         ("lambda", ["`transform(array<int>, lambda)` is not known"]),
@@ -156,3 +188,46 @@ def test_a_rule_is_read_as_text_and_as_a_column(unknown):
         [],
         ["`==(string, string)` is not known"],
     ]
+
+
+def test_what_stands_for_a_stream_is_known_and_a_stream_of_the_engine_is_not(unknown):
+    assert unknown["stand-in"] == []
+    assert unknown["own stream"] == ["the plan node `read rate as a stream` is not known"]
+
+
+def test_what_a_query_keeps_of_a_stream_is_said(unknown):
+    assert unknown["streams"] == {
+        "rows": None,
+        "union": None,
+        "sorted": "it sorts a stream",
+        "limited": "it takes the first rows of a stream",
+        "grouped": "it aggregates a stream, which keeps state",
+        "counted": "it computes `count` of a stream, which keeps state",
+        "counted in a text": "it computes `count` of a stream, which keeps state",
+        "windowed": "it has a window function over a stream",
+        "both": "it joins two streams, which keeps state",
+        "the other side": "it joins a table with a stream on the wrong side of LEFT_OUTER",
+        "united": "it unites a stream with a table",
+        "unread": "it has the SQL text `a >`, which is not read",
+        "a table": None,
+        "beside a table": None,
+    }
+
+
+def test_the_text_of_a_query_is_read(unknown):
+    table, texts = "the plan node `read table` is not known", unknown["texts"]
+    assert texts["plain"] == texts["braces"] == [table]
+    assert texts["grouped"] == [
+        "`group by(int)` is not known",
+        "`order by(bigint)` is not known",
+        table,
+        "the plan node `sort` is not known",
+    ]
+    assert set(texts["joined"]) == {
+        "`group by(int)` is not known",
+        table,
+        "the plan node `join LEFT_OUTER` is not known",
+        "the plan node `subquery_alias` is not known",
+    }
+    assert "the SQL text `a IN (SELECT a FROM t)` is not read" in texts["in"]
+    assert any("is not read" in sentence for sentence in texts["sets"])

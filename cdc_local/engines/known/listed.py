@@ -71,17 +71,19 @@ def parts_of(
     if isinstance(kind, str):
         return {kind}
     inner: list[DataType] = []
+    keys: set[str] = set()
     name = kind.simpleString()
     if isinstance(kind, DecimalType):
         name = "decimal"
     elif isinstance(kind, ArrayType):
         name, inner = "array", [kind.elementType]
     elif isinstance(kind, MapType):
-        name, inner = "map", [kind.keyType, kind.valueType]
+        name, inner = "map", [kind.valueType]
+        keys = {f"key {part}" for part in parts_of(kind.keyType)}
     elif isinstance(kind, StructType):
         name, inner = "struct", [part.dataType for part in kind]
     inside = {part for one in inner for part in parts_of(one)}
-    return {name, *(part if part.startswith("<") else f"<{part}>" for part in inside)}
+    return {name, *keys, *(part if part[0] == "<" or part[:4] == "key " else f"<{part}>" for part in inside)}
 
 
 @cache
@@ -90,11 +92,13 @@ def _shapes(patterns: frozenset[str]) -> dict[str, list[tuple[str, list[str]]]]:
     found = defaultdict(list)
     for pattern in sorted(patterns):
         name, _, arguments = pattern.removesuffix(")").partition("(")
-        found[name].append((pattern, _split(arguments)))
+        found[name].append((pattern, split_types(arguments)))
     return dict(found)
 
 
-def _split(text: str) -> list[str]:
+def split_types(
+    text: str,  # `map<T,U>, T`
+) -> list[str]:
     "Split at the commas that stand in no brackets."
     parts, depth = [""], 0
     for sign in text:

@@ -1,10 +1,12 @@
 """What of a query is not on the list of what is known to be the same on Sail and on Spark."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from cdc_local.engines.known.calls import Call, Found, variable_types
 from cdc_local.engines.known.expressions import parts_of_message, read_expression
 from cdc_local.engines.known.listed import Known, read_known, write_call
+from cdc_local.engines.known.queries import Scope, read_query
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -63,6 +65,8 @@ def _node_name(relation: Any) -> str:
     if kind == "set_op":
         name = node.SetOpType.Name(node.set_op_type).removeprefix("SET_OP_TYPE_")
         return f"set_op {name}" + (" ALL" if node.is_all else "") + (" BY NAME" if node.by_name else "")
+    if kind == "limit" and node.input.WhichOneof("rel_type") != "sort":
+        return "limit without sort"  # any rows may be the first ones
     if kind == "deduplicate" and not node.all_columns_as_keys:
         return "deduplicate by some columns"  # which row of several stays is nobody's promise
     if kind == "aggregate":
@@ -84,6 +88,28 @@ def _top_expressions(message: Any, relations: list[Any]) -> list[Any]:
         else:
             found += _top_expressions(part, relations)
     return found
+
+
+@dataclass(frozen=True)
+class _TextSource:
+    "A FROM clause in the text of a query."
+
+    scope: Scope
+
+
+def _text(sql: str) -> Any:
+    if sql == "*":
+        return _expression(unresolved_star={})
+    return _expression(expression_string={"expression": sql})
+
+
+def _sql_of(column: Any) -> str:
+    "The text of an expression that was read in a query."
+    if column.WhichOneof("expr_type") == "unresolved_star":
+        return "*"
+    if column.WhichOneof("expr_type") == "alias":
+        return f"{_sql_of(column.alias.expr)} AS {column.alias.name[0]}"
+    return str(column.expression_string.expression)
 
 
 def _expression(**parts: Any) -> Any:
@@ -112,10 +138,13 @@ class _PlanReader:
     ) -> None:
         "Note what is not known of a node and of all below it."
         name = _node_name(relation)
-        self.nodes.add(name)
-        if name not in self.known.nodes:
-            self.unknown.add(f"the plan node `{name}` is not known")
         node = getattr(relation, relation.WhichOneof("rel_type"))
+        if _is_stand_in(relation):
+            return
+        if name == "sql":
+            self._read_sql(node)
+            return
+        self._note_nodes({name})
         below: list[Any] = []
         expressions = _top_expressions(node, below)
         for part in below:
@@ -124,21 +153,40 @@ class _PlanReader:
         self.read_expressions(expressions, source)
         self._read_keys(name, node, source)
 
+    def _note_nodes(self, names: set[str]) -> None:
+        self.nodes |= names
+        self._note({f"the plan node `{name}` is not known" for name in names - self.known.nodes})
+
+    def _read_sql(self, node: Any) -> None:
+        "Note what is not known of the text of a query."
+        query = read_query(node.query)
+        self._note_nodes(query.nodes)
+        self._note(query.unknown)
+        for scope in query.scopes:
+            self._judge_all(scope.found, _TextSource(scope))
+            if scope.keys:
+                self._judge_keys(self._ask([_text(key) for key in scope.keys], _TextSource(scope)))
+
     def read_expressions(
         self,
         expressions: list[Any],  # Of Spark Connect
         source: Any,  # The relation whose columns they name
     ) -> None:
         "Note what is not known of expressions; lambdas are read when the types of their variables are had."
-        while expressions:
-            found = Found()
-            for expression in expressions:
-                one = read_expression(expression)
-                found.calls += one.calls
-                found.unknown |= one.unknown
-            self._note(found.unknown)
-            types = self._types_of([part for call in found.calls for part in call.arguments], source)
-            expressions = [body for call in found.calls for body in self._judge(call, types)]
+        found = Found()
+        for expression in expressions:
+            one = read_expression(expression)
+            found.calls += one.calls
+            found.unknown |= one.unknown
+        self._judge_all(found, source)
+
+    def _judge_all(self, found: Found, source: Any) -> None:
+        "Note what is not known of calls, and of the lambdas in them."
+        self._note(found.unknown)
+        if not found.calls:
+            return
+        types = self._types_of([part for call in found.calls for part in call.arguments], source)
+        self.read_expressions([body for call in found.calls for body in self._judge(call, types)], source)
 
     def _note(self, sentences: set[str]) -> None:
         self.unknown |= {one if len(one) < _LONGEST else f"{one[: _LONGEST - 1]}…" for one in sentences}
@@ -174,7 +222,10 @@ class _PlanReader:
             return
         if not keys:
             return
-        kinds = self._ask(keys, source)
+        self._judge_keys(self._ask(keys, source))
+
+    def _judge_keys(self, kinds: list[Any] | None) -> None:
+        "Note types by which rows are grouped or compared."
         if kinds is None:
             self._note({"`group by` is not known: the types of its columns can't be had"})
         unknown = {write_call("group by", [kind]) for kind in kinds or [] if not self._groups(kind)}
@@ -209,14 +260,36 @@ class _PlanReader:
             else _expression(alias={"expr": part, "name": [f"c{at}"]})
             for at, part in enumerate(parts)
         ]
-        project = relations_pb2.Project(expressions=columns)
-        if source is not None:  # a query may have no source
-            project.input.CopyFrom(source)
+        relation = relations_pb2.Relation()
+        if isinstance(source, _TextSource):
+            listed = ", ".join(map(_sql_of, columns))
+            relation.sql.query = f"{source.scope.before} {listed} {source.scope.clause}"
+        else:
+            relation.project.expressions.extend(columns)
+        if source is not None and not isinstance(source, _TextSource):  # a query may have no source
+            relation.project.input.CopyFrom(source)
         try:
-            schema = self.client.schema(base_pb2.Plan(root=relations_pb2.Relation(project=project)))
+            schema = self.client.schema(base_pb2.Plan(root=relation))
         except PySparkException:
             return None
         return [field.dataType for field in schema]
+
+
+def _is_stand_in(relation: Any) -> bool:
+    "Whether a node is what stands for a stream, `SailEngine.stand_in_stream`: columns and no row."
+    rows = relation.project.input if relation.WhichOneof("rel_type") == "project" else None
+    if rows is None or rows.WhichOneof("rel_type") != "filter":
+        return False
+    source, condition = rows.filter.input, rows.filter.condition
+    return (
+        _node_name(source) == "read rate as a stream"
+        and condition.expression_string.expression == "false"
+        and all(_is_null(column) for column in relation.project.expressions)
+    )
+
+
+def _is_null(column: Any) -> bool:
+    return bool(column.alias.expr.cast.expr.literal.HasField("null"))
 
 
 def _source_of(relation: Any, node: Any) -> Any:

@@ -2,12 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdc_local.engines.known.calls import Call, Found, Lambda
-
-if TYPE_CHECKING:
-    from sqlglot import exp
 
 # Words that are calls without brackets, where no column has the name
 _BARE_CALLS = {"current_date", "current_timestamp", "current_time", "localtimestamp", "current_user", "user"}
@@ -48,12 +45,16 @@ def read_text(
     sql: str,  # An expression
 ) -> Found:
     "Find the calls of an SQL expression; what is not understood is not guessed."
-    reader = _TextReader()
     tree = _parse(sql)
-    if tree is None:
-        reader.found.unknown.add(f"the SQL text `{sql}` is not read")
-    else:
-        reader.read(tree)
+    return Found(unknown={f"the SQL text `{sql}` is not read"}) if tree is None else read_tree(tree)
+
+
+def read_tree(
+    tree: Any,  # A parsed expression
+) -> Found:
+    "Find the calls of a parsed SQL expression."
+    reader = _TextReader()
+    reader.read(tree)
     return reader.found
 
 
@@ -88,19 +89,34 @@ def _dialect() -> Any:
     return type("Texts", (Databricks,), {"Parser": type("Parser", (spelled,), parser)})
 
 
-def _parse(sql: str) -> "exp.Expression | None":
-    "Parse an expression, None where it is none."
+def parse_query(
+    sql: str,  # One statement
+) -> Any:  # Of sqlglot, None where it is none
+    "Parse a query."
     from sqlglot import parse
     from sqlglot.errors import SqlglotError
 
     try:
-        trees = parse(f"SELECT {sql}\n", dialect=_dialect())
+        trees = parse(f"{sql}\n", dialect=_dialect())
     except SqlglotError:
         return None
-    if len(trees) != 1 or trees[0] is None or len(trees[0].expressions) != 1:
+    return trees[0] if len(trees) == 1 else None
+
+
+def _parse(sql: str) -> Any:
+    "Parse an expression, None where it is none."
+    tree = parse_query(f"SELECT {sql}")
+    if tree is None or len(tree.expressions) != 1:
         return None
-    others = {name for name, value in trees[0].args.items() if value and name != "expressions"}
-    return None if others else trees[0].expressions[0]
+    others = {name for name, value in tree.args.items() if value and name != "expressions"}
+    return None if others else tree.expressions[0]
+
+
+def write_text(
+    node: Any,  # Of sqlglot
+) -> str:
+    "Write a parsed text again."
+    return str(node.sql(dialect=_dialect()))
 
 
 def _asked(text: str) -> Any:
@@ -134,10 +150,7 @@ class _TextReader:
             reader(node)
 
     def _refuse(self, node: Any) -> None:
-        self.found.unknown.add(f"the SQL text `{self._text(node)}` is not read")
-
-    def _text(self, node: Any) -> str:
-        return str(node.sql(dialect=_dialect()))
+        self.found.unknown.add(f"the SQL text `{write_text(node)}` is not read")
 
     def _call(self, name: str, *arguments: Any) -> None:
         "Note a call, and what is in its arguments."
@@ -147,7 +160,7 @@ class _TextReader:
                 self.read(one)
 
     def _argument(self, node: Any) -> Any:
-        return node if isinstance(node, str) else _asked(self._text(node))
+        return node if isinstance(node, str) else _asked(write_text(node))
 
     def _has_only(self, node: Any, *names: str) -> bool:
         "Whether a node says nothing but what is read of it."
@@ -226,8 +239,8 @@ class _TextReader:
     def _read_cast(self, node: Any) -> None:
         if self._has_only(node, "this", "to"):
             name = "try_cast" if type(node).__name__ == "TryCast" else "cast"
-            target = _asked(f"CAST(NULL AS {self._text(node.args['to'])})")
-            self.found.calls.append(Call(name, [_asked(self._text(node.this)), target]))
+            target = _asked(f"CAST(NULL AS {write_text(node.args['to'])})")
+            self.found.calls.append(Call(name, [_asked(write_text(node.this)), target]))
             self.read(node.this)
 
     _read_trycast = _read_cast
@@ -238,7 +251,7 @@ class _TextReader:
 
     def _read_dot(self, node: Any) -> None:
         if type(node.expression).__name__ == "Identifier":
-            self.found.calls.append(Call("[]", [_asked(self._text(node.this)), _asked("'field'")]))
+            self.found.calls.append(Call("[]", [_asked(write_text(node.this)), _asked("'field'")]))
             self.read(node.this)
         else:
             self._refuse(node)
@@ -271,7 +284,7 @@ class _TextReader:
             call.arguments.append("lambda")
             call.lambdas.append(self._lambda(node))
         else:
-            call.arguments.append(_asked(self._text(node.this if kind == "Alias" else node)))
+            call.arguments.append(_asked(write_text(node.this if kind == "Alias" else node)))
             self.read(node)
 
     def _lambda(self, node: Any) -> Lambda:
@@ -284,7 +297,7 @@ class _TextReader:
             body = node.this.copy()
             for variable in list(_free(body, exp, set(bound))):
                 variable.replace(exp.maybe_parse(f"({_null_text(bound[variable.name])})", dialect=_dialect()))
-            return _asked(self._text(body)) if len(names) <= len(types) else None
+            return _asked(write_text(body)) if len(names) <= len(types) else None
 
         return Lambda(bind)
 
