@@ -13,9 +13,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.autoloader.file_formats import FORMATS, format_of_ending
+from cdc_local.autoloader.listing import list_local_files
 from cdc_local.autoloader.options import Options
-from cdc_local.engines.engine import observe
-from cdc_local.errors import PipelineError
+from cdc_local.engines.engine import is_sail, observe
+from cdc_local.errors import NeedsSparkError, PipelineError
 
 if TYPE_CHECKING:
     from cdc_local.engines.protocol import Observed
@@ -91,9 +92,11 @@ def open_with_spark(
     except AnalysisException as error:
         if error.getCondition() != "PATH_NOT_FOUND":
             raise
-        raise PipelineError(
-            f"Auto Loader: no such path: {path}", hint="create the folder, or correct the path"
-        ) from None
+        raise _refuse_path(path) from None
+
+
+def _refuse_path(path: str) -> PipelineError:
+    return PipelineError(f"Auto Loader: no such path: {path}", hint="create the folder, or correct the path")
 
 
 def load_selection(
@@ -138,6 +141,15 @@ def list_files(
 ) -> list[str]:  # Paths, sorted
     """List the files there are now, as the stream will see them; raises `PipelineError` if there is no such
     path."""
+    if nested and is_local_path(path):
+        local = list_local_files(path, filters.get("pathglobfilter"))
+        if local is not None:
+            return [f"file://{file}" for file in local]
+        if streaming and any(sign in path for sign in "*?[{"):
+            return []
+        raise _refuse_path(path)
+    if is_sail(spark):
+        raise NeedsSparkError(f"the files of {path} are listed by Spark alone")
     try:
         options = (_RECURSIVE if nested else {}) | dict(filters)
         found = open_with_spark(spark, path, "binaryFile", options, False).inputFiles()

@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
+from cdc_local.autoloader.arrow_rows import arrow_schema, check_readable, parse_files
 from cdc_local.autoloader.csv_lines import read_csv_files
 from cdc_local.autoloader.file_formats import CSV, JSON
 from cdc_local.autoloader.files import FileSelection, FileSource, detect_format, list_files
@@ -15,6 +18,7 @@ from cdc_local.autoloader.layout import Layout
 from cdc_local.autoloader.options import Options, option_key, parse_options
 from cdc_local.autoloader.schema import plan_layout
 from cdc_local.autoloader.spark_formats import read_with_spark
+from cdc_local.engines.engine import engine_of, is_sail, observe
 
 
 def read_stream(
@@ -35,7 +39,7 @@ def read_stream(
     if select_files is not None:
         selection = select_files(parsed, list_files(spark, path, parsed.file_filters, True))
     source = FileSource(spark, path, parsed, selection is None, known.started, selection)
-    frame = _open_files(source, layout)
+    frame = _open_on_sail(source, layout) if is_sail(spark) else _open_files(source, layout)
     known.write(schema_folder)
     return frame
 
@@ -60,7 +64,8 @@ def read_batch(
     )
     layout, known = plan_layout(spark, path, parsed, schema, None, False)
     _warn_of_format(parsed, layout, warn)
-    return _open_files(FileSource(spark, path, parsed, False, known.started), layout)
+    source = FileSource(spark, path, parsed, False, known.started)
+    return _open_on_sail(source, layout) if is_sail(spark) else _open_files(source, layout)
 
 
 def _open_files(
@@ -74,6 +79,26 @@ def _open_files(
     if options.format is CSV and layout.rescued and not options.multiline:
         return read_csv_files(source, layout)
     return read_with_spark(source, layout)
+
+
+def _open_on_sail(
+    source: FileSource,  # The files
+    layout: Layout,  # The columns wanted
+) -> DataFrame:  # The columns of the layout, in its order
+    "Read files in Python and give their rows to Sail; a stream is a stand-in, its files are read in batches."
+    spark, options, schema = source.spark, source.options, arrow_schema(layout)
+    check_readable(layout, options)
+    if source.streaming:
+        return engine_of(spark).stand_in_stream(spark, from_arrow_schema(schema))
+    selection = source.selection
+    files = (
+        list_files(spark, source.path, options.file_filters, False) if selection is None else selection.files
+    )
+    rows = parse_files(files, layout, options, source.started)
+    frame = engine_of(spark).frame_of_batches(spark, schema, rows)
+    if selection is None:
+        return frame
+    return observe(frame, selection.rows, F.count(F.lit(1)).alias("rows"))
 
 
 def _warn_of_format(

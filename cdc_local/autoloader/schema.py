@@ -12,6 +12,7 @@ from typing import cast
 from pyspark.sql import SparkSession
 from pyspark.sql.types import ArrayType, DataType, StringType, StructField, StructType
 
+from cdc_local.autoloader.arrow_rows import infer_in_python
 from cdc_local.autoloader.csv_lines import infer_csv_columns
 from cdc_local.autoloader.file_formats import CSV, JSON
 from cdc_local.autoloader.files import fixed_folder, list_files
@@ -20,6 +21,7 @@ from cdc_local.autoloader.layout import Layout
 from cdc_local.autoloader.options import EvolutionMode, Options
 from cdc_local.autoloader.partitions import partition_names
 from cdc_local.autoloader.schema_hints import apply_hints
+from cdc_local.engines.engine import is_sail
 from cdc_local.errors import PipelineError
 from cdc_local.storage import read_json, write_json
 
@@ -137,24 +139,31 @@ def infer_schema(
     options: Options,  # Of the read
 ) -> StructType:  # Their columns; of names that differ in case only, one
     "Infer the columns of some files."
-    own = spark.newSession()  # where `id` and `ID` are two names: a file with both would stop the inference
-    own.conf.set("spark.sql.caseSensitive", "true")
-    own.conf.set("spark.sql.mapKeyDedupPolicy", "LAST_WIN")
-    reader_options = dict(options.parser_options)
-    reader_options |= {"__globPaths__": "false", "recursiveFileLookup": "true"}  # a file's name is no glob
-    if options.format is JSON:
-        found = infer_json_columns(own, files, options, reader_options)
-    elif options.format is CSV:
-        found = infer_csv_columns(own, files, options, reader_options)
-    else:
-        reader = own.read.format(options.format.name).options(**reader_options, mergeSchema="true")
-        found = reader.load(files).schema
+    found = infer_in_python(files, options) if is_sail(spark) else _infer_with_spark(spark, files, options)
     has_types = options.format.is_typed or options.infer_column_types
     columns: dict[str, StructField] = {}
     for field in found.fields:
         data_type = field.dataType if has_types else StringType()
         columns.setdefault(field.name.lower(), StructField(field.name, data_type))
     return StructType(list(columns.values()))
+
+
+def _infer_with_spark(
+    spark: SparkSession,  # The session
+    files: list[str],  # Paths of the files to look at
+    options: Options,  # Of the read
+) -> StructType:  # Their columns, of which names may differ in case only
+    own = spark.newSession()  # where `id` and `ID` are two names: a file with both would stop the inference
+    own.conf.set("spark.sql.caseSensitive", "true")
+    own.conf.set("spark.sql.mapKeyDedupPolicy", "LAST_WIN")
+    reader_options = dict(options.parser_options)
+    reader_options |= {"__globPaths__": "false", "recursiveFileLookup": "true"}  # a file's name is no glob
+    if options.format is JSON:
+        return infer_json_columns(own, files, options, reader_options)
+    if options.format is CSV:
+        return infer_csv_columns(own, files, options, reader_options)
+    reader = own.read.format(options.format.name).options(**reader_options, mergeSchema="true")
+    return reader.load(files).schema
 
 
 def merge_schemas(
