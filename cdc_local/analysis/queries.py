@@ -9,7 +9,7 @@ from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
 from cdc_local.analysis.runtime import Runtime
-from cdc_local.engines.spark.catalyst import is_query
+from cdc_local.engines.sql_parser import parser_of
 from cdc_local.errors import PipelineError
 from cdc_local.sql.lexer import tokenize
 from cdc_local.sql.relations import Relation, find_relations, substitute_relations
@@ -28,7 +28,7 @@ def run_query(
     with runtime.lock, evaluating(None):
         if evaluation.flow is None and (moved := apply_use(runtime, text)) is not None:
             return moved
-        if is_query(runtime.spark, text):
+        if parser_of(runtime.spark).is_query(runtime.spark, text):
             return _query_tables(runtime, run_sql, evaluation, text, *args, **kwargs)
         if evaluation.flow is None and is_session_statement(text):
             return run_sql(text, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""What a SQL text reads, found by Spark's own parser, and the same text reading something else instead."""
+"""What a SQL text reads, found by its engine's parser, and the same text reading something else instead."""
 
 import json
 import re
@@ -8,17 +8,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from cdc_local.autoloader.file_formats import DATABRICKS_ONLY, FORMATS
-from cdc_local.engines.spark.catalyst import (
-    BARE_OPTION,
-    RelationWalk,
-    is_spark_table_function,
-    node_kind,
-    parse_plan,
-    quiet_parser,
-    scala_list,
-)
-from cdc_local.engines.spark.jobs import compute_text
-from cdc_local.errors import Location, PipelineError, locate
+from cdc_local.engines.sql_parser import ParsedRelation, parser_of
+from cdc_local.errors import Location, NeedsSparkError, PipelineError, locate
 from cdc_local.sql.lexer import Token, closing_bracket, split_at_commas, tokenize
 from cdc_local.sql_names import quote_for_spark
 
@@ -78,7 +69,7 @@ def relation_extent(
 
 
 def constant_value(
-    spark: SparkSession,  # A classic one
+    spark: SparkSession,  # The session
     text: str,  # A constant expression
     location: Location | None = None,  # Where it stands
 ) -> str | None:  # Its value as text, a map as JSON; `None` for NULL
@@ -89,17 +80,18 @@ def constant_value(
     if literal and literal[3] is None:
         return literal[1] if literal[1] is not None else literal[2]
     shown = f"to_json({text})" if re.match(r"\s*map\s*\(", text, re.I) else f"CAST(({text}) AS STRING)"
-    with quiet_parser():
-        try:
-            return compute_text(spark, shown)
-        except Exception as error:
-            raise PipelineError(
-                f"{text.strip()!r} is no constant: {str(error).strip().splitlines()[0][:120]}", location
-            ) from None
+    try:
+        return parser_of(spark).compute_text(spark, shown)
+    except NeedsSparkError:
+        raise
+    except Exception as error:
+        raise PipelineError(
+            f"{text.strip()!r} is no constant: {str(error).strip().splitlines()[0][:120]}", location
+        ) from None
 
 
 def call_arguments(
-    spark: SparkSession,  # A classic one
+    spark: SparkSession,  # The session
     function: str,  # Function name in lower case
     sql: str,  # The text
     words: list[Token],  # Tokens between the call's brackets
@@ -122,48 +114,44 @@ _PATH_FORMATS = frozenset([*FORMATS, *DATABRICKS_ONLY, "delta"])
 
 
 def build_relation(
-    spark: SparkSession,  # A classic one
+    spark: SparkSession,  # The session
     sql: str,  # The text
     words: list[Token],  # Its tokens
-    found: tuple[Any, bool, str | None],  # Plan node, streaming, alias
+    found: ParsedRelation,
     location: Location | None = None,  # Where the text's first line stands
 ) -> Relation | None:  # `None` for a function of Spark's own
-    "Make a `Relation` of what the walk found."
-    node, streaming, alias = found
-    start = node.origin().startIndex().get()
-    first = next(n for n, word in enumerate(words) if word.start >= start)
-    last = relation_extent(words, first, streaming)[0] - 1
-    base = Relation(streaming=streaming, start=words[first].start, stop=words[last].stop, alias=alias)
-    if node_kind(node) == "UnresolvedRelation":
-        parts = tuple(scala_list(node.multipartIdentifier()))
-        options = {key: node.options().get(key) for key in list(node.options().keySet())}
-        if BARE_OPTION.search(sql, base.start, base.stop):
-            options["skipchangecommits"] = "true"
+    "Make a `Relation` of what a parser found."
+    first = next(n for n, word in enumerate(words) if word.start >= found.start)
+    last = relation_extent(words, first, found.streaming)[0] - 1
+    base = Relation(
+        streaming=found.streaming, start=words[first].start, stop=words[last].stop, alias=found.alias
+    )
+    parts = found.parts
+    if not found.is_function:
         if len(parts) == 2 and parts[0].lower() in _PATH_FORMATS and re.search("[/:]", parts[1]):
             return replace(base, function=parts[0].lower(), arguments={"path": parts[1]})
         name = ".".join(part if re.fullmatch(r"\w+", part) else f"`{part}`" for part in parts)
-        return replace(base, name=name, parts=parts, options=options)
-    function = ".".join(scala_list(node.name())).lower()
-    if not streaming and is_spark_table_function(spark, function):
+        return replace(base, name=name, parts=parts, options=found.options)
+    function = ".".join(parts).lower()
+    if not found.streaming and parser_of(spark).is_table_function(spark, function):
         return None
     brackets = (n for n in range(first, last + 1) if words[n].says("(") and not words[n - 1].says("STREAM"))
     opening = next(brackets)
     inside = words[opening + 1 : closing_bracket(words, opening)]
-    arguments = call_arguments(spark, function, sql, inside, locate(sql, start, location))
-    streaming = streaming or function == "cloud_files"
+    arguments = call_arguments(spark, function, sql, inside, locate(sql, base.start, location))
+    streaming = found.streaming or function == "cloud_files"
     return replace(base, function=function, arguments=arguments, streaming=streaming)
 
 
 def find_relations(
-    spark: SparkSession,  # A classic one
+    spark: SparkSession,  # The session
     sql: str,  # One statement
     location: Location | None = None,  # Where its first line stands, for messages
 ) -> list[Relation]:  # What it reads, in the order of the text
-    "Find what a statement reads; `PipelineError` if Spark cannot parse it."
-    walk = RelationWalk(spark)
-    walk.plan(parse_plan(spark, sql, location), frozenset())
+    "Find what a statement reads; `PipelineError` if it can't be parsed."
+    parsed = parser_of(spark).parse_relations(spark, sql, location)
     words = tokenize(sql, location)
-    built = [build_relation(spark, sql, words, found, location) for found in walk.found]
+    built = [build_relation(spark, sql, words, found, location) for found in parsed]
     return sorted(
         {relation.start: relation for relation in built if relation}.values(),
         key=lambda relation: relation.start,

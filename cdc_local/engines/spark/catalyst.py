@@ -10,9 +10,10 @@ from pyspark.errors import ParseException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
+from cdc_local.engines.sql_parser import ParsedRelation
 from cdc_local.errors import Location, PipelineError, locate
 
-BARE_OPTION = re.compile(r"WITH\s*\(\s*SKIPCHANGECOMMITS\s*\)", re.I)
+_BARE_OPTION = re.compile(r"WITH\s*\(\s*SKIPCHANGECOMMITS\s*\)", re.I)
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def parse_plan(
     location: Location | None = None,  # Where its first line stands
 ) -> Any:  # Spark's unresolved plan, a JVM object
     "Parse one statement; `PipelineError` with Spark's sentence and the line, without a JVM stack."
-    text = BARE_OPTION.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), sql)
+    text = _BARE_OPTION.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), sql)
     with quiet_parser():
         try:
             return spark._jsparkSession.sessionState().sqlParser().parsePlan(text)
@@ -137,13 +138,59 @@ class RelationWalk:
         self.found.append((node, streaming or node.isStreaming(), alias))
 
 
-def is_spark_table_function(
+def parse_relations(
+    spark: SparkSession,  # A classic one
+    sql: str,  # One statement
+    location: Location | None = None,  # Where its first line stands
+) -> list[ParsedRelation]:  # What it reads
+    "Find what a statement reads; `PipelineError` if Spark cannot parse it."
+    walk = RelationWalk(spark)
+    walk.plan(parse_plan(spark, sql, location), frozenset())
+    starts = [node.origin().startIndex().get() for node, *_ in walk.found]
+    skipping = {  # each option belongs to the relation that stands before it
+        max((start for start in starts if start < option.start()), default=None)
+        for option in _BARE_OPTION.finditer(sql)
+    }
+    return [
+        _as_relation(start, start in skipping, *found)
+        for start, found in zip(starts, walk.found, strict=True)
+    ]
+
+
+def _as_relation(
+    start: int,  # Where it stands in the text
+    skips: bool,  # Whether it is written with SKIPCHANGECOMMITS
+    node: Any,  # Of the plan
+    streaming: bool,  # Whether it is written with STREAM
+    alias: str | None,
+) -> ParsedRelation:
+    "Read a node of the plan."
+    if node_kind(node) != "UnresolvedRelation":
+        return ParsedRelation(start, tuple(scala_list(node.name())), True, streaming, alias)
+    options = {key: node.options().get(key) for key in list(node.options().keySet())}
+    if skips:
+        options["skipchangecommits"] = "true"
+    parts = tuple(scala_list(node.multipartIdentifier()))
+    return ParsedRelation(start, parts, False, streaming, alias, options)
+
+
+def is_table_function(
     spark: SparkSession,  # A classic one
     function: str,  # Name in lower case
 ) -> bool:  # True for a table function of Spark or one registered with it
     "Whether Spark itself has this table function."
     catalog = spark._jsparkSession.sessionState().catalog()
     return bool(catalog.lookupBuiltinOrTempTableFunction(function).isDefined())
+
+
+def compute_text(
+    spark: SparkSession,  # The session
+    expression: str,  # SQL that reads no table, of type STRING
+) -> str | None:  # Its value
+    "Compute a constant; raises what Spark raises."
+    with quiet_parser():
+        value: str | None = spark._jsparkSession.sql(f"SELECT {expression}").head().get(0)
+    return value
 
 
 CHANGING_NODES = ("Command", "ParsedStatement", "CompoundPlanStatement")

@@ -59,12 +59,3 @@ def has_session_table(
 ) -> bool:
     "Whether the session has a temporary view or a table of that name."
     return bool(spark._jsparkSession.catalog().tableExists(name))
-
-
-def compute_text(
-    spark: SparkSession,  # The session
-    expression: str,  # SQL that reads no table, of type STRING
-) -> str | None:  # Its value
-    "Compute a constant; raises what Spark raises."
-    value: str | None = spark._jsparkSession.sql(f"SELECT {expression}").head().get(0)
-    return value

@@ -1,0 +1,335 @@
+"""What a SQL text reads, without Java: sqlglot parses it, and Sail says whether it takes it.
+
+Neither knows all of Spark's SQL. What one of them refuses needs Spark, which may know it; nothing is guessed.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any
+
+from cdc_local.engines.sql_parser import ParsedRelation
+from cdc_local.errors import Location, NeedsSparkError, PipelineError, locate
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from sqlglot import Token, exp
+
+# First words of Spark's queries, and of its other statements (rule `statement` of its grammar)
+_QUERY_WORDS = re.compile("FROM|MAP|REDUCE|SELECT|TABLE|VALUES|WITH", re.I)
+_OTHER_WORDS = re.compile(
+    "ADD|ALTER|ANALYZE|BEGIN|CACHE|CALL|CLEAR|COMMENT|COMMIT|CREATE|DECLARE|DELETE|DESC|DESCRIBE|DFS|DROP|EXECUTE|"
+    "EXPLAIN|EXPORT|GRANT|IMPORT|INSERT|LIST|LOAD|LOCK|MERGE|MSCK|OPTIMIZE|REFRESH|REPAIR|REPLACE|RESET|REVOKE|"
+    "ROLLBACK|SET|SHOW|START|TRUNCATE|UNCACHE|UNLOCK|UPDATE|USE|VACUUM",
+    re.I,
+)
+
+# Table functions that Spark itself has, and those that read files
+_SPARK_TABLE_FUNCTIONS = re.compile(
+    "collations|(explode|inline|posexplode|variant_explode)(_outer)?|json_tuple|python_worker_logs|range|"
+    "sql_keywords|stack"
+)
+_FILE_FUNCTIONS = re.compile("read_files|cloud_files")
+
+# sqlglot's nodes of constants that both engines compute alike; a column is there for Sail to refuse
+_CONSTANT_NODES = re.compile(
+    "Array|Boolean|Cast|Column|Concat|DataType|DPipe|Identifier|Literal|Neg|Null|Paren|RawString|Select|"
+    "JSONFormat|ToMap|VarMap"
+)
+
+
+@dataclass(frozen=True)
+class _Text:
+    "A statement as sqlglot has it."
+
+    sql: str  # As written
+    location: Location | None  # Where its first line stands
+    tokens: "list[Token]"  # Its words
+    options: dict[int, int]  # `WITH (…)` after a relation: index of its first word to that of its last
+    tree: "exp.Expr"
+
+    def needs_spark(
+        self,
+        reason: str,  # A sentence
+        position: int = 0,  # In the text
+    ) -> NeedsSparkError:
+        "The error for what stands at a position."
+        return NeedsSparkError(reason, locate(self.sql, position, self.location))
+
+
+@cache
+def _dialect() -> tuple[Any, Any]:  # The dialect, and the class of its parser
+    "sqlglot's SQL of Databricks, and what it lacks."
+    from sqlglot import TokenType
+    from sqlglot.dialects.databricks import Databricks
+    from sqlglot.parsers.databricks import DatabricksParser
+
+    class Parser(DatabricksParser):
+        SUPPORTS_TABLE_QUERY = True
+
+        def _parse_stream(self) -> Any:
+            "Read `STREAM t`; `stream.t` is a table of a schema `stream`."
+            return None if self._next.token_type == TokenType.DOT else super()._parse_stream()
+
+    return Databricks(), Parser
+
+
+def _tokenize(
+    sql: str,  # One statement
+    location: Location | None,  # Where its first line stands
+) -> "list[Token]":  # Its words
+    "Split a statement into words; `NeedsSparkError` for what ends nowhere, or nowhere else than in Spark."
+    from sqlglot.errors import TokenError
+
+    continued = re.search(r"--[^\n]*\\\n", sql)
+    if continued:
+        place = locate(sql, continued.start(), location)
+        raise NeedsSparkError("a comment that goes on after a backslash is read by Spark alone", place)
+    try:
+        return list(_dialect()[0].tokenize(sql))
+    except TokenError as error:
+        raise NeedsSparkError(f"this SQL can't be read: {error}", location) from None
+
+
+def _find_options(
+    tokens: "Sequence[Token]",  # Of a statement
+) -> dict[int, int]:  # Index of WITH to that of the closing bracket
+    "Find each `WITH (…)` of a relation; neither sqlglot nor Sail has it."
+    found = {}
+    for first in range(len(tokens) - 1):
+        if tokens[first].text.upper() == "WITH" and tokens[first + 1].text == "(":
+            found[first] = next((n for n in range(first, len(tokens)) if tokens[n].text == ")"), first)
+    return found
+
+
+def _parse(
+    sql: str,  # One statement
+    location: Location | None,  # Where its first line stands
+    tokens: "list[Token]",  # Its words
+) -> _Text:
+    "Parse a statement; `NeedsSparkError` for what sqlglot doesn't know."
+    from sqlglot.errors import ParseError
+
+    dialect, parser = _dialect()
+    options = _find_options(tokens)
+    left_out = {n for first, last in options.items() for n in range(first, last + 1)}
+    words = [token for n, token in enumerate(tokens) if n not in left_out]
+    try:
+        trees = [tree for tree in parser(dialect=dialect).parse(words, sql) if tree is not None]
+    except ParseError as error:
+        wrong = error.errors[0]
+        place = _line_start(sql, wrong["line"])
+        reason = f"sqlglot can't read this SQL at or near {wrong['highlight']!r}"
+        raise NeedsSparkError(reason, locate(sql, place, location)) from None
+    return _Text(sql, location, tokens, options, trees[0])
+
+
+def _line_start(
+    sql: str,  # A text
+    line: int,  # Counted from 1
+) -> int:  # Position of its first character
+    "Find where a line begins."
+    return sum(len(before) + 1 for before in sql.split("\n")[: line - 1])
+
+
+def _read_statement(
+    sql: str,  # One statement
+    location: Location | None = None,  # Where its first line stands
+) -> _Text | None:  # None for what is no query: a command, DDL, DML or a script
+    "Parse a statement that only reads; `PipelineError` for one that begins as none does."
+    from sqlglot import exp
+
+    tokens = _tokenize(sql, location)
+    first = next((token for token in tokens if token.text != "("), None)
+    if first is None:
+        raise PipelineError("Syntax error, unexpected empty statement.", location)
+    if _OTHER_WORDS.fullmatch(first.text):
+        return None
+    if not _QUERY_WORDS.fullmatch(first.text):
+        error = PipelineError if first.text.isidentifier() else NeedsSparkError
+        raise error(f"Syntax error at or near {first.text!r}.", locate(sql, first.start, location))
+    for before, after in pairwise(tokens):
+        if before.text == ";" and after.text != ";":
+            place = locate(sql, after.start, location)
+            raise PipelineError(f"Syntax error at or near {after.text!r}: extra input {after.text!r}.", place)
+    text = _parse(sql, location, tokens)
+    return text if isinstance(text.tree, exp.Query | exp.Values) else None
+
+
+def is_query(
+    spark: "SparkSession",  # Of Sail
+    sql: str,  # One statement
+    location: Location | None = None,  # Where its first line stands
+) -> bool:  # False for a command, DDL, DML or a script
+    "Whether a statement only reads."
+    return _read_statement(sql, location) is not None
+
+
+def parse_relations(
+    spark: "SparkSession",  # Of Sail
+    sql: str,  # One statement
+    location: Location | None = None,  # Where its first line stands
+) -> list[ParsedRelation]:  # What it reads; nothing where it is no query
+    "Find what a query reads; `NeedsSparkError` for what sqlglot or Sail don't know, as for wrong SQL."
+    text = _read_statement(sql, location)
+    if text is None:
+        return []
+    found = [_place_relation(text, *relation) for relation in _walk(text)]
+    _check_with_sail(spark, text, found)
+    return found
+
+
+def _walk(
+    text: _Text,  # A query
+) -> "Iterator[tuple[exp.Expr, bool, str | None]]":  # Node, streaming, alias
+    "Find the relations of a query that are no common table expressions."
+    from sqlglot import exp
+
+    left: list[tuple[exp.Expr, frozenset[str], bool, str | None]] = [(text.tree, frozenset(), False, None)]
+    while left:
+        node, scope, streaming, alias = left.pop()
+        if isinstance(node, exp.Hint):
+            continue
+        if isinstance(node, exp.Select) and not node.expressions:
+            raise text.needs_spark("a SELECT of nothing can't be read")
+        common = node.args.get("with_")
+        for definition in common.expressions if isinstance(common, exp.With) else ():
+            name = definition.alias.lower()
+            left.append(
+                (definition.this, scope | {name} if common.args.get("recursive") else scope, False, None)
+            )
+            scope |= {name}
+        alias = node.alias or alias
+        if _is_relation(node) and not _is_common(node, scope):
+            yield node, streaming, None if node.args.get("pivots") else alias
+        inside = isinstance(node, exp.Stream | exp.Subquery)
+        for child in node.iter_expressions():
+            if child is common:
+                continue
+            if inside and child is node.this and not child.args.get("joins"):
+                left.append((child, scope, streaming or isinstance(node, exp.Stream), alias))
+            else:
+                left.append((child, scope, False, None))
+
+
+def _is_relation(
+    node: "exp.Expr",  # Of a tree
+) -> bool:  # A table, or a function where a table may stand
+    "Whether a node names something to read."
+    from sqlglot import exp
+
+    if isinstance(node, exp.Lateral):
+        return not node.args.get("view") and isinstance(node.this, exp.Func)
+    return isinstance(node, exp.Table) and not isinstance(node.this, exp.Values)
+
+
+def _is_common(
+    node: "exp.Expr",  # A relation
+    scope: frozenset[str],  # Names of common table expressions
+) -> bool:
+    "Whether a relation is a common table expression."
+    from sqlglot import exp
+
+    return isinstance(node.this, exp.Identifier) and not node.args.get("db") and node.name.lower() in scope
+
+
+def _place_relation(
+    text: _Text,  # Has the words
+    node: "exp.Expr",  # A relation of its tree
+    streaming: bool,  # Whether it is written with STREAM
+    alias: str | None,
+) -> ParsedRelation:
+    "Find where a relation stands."
+    from sqlglot import exp
+
+    named = node.parts if isinstance(node, exp.Table) else [node.this]
+    unread = node.args.get("version") or node.this.name.upper() == "IDENTIFIER"
+    if unread or not all("start" in part.meta for part in named):
+        raise text.needs_spark(f"the relation {node.sql('databricks')} can't be read")
+    at = {token.start: n for n, token in enumerate(text.tokens)}
+    indices = [at[part.meta["start"]] for part in named]
+    parts = tuple(text.tokens[n].text for n in indices)
+    first, last = min(indices), max(indices)
+    if streaming:
+        while text.tokens[first].text.upper() != "STREAM":
+            first -= 1
+    is_function = isinstance(node.this, exp.Func)
+    options = _options_after(text, last) if not is_function else {}
+    return ParsedRelation(text.tokens[first].start, parts, is_function, streaming, alias, options)
+
+
+def _options_after(
+    text: _Text,  # Has the words
+    last: int,  # Index of the last word of a name
+) -> dict[str, str]:  # Keys in lower case
+    "Read the `WITH (…)` that follows a name, or the bracket around it."
+    from sqlglot import TokenType
+
+    first = last + 1
+    while first < len(text.tokens) and text.tokens[first].text == ")":
+        first += 1
+    found = {}
+    inside = text.tokens[first + 2 : text.options.get(first, first)]
+    for is_comma, group in groupby(inside, lambda token: token.token_type == TokenType.COMMA):
+        words = [token for token in group if token.token_type != TokenType.EQ]
+        if is_comma:
+            continue
+        if [word.text.upper() for word in words] == ["SKIPCHANGECOMMITS"]:
+            found["skipchangecommits"] = "true"
+        elif len(words) > 1:
+            found["".join(word.text for word in words[:-1]).lower()] = words[-1].text
+        else:
+            raise text.needs_spark(f"the option {words[0].text!r} has no value", words[0].start)
+    return found
+
+
+def _check_with_sail(
+    spark: "SparkSession",  # Of Sail
+    text: _Text,  # A query
+    relations: list[ParsedRelation],  # What it reads
+) -> None:
+    "Let Sail parse a query, but for words that are this project's alone; `NeedsSparkError` if it refuses."
+    from pyspark.errors import PySparkException
+
+    streams = {relation.start for relation in relations if relation.streaming}
+    spans = [(token.start, token.end) for token in text.tokens if token.start in streams]
+    spans += [(text.tokens[first].start, text.tokens[last].end) for first, last in text.options.items()]
+    sql = text.sql
+    for start, end in spans:
+        sql = sql[:start] + re.sub(r"[^\n]", " ", sql[start : end + 1]) + sql[end + 1 :]
+    try:
+        spark.sql(sql)
+    except PySparkException as error:
+        refusal = re.match(r"invalid argument: found (.*?) at (\d+):\d+ expected", str(error), re.S)
+        if refusal is None:
+            raise text.needs_spark(f"Sail can't read this SQL: {str(error).splitlines()[0][:120]}") from None
+        position = len(sql.encode()[: int(refusal[2])].decode(errors="ignore"))
+        raise text.needs_spark(f"Sail can't read this SQL at or near {refusal[1]!r}", position) from None
+
+
+def is_table_function(
+    spark: "SparkSession",  # Of Sail
+    function: str,  # Name in lower case
+) -> bool:  # True for a table function of Spark's own, False for one that reads files
+    "Whether Spark itself has this table function; `NeedsSparkError` for one that only a session may have."
+    if _SPARK_TABLE_FUNCTIONS.fullmatch(function):
+        return True
+    if _FILE_FUNCTIONS.fullmatch(function):
+        return False
+    raise NeedsSparkError(f"the table function {function} is not known on Sail")
+
+
+def compute_text(
+    spark: "SparkSession",  # Of Sail
+    expression: str,  # SQL that reads no table, of type STRING
+) -> str | None:  # Its value
+    "Compute a constant; `NeedsSparkError` for more than casts and `||`; else raises what Sail raises."
+    text = _parse(f"SELECT {expression}", None, _tokenize(f"SELECT {expression}", None))
+    for node in text.tree.walk():
+        if not _CONSTANT_NODES.fullmatch(type(node).__name__):
+            raise NeedsSparkError(f"the argument {expression} is no constant that Sail is known to compute")
+    row = spark.sql(text.sql).head()
+    value: str | None = row[0] if row is not None else None
+    return value
