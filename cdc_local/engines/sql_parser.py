@@ -1,25 +1,13 @@
 """What is asked of SQL text before it runs: which engine's parser answers, and in which words."""
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from cdc_local.engines.engine import is_sail
+from cdc_local.engines.parsed import ParsedRelation
 from cdc_local.errors import Location
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-
-@dataclass(frozen=True)
-class ParsedRelation:
-    "A table, view or table function in a text, as a parser sees it."
-
-    start: int  # Where its first word stands in the text: STREAM, if it is written so
-    parts: tuple[str, ...]  # Of its name, without backticks
-    is_function: bool = False  # Whether it is called, as `read_files(…)`
-    streaming: bool = False  # Whether it is written with STREAM
-    alias: str | None = None
-    options: dict[str, str] = field(default_factory=dict, hash=False)  # Of `WITH (…)`, keys in lower case
 
 
 class SqlParser(Protocol):

@@ -8,7 +8,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from cdc_local.autoloader.file_formats import DATABRICKS_ONLY, FORMATS
-from cdc_local.engines.sql_parser import ParsedRelation, parser_of
+from cdc_local.engines.parsed import ParsedRelation
+from cdc_local.engines.sql_parser import parser_of
 from cdc_local.errors import Location, NeedsSparkError, PipelineError, locate
 from cdc_local.sql.lexer import Token, closing_bracket, split_at_commas, tokenize
 from cdc_local.sql_names import quote_for_spark

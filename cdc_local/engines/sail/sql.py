@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cdc_local.engines.sql_parser import ParsedRelation
+from cdc_local.engines.parsed import ParsedRelation
 from cdc_local.errors import Location, NeedsSparkError, PipelineError, locate
 
 if TYPE_CHECKING:
@@ -59,6 +59,15 @@ class _Text:
         return NeedsSparkError(reason, locate(self.sql, position, self.location))
 
 
+class _Place(NamedTuple):
+    "A node of a tree, and what stands around it."
+
+    node: "exp.Expr"
+    names: frozenset[str]  # Common table expressions that it sees, in lower case
+    streaming: bool = False  # Whether STREAM stands before it
+    alias: str | None = None  # That of the brackets around it
+
+
 @cache
 def _dialect() -> tuple[Any, Any]:  # The dialect, and the class of its parser
     "sqlglot's SQL of Databricks, and what it lacks."
@@ -93,14 +102,22 @@ def _tokenize(
         raise NeedsSparkError(f"this SQL can't be read: {error}", location) from None
 
 
+def _is(
+    token: "Token",  # A word
+    kind: str,  # Name of a type of sqlglot's tokens
+) -> bool:
+    "Whether a word is of a kind; a quoted one is a name or a string."
+    return bool(token.token_type.name == kind)
+
+
 def _find_options(
     tokens: "Sequence[Token]",  # Of a statement
 ) -> dict[int, int]:  # Index of WITH to that of the closing bracket
     "Find each `WITH (…)` of a relation; neither sqlglot nor Sail has it."
     found = {}
     for first in range(len(tokens) - 1):
-        if tokens[first].text.upper() == "WITH" and tokens[first + 1].text == "(":
-            found[first] = next((n for n in range(first, len(tokens)) if tokens[n].text == ")"), first)
+        if _is(tokens[first], "WITH") and _is(tokens[first + 1], "L_PAREN"):
+            found[first] = next((n for n in range(first, len(tokens)) if _is(tokens[n], "R_PAREN")), first)
     return found
 
 
@@ -113,6 +130,10 @@ def _parse(
     from sqlglot.errors import ParseError
 
     dialect, parser = _dialect()
+    bare = next((token for token in tokens if _is(token, "VAR") and not token.text.isascii()), None)
+    if bare is not None:
+        place = locate(sql, bare.start, location)
+        raise NeedsSparkError(f"the name {bare.text} is not ASCII: Spark wants it in backticks", place)
     options = _find_options(tokens)
     left_out = {n for first, last in options.items() for n in range(first, last + 1)}
     words = [token for n, token in enumerate(tokens) if n not in left_out]
@@ -142,7 +163,7 @@ def _read_statement(
     from sqlglot import exp
 
     tokens = _tokenize(sql, location)
-    first = next((token for token in tokens if token.text != "("), None)
+    first = next((token for token in tokens if not _is(token, "L_PAREN")), None)
     if first is None:
         raise PipelineError("Syntax error, unexpected empty statement.", location)
     if _OTHER_WORDS.fullmatch(first.text):
@@ -151,7 +172,7 @@ def _read_statement(
         error = PipelineError if first.text.isidentifier() else NeedsSparkError
         raise error(f"Syntax error at or near {first.text!r}.", locate(sql, first.start, location))
     for before, after in pairwise(tokens):
-        if before.text == ";" and after.text != ";":
+        if _is(before, "SEMICOLON") and not _is(after, "SEMICOLON"):
             place = locate(sql, after.start, location)
             raise PipelineError(f"Syntax error at or near {after.text!r}: extra input {after.text!r}.", place)
     text = _parse(sql, location, tokens)
@@ -176,42 +197,56 @@ def parse_relations(
     text = _read_statement(sql, location)
     if text is None:
         return []
-    found = [_place_relation(text, *relation) for relation in _walk(text)]
+    found = [_locate_relation(text, place) for place in _walk(text)]
     _check_with_sail(spark, text, found)
     return found
 
 
 def _walk(
     text: _Text,  # A query
-) -> "Iterator[tuple[exp.Expr, bool, str | None]]":  # Node, streaming, alias
+) -> Iterator[_Place]:
     "Find the relations of a query that are no common table expressions."
     from sqlglot import exp
 
-    left: list[tuple[exp.Expr, frozenset[str], bool, str | None]] = [(text.tree, frozenset(), False, None)]
+    left = [_Place(text.tree, frozenset())]
     while left:
-        node, scope, streaming, alias = left.pop()
+        place = left.pop()
+        node, names = place.node, place.names
         if isinstance(node, exp.Hint):
             continue
         if isinstance(node, exp.Select) and not node.expressions:
             raise text.needs_spark("a SELECT of nothing can't be read")
         common = node.args.get("with_")
-        for definition in common.expressions if isinstance(common, exp.With) else ():
-            name = definition.alias.lower()
-            left.append(
-                (definition.this, scope | {name} if common.args.get("recursive") else scope, False, None)
-            )
-            scope |= {name}
-        alias = node.alias or alias
-        if _is_relation(node) and not _is_common(node, scope):
-            yield node, streaming, None if node.args.get("pivots") else alias
-        inside = isinstance(node, exp.Stream | exp.Subquery)
-        for child in node.iter_expressions():
-            if child is common:
-                continue
-            if inside and child is node.this and not child.args.get("joins"):
-                left.append((child, scope, streaming or isinstance(node, exp.Stream), alias))
-            else:
-                left.append((child, scope, False, None))
+        if isinstance(common, exp.With):
+            for definition in common.expressions:
+                known = names | {definition.alias.lower()}
+                left.append(_Place(definition.this, known if common.args.get("recursive") else names))
+                names = known
+        if _is_relation(node) and not (_is_plain(node) and node.name.lower() in names):
+            yield place._replace(alias=_alias(place))
+        left += [_enter(place, child, names) for child in node.iter_expressions() if child is not common]
+
+
+def _enter(
+    place: _Place,  # A node of the tree
+    child: "exp.Expr",  # One of its own
+    names: frozenset[str],  # Common table expressions that the child sees
+) -> _Place:
+    "Step from a node to a child; STREAM, brackets and their alias are those of what stands alone in them."
+    from sqlglot import exp
+
+    node = place.node
+    wraps = isinstance(node, exp.Stream | exp.Subquery) and child is node.this
+    if not wraps or child.args.get("joins"):
+        return _Place(child, names)
+    return _Place(child, names, place.streaming or isinstance(node, exp.Stream), _alias(place))
+
+
+def _alias(
+    place: _Place,  # A relation, or a bracket around one
+) -> str | None:
+    "The alias that a relation goes by."
+    return None if place.node.args.get("pivots") else place.node.alias or place.alias
 
 
 def _is_relation(
@@ -225,25 +260,23 @@ def _is_relation(
     return isinstance(node, exp.Table) and not isinstance(node.this, exp.Values)
 
 
-def _is_common(
+def _is_plain(
     node: "exp.Expr",  # A relation
-    scope: frozenset[str],  # Names of common table expressions
 ) -> bool:
-    "Whether a relation is a common table expression."
+    "Whether a relation is a name of one part."
     from sqlglot import exp
 
-    return isinstance(node.this, exp.Identifier) and not node.args.get("db") and node.name.lower() in scope
+    return isinstance(node.this, exp.Identifier) and not node.args.get("db")
 
 
-def _place_relation(
+def _locate_relation(
     text: _Text,  # Has the words
-    node: "exp.Expr",  # A relation of its tree
-    streaming: bool,  # Whether it is written with STREAM
-    alias: str | None,
+    place: _Place,  # A relation of its tree
 ) -> ParsedRelation:
-    "Find where a relation stands."
+    "Find where a relation stands in the text."
     from sqlglot import exp
 
+    node = place.node
     named = node.parts if isinstance(node, exp.Table) else [node.this]
     unread = node.args.get("version") or node.this.name.upper() == "IDENTIFIER"
     if unread or not all("start" in part.meta for part in named):
@@ -252,12 +285,12 @@ def _place_relation(
     indices = [at[part.meta["start"]] for part in named]
     parts = tuple(text.tokens[n].text for n in indices)
     first, last = min(indices), max(indices)
-    if streaming:
-        while text.tokens[first].text.upper() != "STREAM":
+    if place.streaming:
+        while not _is(text.tokens[first], "STREAM"):
             first -= 1
     is_function = isinstance(node.this, exp.Func)
     options = _options_after(text, last) if not is_function else {}
-    return ParsedRelation(text.tokens[first].start, parts, is_function, streaming, alias, options)
+    return ParsedRelation(text.tokens[first].start, parts, is_function, place.streaming, place.alias, options)
 
 
 def _options_after(
@@ -265,15 +298,13 @@ def _options_after(
     last: int,  # Index of the last word of a name
 ) -> dict[str, str]:  # Keys in lower case
     "Read the `WITH (…)` that follows a name, or the bracket around it."
-    from sqlglot import TokenType
-
     first = last + 1
-    while first < len(text.tokens) and text.tokens[first].text == ")":
+    while first < len(text.tokens) and _is(text.tokens[first], "R_PAREN"):
         first += 1
     found = {}
     inside = text.tokens[first + 2 : text.options.get(first, first)]
-    for is_comma, group in groupby(inside, lambda token: token.token_type == TokenType.COMMA):
-        words = [token for token in group if token.token_type != TokenType.EQ]
+    for is_comma, group in groupby(inside, lambda token: _is(token, "COMMA")):
+        words = [token for token in group if not _is(token, "EQ")]
         if is_comma:
             continue
         if [word.text.upper() for word in words] == ["SKIPCHANGECOMMITS"]:

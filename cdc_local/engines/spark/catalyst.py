@@ -10,7 +10,7 @@ from pyspark.errors import ParseException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
-from cdc_local.engines.sql_parser import ParsedRelation
+from cdc_local.engines.parsed import ParsedRelation
 from cdc_local.errors import Location, PipelineError, locate
 
 _BARE_OPTION = re.compile(r"WITH\s*\(\s*SKIPCHANGECOMMITS\s*\)", re.I)
