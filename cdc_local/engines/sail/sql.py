@@ -15,7 +15,7 @@ from cdc_local.errors import Location, NeedsSparkError, PipelineError, locate
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-    from sqlglot import Token, exp
+    from sqlglot import ParseError, Token, exp
 
 # First words of Spark's queries, and of its other statements (rule `statement` of its grammar)
 _QUERY_WORDS = re.compile("FROM|MAP|REDUCE|SELECT|TABLE|VALUES|WITH", re.I)
@@ -122,6 +122,7 @@ def _find_options(
 
 
 def _parse(
+    spark: "SparkSession",  # Of Sail, which says where a statement is wrong
     sql: str,  # One statement
     location: Location | None,  # Where its first line stands
     tokens: "list[Token]",  # Its words
@@ -140,22 +141,61 @@ def _parse(
     try:
         trees = [tree for tree in parser(dialect=dialect).parse(words, sql) if tree is not None]
     except ParseError as error:
-        wrong = error.errors[0]
-        place = _line_start(sql, wrong["line"])
-        reason = f"sqlglot can't read this SQL at or near {wrong['highlight']!r}"
-        raise NeedsSparkError(reason, locate(sql, place, location)) from None
+        streams = [n for n, token in enumerate(tokens) if _is(token, "STREAM")]
+        unknown = _blank(sql, tokens, options | {n: n for n in streams})
+        raise _ask_sail(spark, unknown, location) or _refusal(sql, location, error) from None
     return _Text(sql, location, tokens, options, trees[0])
 
 
-def _line_start(
+def _refusal(
+    sql: str,  # A statement
+    location: Location | None,  # Where its first line stands
+    error: "ParseError",  # What sqlglot says of it
+) -> NeedsSparkError:
+    "The error for what sqlglot doesn't know."
+    wrong = error.errors[0]
+    position = sum(len(before) + 1 for before in sql.split("\n")[: wrong["line"] - 1])
+    reason = f"sqlglot can't read this SQL at or near {wrong['highlight']!r}"
+    return NeedsSparkError(reason, locate(sql, position, location))
+
+
+def _blank(
     sql: str,  # A text
-    line: int,  # Counted from 1
-) -> int:  # Position of its first character
-    "Find where a line begins."
-    return sum(len(before) + 1 for before in sql.split("\n")[: line - 1])
+    tokens: "Sequence[Token]",  # Its words
+    spans: dict[int, int],  # Index of a first word to that of the last
+) -> str:  # As long as before
+    "Put blanks where words stand that only this project knows."
+    for first, last in spans.items():
+        start, stop = tokens[first].start, tokens[last].end + 1
+        sql = sql[:start] + re.sub(r"[^\n]", " ", sql[start:stop]) + sql[stop:]
+    return sql
+
+
+def _ask_sail(
+    spark: "SparkSession",  # Of Sail
+    sql: str,  # A query
+    location: Location | None,  # Where its first line stands
+) -> NeedsSparkError | None:  # None where Sail takes it
+    "Let Sail parse a query, which it does without looking for its tables."
+    from pyspark.errors import PySparkException
+
+    try:
+        spark.sql(sql)
+    except PySparkException as error:
+        message = str(error)
+    else:
+        return None
+    found = re.match(r"invalid argument: found (.*?) at (\d+):\d+ expected", message, re.S)
+    if found is None:
+        return NeedsSparkError(f"Sail can't read this SQL: {message.splitlines()[0][:120]}", location)
+    position = len(sql.encode()[: int(found[2])].decode(errors="ignore"))
+    return NeedsSparkError(
+        f"Sail can't read this SQL at or near {found[1]!r}", locate(sql, position, location)
+    )
 
 
 def _read_statement(
+    spark: "SparkSession",  # Of Sail
     sql: str,  # One statement
     location: Location | None = None,  # Where its first line stands
 ) -> _Text | None:  # None for what is no query: a command, DDL, DML or a script
@@ -175,7 +215,7 @@ def _read_statement(
         if _is(before, "SEMICOLON") and not _is(after, "SEMICOLON"):
             place = locate(sql, after.start, location)
             raise PipelineError(f"Syntax error at or near {after.text!r}: extra input {after.text!r}.", place)
-    text = _parse(sql, location, tokens)
+    text = _parse(spark, sql, location, tokens)
     return text if isinstance(text.tree, exp.Query | exp.Values) else None
 
 
@@ -185,7 +225,7 @@ def is_query(
     location: Location | None = None,  # Where its first line stands
 ) -> bool:  # False for a command, DDL, DML or a script
     "Whether a statement only reads."
-    return _read_statement(sql, location) is not None
+    return _read_statement(spark, sql, location) is not None
 
 
 def parse_relations(
@@ -194,11 +234,15 @@ def parse_relations(
     location: Location | None = None,  # Where its first line stands
 ) -> list[ParsedRelation]:  # What it reads; nothing where it is no query
     "Find what a query reads; `NeedsSparkError` for what sqlglot or Sail don't know, as for wrong SQL."
-    text = _read_statement(sql, location)
+    text = _read_statement(spark, sql, location)
     if text is None:
         return []
     found = [_locate_relation(text, place) for place in _walk(text)]
-    _check_with_sail(spark, text, found)
+    streams = {relation.start for relation in found if relation.streaming}
+    unknown = {n: n for n, token in enumerate(text.tokens) if token.start in streams}
+    refused = _ask_sail(spark, _blank(sql, text.tokens, text.options | unknown), location)
+    if refused:
+        raise refused
     return found
 
 
@@ -218,6 +262,9 @@ def _walk(
             raise text.needs_spark("a SELECT of nothing can't be read")
         common = node.args.get("with_")
         if isinstance(common, exp.With):
+            defined = [definition.alias.lower() for definition in common.expressions]
+            if len(set(defined)) < len(defined):
+                raise text.needs_spark(f"one name for two common table expressions: {', '.join(defined)}")
             for definition in common.expressions:
                 known = names | {definition.alias.lower()}
                 left.append(_Place(definition.this, known if common.args.get("recursive") else names))
@@ -286,11 +333,22 @@ def _locate_relation(
     parts = tuple(text.tokens[n].text for n in indices)
     first, last = min(indices), max(indices)
     if place.streaming:
-        while not _is(text.tokens[first], "STREAM"):
-            first -= 1
+        first = next(n for n in reversed(range(first)) if _is(text.tokens[n], "STREAM"))
+    elif _is(text.tokens[first], "STREAM") and text.tokens[last + 1 : last + 2]:
+        _refuse_ambiguous_stream(text, first)
     is_function = isinstance(node.this, exp.Func)
     options = _options_after(text, last) if not is_function else {}
     return ParsedRelation(text.tokens[first].start, parts, is_function, place.streaming, place.alias, options)
+
+
+def _refuse_ambiguous_stream(
+    text: _Text,  # Has the words
+    at: int,  # Index of `stream` where it is a table's name
+) -> None:
+    "Leave to Spark what follows `stream` as a word: to Spark `FROM stream JOIN t` is a stream of `JOIN`."
+    after = text.tokens[at + 1]
+    if after.text.isidentifier():
+        raise text.needs_spark(f"`stream {after.text}` can't be read", text.tokens[at].start)
 
 
 def _options_after(
@@ -316,30 +374,6 @@ def _options_after(
     return found
 
 
-def _check_with_sail(
-    spark: "SparkSession",  # Of Sail
-    text: _Text,  # A query
-    relations: list[ParsedRelation],  # What it reads
-) -> None:
-    "Let Sail parse a query, but for words that are this project's alone; `NeedsSparkError` if it refuses."
-    from pyspark.errors import PySparkException
-
-    streams = {relation.start for relation in relations if relation.streaming}
-    spans = [(token.start, token.end) for token in text.tokens if token.start in streams]
-    spans += [(text.tokens[first].start, text.tokens[last].end) for first, last in text.options.items()]
-    sql = text.sql
-    for start, end in spans:
-        sql = sql[:start] + re.sub(r"[^\n]", " ", sql[start : end + 1]) + sql[end + 1 :]
-    try:
-        spark.sql(sql)
-    except PySparkException as error:
-        refusal = re.match(r"invalid argument: found (.*?) at (\d+):\d+ expected", str(error), re.S)
-        if refusal is None:
-            raise text.needs_spark(f"Sail can't read this SQL: {str(error).splitlines()[0][:120]}") from None
-        position = len(sql.encode()[: int(refusal[2])].decode(errors="ignore"))
-        raise text.needs_spark(f"Sail can't read this SQL at or near {refusal[1]!r}", position) from None
-
-
 def is_table_function(
     spark: "SparkSession",  # Of Sail
     function: str,  # Name in lower case
@@ -357,7 +391,7 @@ def compute_text(
     expression: str,  # SQL that reads no table, of type STRING
 ) -> str | None:  # Its value
     "Compute a constant; `NeedsSparkError` for more than casts and `||`; else raises what Sail raises."
-    text = _parse(f"SELECT {expression}", None, _tokenize(f"SELECT {expression}", None))
+    text = _parse(spark, f"SELECT {expression}", None, _tokenize(f"SELECT {expression}", None))
     for node in text.tree.walk():
         if not _CONSTANT_NODES.fullmatch(type(node).__name__):
             raise NeedsSparkError(f"the argument {expression} is no constant that Sail is known to compute")
