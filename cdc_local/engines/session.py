@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cdc_local.engines.sail.session import has_sail_session, has_spark_session, start_sail
-from cdc_local.engines.spark.session import start_spark
+from cdc_local.engines.sail.session import end_session, has_sail_session, has_spark_session, start_sail
+from cdc_local.engines.spark.session import renew_spark_session, start_spark
 from cdc_local.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +25,17 @@ def choose_engine(
     if asked and asked not in ENGINES:
         raise UsageError(f"{origin} is {asked!r}", hint=f"name one of: {', '.join(ENGINES)}")
     return asked or default
+
+
+def renew_session(
+    restart_workers: bool,  # Whether Python workers of Spark begin anew: they keep modules that they imported
+) -> None:
+    """Let the next update find another session of the engine that runs: nothing that the one before was given
+    is in it, as views, functions, variables, settings, cached rows."""
+    if has_sail_session():
+        end_session()
+    elif has_spark_session():
+        renew_spark_session(restart_workers)
 
 
 def has_session() -> str | None:  # `sail` or `spark`; None where none runs

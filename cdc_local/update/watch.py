@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cdc_local.analysis.inputs import UpdateInputs
-from cdc_local.engines.spark.session import renew_session
+from cdc_local.engines.session import renew_session
 from cdc_local.errors import PipelineError, UsageError, is_users_mistake
 from cdc_local.source.files import discover_sources
 from cdc_local.storage import StorageInUseError

@@ -204,7 +204,7 @@ def start_spark(
     return spark
 
 
-def renew_session(
+def renew_spark_session(
     restart_workers: bool,  # Whether Python workers begin anew: they keep the modules that they imported
 ) -> None:
     """Let `start_spark` find another session of the same JVM, which knows nothing of what the one before was
