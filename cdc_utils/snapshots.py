@@ -20,7 +20,7 @@ try:
     from pyspark.sql import functions as F
 except ImportError as error:
     raise ImportError(
-        "cdc_utils.snapshots needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'"
+        "cdc_utils.snapshots needs pyspark: Databricks brings it; elsewhere, pip install pyspark"
     ) from error
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-04
@@ -48,22 +48,25 @@ def one_row_per_key(
     absent = reduce(or_, [exact_column(key).isNull() for key in keys])
     times = F.count(F.lit(1)).over(Window.partitionBy(*map(exact_column, keys)))
 
-    def refuse(*words):
-        return F.raise_error(F.concat(*words)).cast("boolean")
+    def refuse(rows, *words):  # of other rows the message is NULL: an engine may look at it, too
+        return F.raise_error(F.when(rows, F.concat(*words))).cast("boolean")
 
+    repeated = F.col("__times") > 1
     null = refuse(
+        absent,
         F.lit("AUTO CDC: a key is NULL in the row "),
         shown(snapshot.columns),
         F.lit(" of the snapshot; leave such rows out"),
     )
     twice = refuse(
+        repeated,
         F.lit(f"{DUPLICATE_KEY} the key "),
         shown(keys),
         F.lit(" occurs "),
         F.col("__times").cast("string"),
         F.lit(" times in the snapshot; a key identifies one row"),
     )
-    fine = F.when(absent, null).when(F.col("__times") > 1, twice).otherwise(F.lit(True))
+    fine = F.when(absent, null).when(repeated, twice).otherwise(F.lit(True))
     return snapshot.withColumn("__times", times).where(fine).drop("__times")
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-13

@@ -75,7 +75,7 @@ def update(command, choose, most):
             last = f"{event['event_type']}: {of_flow}{event['message'].split()[-1]}"
             if number >= wanted:
                 break
-        time.sleep(choose.uniform(0, 1.5))
+        time.sleep(choose.uniform(0, 0.3 if command[-1] == "sail" else 1.5))
         if process.poll() is not None:
             assert process.returncode == 0, process.stderr.read()[-3000:]
             return None, number
@@ -93,7 +93,9 @@ def rows_of(storage, table):
     ]
 
 
-def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
+@pytest.mark.parametrize("engines", [("spark",), ("sail",), ("sail", "spark")], ids="-".join)
+def test_killed_at_random_moments_then_run_to_the_end(engines, tmp_path):
+    "With two engines each update takes one of them at random: what one has begun the other goes on with."
     choose = random.Random(SEED)
     stories = [random_story(choose, number) for number in range(40 * (KILLS + 1))]
     told = [event for story in stories for event in story]
@@ -109,6 +111,7 @@ def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
         str(tmp_path / "storage"),
         "--format",
         "json",
+        "--engine",
     ]
     hits, ended, landed, most = [], 0, 0, 16
     while len(hits) < KILLS:
@@ -116,7 +119,7 @@ def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
             if landed < len(parts):
                 land(landing, f"{landed:03}.json", parts[landed])
             landed += 1
-        where, told_of = update(command, choose, most)
+        where, told_of = update([*command, choose.choice(engines)], choose, most)
         if where:
             hits.append(where)
         else:
@@ -127,7 +130,7 @@ def test_killed_at_random_moments_then_run_to_the_end(tmp_path):
         assert ended <= 5 * KILLS, "the updates end before they can be killed"
     for number in range(landed, len(parts)):
         land(landing, f"{number:03}.json", parts[number])
-    last = subprocess.run(command, capture_output=True, text=True)
+    last = subprocess.run([*command, choose.choice(engines)], capture_output=True, text=True)
     assert last.returncode == 0, last.stderr[-3000:]
     print(
         f"\n{len(hits)} kills on one storage, {ended} updates that came to their end before one, "
