@@ -44,7 +44,7 @@ def prove_laws(
         flows, inputs, findings = choose_flows(survey)
         trial = Trial(request, survey, inputs, flows, folder, report)
         write_probes(trial)
-        with update_session(replace(request, dry_run=True), "spark") as spark:
+        with update_session(replace(request, dry_run=True)) as spark:
             if feed:
                 feed_events = read_feed(feed, inputs, flows[0].cdc_spec.keys)
             else:

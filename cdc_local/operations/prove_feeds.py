@@ -156,7 +156,7 @@ def plan_input(
         candidates = candidate_values(name, types[name], [*rules, "" if delete_rule is None else delete_rule])
         fields = [rename_field(columns[flow_names[name.lower()]], name)]
         fields += [field for field in columns if field.name.lower() != name.lower()]
-        return _allowed_values(spark, StructType(fields), name, [*candidates, None], rules)
+        return find_allowed_values(spark, StructType(fields), name, [*candidates, None], rules)
 
     values = {
         name: column_values(name)
@@ -234,7 +234,7 @@ def candidate_values(
     return list(dict.fromkeys(found))
 
 
-def _allowed_values(
+def find_allowed_values(
     spark: SparkSession,  # Evaluates the rules
     columns: StructType,  # Columns that the rules look at
     name: str,  # One of them
@@ -243,15 +243,15 @@ def _allowed_values(
 ) -> list[str | None]:  # Those that no rule on this column alone refuses
     "Ask the rules which values they let pass."
     kind = columns[name].dataType.simpleString()
-    frame = spark.createDataFrame(list(enumerate(values)), "n int, v string")
-    frame = frame.select("n", "v", F.expr(f"try_cast(v AS {kind})").alias(name)).where(
-        f"v IS NULL OR `{name}` IS NOT NULL"
+    frame = spark.createDataFrame(list(enumerate(values)), "__number int, __text string")
+    frame = frame.select("*", F.expr(f"try_cast(__text AS {kind})").alias(name)).where(
+        f"__text IS NULL OR `{name}` IS NOT NULL"
     )
     for rule in rules:
         if _mentioned_columns(columns.names, rule) == (name,):
             condition = F.expr(rule) if isinstance(rule, str) else rule
             frame = frame.where(F.coalesce(condition, F.lit(True)))
-    return [row.v for row in frame.orderBy("n").select("v").collect()]
+    return [row[0] for row in frame.orderBy("__number").select("__text").collect()]
 
 
 def rename_field(
@@ -275,13 +275,14 @@ def evaluate_delete_rule(
         if field.name.lower() not in given:
             return F.lit(None).cast(field.dataType).alias(field.name)
         position = given[field.name.lower()]
-        return F.expr(f"try_cast(v[{position}] AS {field.dataType.simpleString()})").alias(field.name)
+        return F.expr(f"try_cast(__values[{position}] AS {field.dataType.simpleString()})").alias(field.name)
 
     frame = spark.createDataFrame(
-        [(number, list(row.values())) for number, row in enumerate(rows)], "n int, v array<string>"
+        [(number, list(row.values())) for number, row in enumerate(rows)],
+        "__number int, __values array<string>",
     )
-    frame = frame.select("n", *map(typed, columns))
-    return [bool(row[0]) for row in frame.orderBy("n").select(as_column(frame, rule)).collect()]
+    frame = frame.select("__number", *map(typed, columns))
+    return [bool(row[0]) for row in frame.orderBy("__number").select(as_column(frame, rule)).collect()]
 
 
 # --- rows ---------------------------------------------------------------------------------------------------

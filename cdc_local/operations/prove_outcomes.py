@@ -58,7 +58,7 @@ def probed_events(
     name: TableName,  # A target
 ) -> tuple[Target, DataFrame]:  # The target, and the events of its flows
     "Read all events that a target was fed with, from the probes."
-    with update_session(replace(trial.request, dry_run=True), "spark") as spark:
+    with update_session(replace(trial.request, dry_run=True)) as spark:
         pass  # the session of this process
     probes = trial.probe_names()
     target: Target

@@ -54,7 +54,7 @@ def survey_pipeline(
     sources = [read_source(path) for path in discover_sources(list(request.sources))]
     storage = Storage(folder).create()
     with ExitStack() as stack:
-        spark = stack.enter_context(update_session(replace(request, dry_run=True), "spark"))
+        spark = stack.enter_context(update_session(replace(request, dry_run=True)))
         graph = Graph(request.catalog, request.schema)
         runtime = _SurveyingRuntime(spark, graph, storage, Storage(request.storage))
         graph.locate = lambda: find_user_location(runtime.sources)

@@ -12,6 +12,7 @@ from cdc_local.dataflow.graph import Graph
 from cdc_local.engines.sail.session import start_sail
 from cdc_local.engines.sail.settings import refuse_setting
 from cdc_local.engines.sail.staged_rows import forget_staged_rows
+from cdc_local.engines.session import choose_engine
 from cdc_local.engines.spark.java import is_java_running
 from cdc_local.engines.spark.memory import MEMORY_SETTING, MEMORY_VARIABLE
 from cdc_local.engines.spark.session import start_spark
@@ -92,7 +93,7 @@ def _may_be_emptied(
 @contextmanager
 def update_session(
     request: UpdateRequest,  # With master and configuration
-    engine: str,  # `sail` or `spark`
+    engine: str | None = None,  # `sail` or `spark`; the one asked for by default, Spark for `auto`
 ) -> Iterator[SparkSession]:
     "The session of an update, with the pipeline's configuration; `UsageError` where a setting is refused."
     if (memory := request.configuration.get(MEMORY_SETTING)) is not None:
@@ -100,6 +101,8 @@ def update_session(
             f"--conf {MEMORY_SETTING}={memory}: the memory of Java is fixed when it starts",
             hint=f"write --memory {memory} instead, or set {MEMORY_VARIABLE}",
         )
+    if engine is None:
+        engine = "sail" if choose_engine(request.engine) == "sail" else "spark"
     spark = _start_sail(request) if engine == "sail" else _start_spark(request)
     before: dict[str, str | None] = {}
     try:

@@ -15,6 +15,7 @@ from cdc_local.operations.prove_feeds import (
     Plan,
     candidate_values,
     evaluate_delete_rule,
+    find_allowed_values,
     format_moment,
     make_feed,
     make_key_events,
@@ -44,6 +45,14 @@ def test_a_delete_rule_is_asked_in_any_spelling(spark):
         False,
     ]
     assert rename_field(columns["OP"], "op").name == "op"
+
+
+@pytest.mark.parametrize("name", ["n", "v"])
+def test_a_column_may_have_any_name(spark, name):
+    columns = StructType.fromDDL(f"{name} int")
+    deletes = [{name: "1"}, {name: "2"}, {name: None}]
+    assert evaluate_delete_rule(spark, columns, f"{name} = 2", deletes) == [False, True, False]
+    assert find_allowed_values(spark, columns, name, ["1", "2", None], [f"{name} < 2"]) == ["1", None]
 
 
 def test_what_goes_into_a_column_comes_from_the_rules_that_mention_it():
