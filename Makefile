@@ -10,7 +10,7 @@ unexport PYTHONHOME PYTHONPATH SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYS
 have_python = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "Python 3.11 or newer is needed, and there is no $(PYTHON): install one (Debian 12: apt-get install python3 python3-venv)" >&2; exit 2; }
 
-.PHONY: help setup setup-spark demo test prove bench e2e ci-local cells lab docs check format export wheel release clean
+.PHONY: help setup setup-run setup-spark demo test prove bench e2e ci-local cells lab docs check format export wheel release clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -18,10 +18,13 @@ help: ## list the targets
 setup:
 	@$(have_python); $(PYTHON) tools/setup.py
 
+setup-run:
+	@$(have_python); $(PYTHON) tools/setup.py --run
+
 setup-spark:
 	@$(have_python); $(PYTHON) tools/setup.py --spark
 
-demo: setup-spark ## run the whole pipeline on a mock feed, then say where everything lies
+demo: setup-run ## run the whole pipeline on a mock feed, then say where everything lies
 	@$(BIN)/cdc demo $(ARGS)
 
 test: setup-spark ## run every notebook, compare its saved outputs, run tests/; ARGS="nbs/04_scd1.ipynb tests" or ARGS=--since selects
@@ -33,17 +36,17 @@ prove: setup-spark ## deeper proofs: more examples, 20 kills, faults to catch, a
 bench: setup-spark ## measure everything beside its rivals, into benchmarks/results.json; ARGS=--help says more
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
-e2e: setup-spark ## deploy to a workspace on this machine, run the job there, change a notebook, deploy again, destroy; ARGS=--help says more
+e2e: setup ## deploy to a workspace on this machine, run the job there, change a notebook, deploy again, destroy; ARGS=--help says more
 	@$(BIN)/python tools/e2e.py $(ARGS)
 
-ci-local: setup-spark ## run the jobs of .gitlab-ci.yml on this machine, against a workspace on this machine; ARGS=--help says more
+ci-local: setup ## run the jobs of .gitlab-ci.yml on this machine, against a workspace on this machine; ARGS=--help says more
 	@$(BIN)/python tools/ci_local.py $(ARGS)
 
 cells: setup ## tell git, in this clone, to compare and merge notebooks cell by cell; part of `make lab`
 	@! git rev-parse --git-dir >/dev/null 2>&1 || { git config diff.jupyternotebook.command "$(BIN)/nbdev-diff-driver" && \
 	git config merge.jupyternotebook.name "nbdev-merge" && git config merge.jupyternotebook.driver "$(BIN)/nbdev-merge %O %A %B %P"; }
 
-lab: setup-spark cells ## open the notebooks in JupyterLab; saving a notebook cleans it
+lab: setup cells ## open the notebooks in JupyterLab; saving a notebook cleans it
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" JUPYTER_PATH="$(CURDIR)/.jupyter" \
 	JUPYTER_CONFIG_DIR="$(CURDIR)/.cache/jupyter/config" JUPYTER_DATA_DIR="$(CURDIR)/.cache/jupyter/data" \
 	IPYTHONDIR="$(CURDIR)/.cache/ipython" MPLCONFIGDIR="$(CURDIR)/.cache/matplotlib" \
@@ -62,7 +65,7 @@ export: setup ## write cdc_utils/, settings.ini, README.md and the wheel's name 
 	@$(BIN)/python tools/check.py export
 
 wheel: ## build the wheel that is deployed, in dist/; its version ends in a hash of its content
-	@$(have_python); $(PYTHON) tools/wheel.py --have dist || { $(MAKE) --no-print-directory setup && $(BIN)/python tools/wheel.py dist; }
+	@$(have_python); $(PYTHON) tools/wheel.py --have dist || { $(MAKE) --no-print-directory setup-run && $(BIN)/python tools/wheel.py dist; }
 
 release: setup ## raise the version, export, build, commit and tag; ARGS=--version X.Y.Z or ARGS="--part minor --dry-run"
 	@$(BIN)/python tools/release.py $(ARGS)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from cdc_utils import __version__
+
 
 @dataclass(frozen=True)
 class Location:
@@ -52,6 +54,14 @@ class NeedsSparkError(PipelineError):
         location: Location | None = None,  # Where in the user's source
     ) -> None:
         super().__init__(reason, location, "run it on Spark: --engine spark")
+
+
+def install_hint() -> str:  # What to type; neither package is in an index
+    "Say how a package that is missing is installed: with the wheels that need it."
+    wheels = " ".join(f"{package}-{__version__}-py3-none-any.whl" for package in ("cdc_utils", "cdc_local"))
+    return (
+        f"install the project's wheels and what they need: pip install {wheels}; in a clone: make setup-run"
+    )
 
 
 def locate(

@@ -17,7 +17,7 @@ try:
     from pyspark.sql import functions as F
 except ImportError:
     raise ImportError(
-        "cdc_utils.checks needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'"
+        "cdc_utils.checks needs pyspark: Databricks brings it; elsewhere, pip install pyspark"
     ) from None
 
 # %% ../nbs/12_checks.ipynb #12-checks-05

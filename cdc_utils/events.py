@@ -19,7 +19,7 @@ try:
     from pyspark.sql.types import ArrayType, CalendarIntervalType, DataType, MapType, StructType, VariantType
 except ImportError as error:
     raise ImportError(
-        "cdc_utils.events needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'"
+        "cdc_utils.events needs pyspark: Databricks brings it; elsewhere, pip install pyspark"
     ) from error
 
 # %% ../nbs/03a_events.ipynb #04-scd1-08

@@ -16,7 +16,7 @@ try:
     from pyspark.sql import functions as F
 except ImportError:
     raise ImportError(
-        "cdc_utils.gold needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'"
+        "cdc_utils.gold needs pyspark: Databricks brings it; elsewhere, pip install pyspark"
     ) from None
 
 # %% ../nbs/06_gold.ipynb #06-gold-09

@@ -29,7 +29,7 @@ try:
     from matplotlib.textpath import text_to_path
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "cdc_utils.pictures needs matplotlib: pip install 'cdc-utils[local]'", name=error.name
+        "cdc_utils.pictures needs matplotlib: pip install matplotlib", name=error.name
     ) from error
 
 # %% ../nbs/17_pictures.ipynb #pictures-04a

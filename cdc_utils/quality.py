@@ -14,7 +14,7 @@ try:
     from pyspark.sql import functions as F
 except ImportError:
     raise ImportError(
-        "cdc_utils.quality needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'"
+        "cdc_utils.quality needs pyspark: Databricks brings it; elsewhere, pip install pyspark"
     ) from None
 
 # %% ../nbs/02_quality.ipynb #02-quality-11

@@ -51,7 +51,7 @@ def explain_errors(
         from databricks.sdk.errors import DatabricksError
         from requests.exceptions import RequestException
     except ImportError:
-        raise WorkspaceError("this needs databricks-sdk; pip install 'cdc-utils[local]'") from None
+        raise WorkspaceError("this needs databricks-sdk: pip install databricks-sdk") from None
     try:
         yield
     except DatabricksError as error:

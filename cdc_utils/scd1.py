@@ -14,7 +14,7 @@ try:
     from pyspark.sql import functions as F
 except ImportError as error:
     raise ImportError(
-        "cdc_utils.scd1 needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'"
+        "cdc_utils.scd1 needs pyspark: Databricks brings it; elsewhere, pip install pyspark"
     ) from error
 
 # %% ../nbs/04_scd1.ipynb #scd1-events

@@ -14,7 +14,7 @@ try:
     from pyspark.sql import functions as F
 except ImportError as error:
     raise ImportError(
-        "cdc_utils.scd2 needs pyspark; Databricks brings it, elsewhere: pip install 'cdc-utils[local]'"
+        "cdc_utils.scd2 needs pyspark: Databricks brings it; elsewhere, pip install pyspark"
     ) from error
 
 # %% ../nbs/05_scd2.ipynb #05-scd2-04

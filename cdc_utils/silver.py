@@ -14,7 +14,7 @@ try:
     from pyspark.sql import functions as F
 except ImportError:
     raise ImportError(
-        "cdc_utils.silver needs pyspark: Databricks brings it; elsewhere, pip install 'cdc-utils[local]'"
+        "cdc_utils.silver needs pyspark: Databricks brings it; elsewhere, pip install pyspark"
     ) from None
 
 # %% ../nbs/03_silver.ipynb #03-silver-09

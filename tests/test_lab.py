@@ -84,7 +84,7 @@ def lab(clone, tmp_path_factory):
     options = f"--no-browser --ServerApp.ip=127.0.0.1 --ServerApp.port=0 --IdentityProvider.token={token}"
     if os.geteuid() == 0:
         options += " --allow-root"
-    command = ["make", "-o", "setup", "-o", "setup-spark", "lab", f"ARGS={options}"]
+    command = ["make", "-o", "setup", "lab", f"ARGS={options}"]
     # `make test` hands its own flags on to its children: a `make` below it would print where it works
     dropped = ("JUPYTER", "XDG_", "MAKE", "MFLAGS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}

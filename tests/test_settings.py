@@ -63,7 +63,7 @@ def test_readme_is_fresh():
 
 
 def test_the_lock_names_no_host_and_hashes_everything():
-    for name in ("requirements.lock", "tools/uv.lock"):
+    for name in ("requirements.lock", "requirements-run.lock", "tools/uv.lock"):
         text = (ROOT / name).read_text()
         assert "://" not in text and "index-url" not in text and "find-links" not in text, name
         pinned = [line for line in text.splitlines() if "==" in line and not line.startswith(" ")]

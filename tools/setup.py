@@ -1,7 +1,11 @@
-"""Set up this clone, once: .venv with the locked packages, and for Spark a Java and the Delta jars in
-.cache/jars.
+"""Set up this clone, once: .venv with the locked packages, all of them or those that `cdc` runs on.
 
-    python3 tools/setup.py [--spark]
+    python3 tools/setup.py           all: tests, JupyterLab and the documentation as well
+    python3 tools/setup.py --run     what `cdc` runs on, and what builds the wheel
+    python3 tools/setup.py --spark   all, the Delta jars, and an archive of Spark's classes for faster starts
+
+Java is needed for the last alone, and where there is none, set-up says so and goes on. Without `--spark` a
+session of Spark fetches the jars itself, when the first one starts.
 
 Each step leaves the digest of what it was made from in .cache/setup.json, so a second call does nothing and a
 changed lock installs again. A lock file keeps two calls apart. pip's own settings (pip.conf, PIP_*) hold for
@@ -28,13 +32,15 @@ import fcntl
 import hashlib
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV, CACHE = ROOT / ".venv", ROOT / ".cache"
 BIN, STAMPS = VENV / "bin", CACHE / "setup.json"
 CHECK = "import sys; sys.exit(sys.version_info < (3, 11))"
-UV_LOCK, LOCK = ROOT / "tools/uv.lock", ROOT / "requirements.lock"
+UV_LOCK, LOCK, RUN_LOCK = ROOT / "tools/uv.lock", ROOT / "requirements.lock", ROOT / "requirements-run.lock"
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -143,19 +149,32 @@ def install_uv():
     )
 
 
-def install_packages():
+def install_locked(lock):
     run(
         BIN / "uv",
         "pip",
         "install",
         "--python",
         BIN / "python",
+        "--no-deps",  # a lock is complete
         "--require-hashes",
         "-r",
-        LOCK,
+        lock,
         env=uv_environment(),
-        what="the install of requirements.lock",
+        what=f"the install of {lock.name}",
     )
+
+
+def install_run_packages():
+    install_locked(RUN_LOCK)
+
+
+def install_all_packages():
+    install_locked(LOCK)
+    for command in BIN.glob("nbdev-*"):  # nbdev 3 spells them with hyphens; many fingers know nbdev_export
+        link = BIN / command.name.replace("-", "_")
+        if not link.exists():
+            link.symlink_to(command.name)
 
 
 def install_project():
@@ -173,139 +192,102 @@ def install_project():
         ROOT,
         what="the install of the project itself",
     )
-    for command in BIN.glob(
-        "nbdev-*"
-    ):  # nbdev 3 spells its commands with hyphens; many fingers know nbdev_export
-        link = BIN / command.name.replace("-", "_")
-        if not link.exists():
-            link.symlink_to(command.name)
 
 
-def check_java():
+def prepare_spark():
+    run(
+        BIN / "python",
+        "-c",
+        "from cdc_local.engines.spark.session import prepare_spark; prepare_spark()",
+        what="the preparation of Spark",
+    )
+
+
+def without_java():
+    "What is said of a Java that is missing or too old; nothing where there is one"
     from cdc_local.engines.spark.java import find_java
     from cdc_local.errors import UsageError
 
     try:
         find_java()
     except UsageError as error:
-        sys.exit(f"set-up: {error}")
+        return str(error)
 
 
-def jars_missing():
-    from cdc_local.engines.spark.jars import DELTA_JARS, DELTA_VERSION
+@dataclass(frozen=True)
+class Step:
+    "One step of set-up"
 
-    return not all((CACHE / "jars" / f"{jar}-{DELTA_VERSION}.jar").exists() for jar in DELTA_JARS)
-
-
-def start_jars():
-    "Fetch the Delta jars in a process beside the install of the packages"
-    fetch = (
-        "from pathlib import Path; from cdc_local.engines.spark.jars import fetch_jars; "
-        "fetch_jars(Path('.cache/jars'))"
-    )
-    return subprocess.Popen(
-        [BIN / "python", "-c", fetch],
-        cwd=ROOT,
-        env=ENV,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    name: str
+    title: str
+    made_from: str  # digest
+    do: Callable[[], None]
+    contained_in: str = "never"  # digest of a step of the same name that does this one's work as well
 
 
-def await_jars(process):
-    said = process.communicate()[1].strip().splitlines()
-    if process.returncode:
-        sys.exit(f"set-up: the Delta jars could not be fetched: {said[-1] if said else process.returncode}")
-
-
-def make_archive():
-    run(
-        BIN / "python",
-        "-c",
-        "from pathlib import Path; from cdc_local.engines.spark.session import make_class_archive; "
-        "make_class_archive(Path('.cache/jars'))",
-        what="the archive of Spark's classes",
-    )
-
-
-STEPS = [
-    ("a virtual environment in .venv", "venv", digest(str(ROOT)), make_venv),
-    ("uv, pinned in tools/uv.lock", "uv", digest(UV_LOCK), install_uv),
-    (
-        "the packages of requirements.lock; some hundred MB the first time",
-        "packages",
-        digest(LOCK),
-        install_packages,
-    ),
-    (
-        "this project, editable, and nbdev's commands with underscores",
-        "project",
-        digest(ROOT / "pyproject.toml"),
-        install_project,
-    ),
-]
-CLASSES = (
-    "an archive of Spark's classes, for faster starts",
-    "classes",
-    digest(LOCK, str(ROOT), os.environ.get("JAVA_HOME", ""), shutil.which("java") or ""),
-    make_archive,
+ALL = Step(
+    "packages", "the packages of requirements.lock; some hundred MB once", digest(LOCK), install_all_packages
 )
-JAVA = ("Java", "java", digest(os.environ.get("JAVA_HOME", ""), shutil.which("java") or ""), check_java)
+RUN = Step(
+    "packages",
+    "the packages of requirements-run.lock; some hundred MB once",
+    digest(RUN_LOCK),
+    install_run_packages,
+    ALL.made_from,
+)
+BEFORE = (
+    Step("venv", "a virtual environment in .venv", digest(str(ROOT)), make_venv),
+    Step("uv", "uv, pinned in tools/uv.lock", digest(UV_LOCK), install_uv),
+)
+PROJECT = Step("project", "this project, editable", digest(ROOT / "pyproject.toml"), install_project)
+SPARK = Step(
+    "spark",
+    "the Delta jars, and an archive of Spark's classes for faster starts",
+    digest(LOCK, str(ROOT), os.environ.get("JAVA_HOME"), os.environ.get("CDC_JARS"), shutil.which("java")),
+    prepare_spark,
+)
 
 
-def to_do(spark):
+def to_do(words):
+    "The steps that the words of the command line ask for, without those that were done"
     known = stamps()
-    return [
-        step
-        for step in ([JAVA] if spark else []) + STEPS + ([CLASSES] if spark else [])
-        if known.get(step[1]) != step[2]
-    ]
+    steps = (*BEFORE, RUN if "--run" in words else ALL, PROJECT, *((SPARK,) if "--spark" in words else ()))
+    return [step for step in steps if known.get(step.name) not in (step.made_from, step.contained_in)]
 
 
-def set_up(spark):
-    began, fetching = time.monotonic(), None
+def set_up(steps):
+    began = time.monotonic()
     STAMPS.write_text(json.dumps(stamps()))
-    for title, name, wanted, do in to_do(spark):
-        if name == "classes":
-            ensure_jars(fetching)
+    for step in steps:
+        lacking = without_java() if step == SPARK else None
+        if lacking:
+            print(f"set-up: without Spark: {lacking}", flush=True)
+            continue
         started = time.monotonic()
-        print(f"set-up: {title}", flush=True)
-        do()
-        STAMPS.write_text(json.dumps({**json.loads(STAMPS.read_text()), name: wanted}, indent=1))
+        print(f"set-up: {step.title}", flush=True)
+        step.do()
+        STAMPS.write_text(json.dumps({**json.loads(STAMPS.read_text()), step.name: step.made_from}, indent=1))
         print(f"set-up:   done in {time.monotonic() - started:.1f} s", flush=True)
-        if name == "venv" and spark and jars_missing() and shutil.which("mvn"):
-            fetching = start_jars()
-    if spark:
-        ensure_jars(fetching)
     print(f"set-up: ready after {time.monotonic() - began:.0f} s", flush=True)
 
 
-def ensure_jars(fetching):
-    "Wait for the Delta jars, or fetch those that are missing"
-    if not jars_missing():
-        return
-    print("set-up: the Delta jars, into .cache/jars", flush=True)
-    await_jars(fetching or start_jars())
-
-
-def main(spark):
+def main(words):
     sys.path.insert(0, str(ROOT))
     sys.dont_write_bytecode = True
-    if not to_do(spark) and not (spark and jars_missing()):
+    if not to_do(words):
         return
-    (CACHE / "jars").mkdir(parents=True, exist_ok=True)
+    (CACHE / "jars").mkdir(parents=True, exist_ok=True)  # sessions of this clone keep their jars here
     with (CACHE / "setup.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             print("set-up: another set-up of this folder is running; waiting for it", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        set_up(spark)
+        set_up(to_do(words))
 
 
 if __name__ == "__main__":
     try:
-        main("--spark" in sys.argv[1:])
+        main(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit("set-up: interrupted; run make again to go on from here")

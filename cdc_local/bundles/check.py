@@ -15,7 +15,7 @@ from zoneinfo import available_timezones
 
 from cdc_local.bundles.bundle import Bundle, User, load_bundle, read_bundle_files
 from cdc_local.bundles.located_values import BundleError, ValuePath
-from cdc_local.errors import UsageError
+from cdc_local.errors import UsageError, install_hint
 from cdc_local.jobs.paths import find_notebook
 from cdc_local.jobs.scheduler import check_tasks, upstream_keys
 from cdc_local.source.wheels import is_wheel
@@ -114,9 +114,7 @@ def resource_types() -> dict[str, type]:  # Kind of resource -> its type
         from databricks.bundles.schemas import Schema
         from databricks.bundles.volumes import Volume
     except ImportError:
-        raise UsageError(
-            "checking a bundle needs databricks-bundles", hint="pip install 'cdc-utils[local]'"
-        ) from None
+        raise UsageError("checking a bundle needs databricks-bundles", hint=install_hint()) from None
     return {"jobs": Job, "pipelines": Pipeline, "schemas": Schema, "volumes": Volume}
 
 

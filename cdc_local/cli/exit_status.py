@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import typer
 
 from cdc_local.cli.options import use_engine_options
-from cdc_local.errors import is_users_mistake
+from cdc_local.errors import install_hint, is_users_mistake
 from cdc_local.storage import full_disk_error, is_full_disk
 from cdc_utils import __version__
 
@@ -80,8 +80,7 @@ def exit_status(
         package = str(error.name) if isinstance(error, ModuleNotFoundError) else ""
         if package and not package.startswith(("cdc_utils", "cdc_local")):
             typer.echo(
-                f"error: this command needs the package {package}, which is not installed; "
-                "pip install 'cdc-utils[local]'",
+                f"error: this command needs the package {package}, which is not installed; {install_hint()}",
                 err=True,
             )
             raise typer.Exit(2) from None

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from cdc_local.cli.exit_status import INTERRUPTED, finish, guarded, is_users_mistake
-from cdc_local.errors import PipelineError, UsageError
+from cdc_local.errors import PipelineError, UsageError, install_hint
 from cdc_local.reports.tables import make_console
 
 
@@ -55,8 +55,7 @@ def attempt(tmp_path):
         (
             "absent",
             2,
-            "error: this command needs the package duckdb, which is not installed; "
-            "pip install 'cdc-utils[local]'\n",
+            f"error: this command needs the package duckdb, which is not installed; {install_hint()}\n",
         ),
         ("good", 0, ""),
     ],

@@ -1,5 +1,7 @@
 "The Java that a session starts, and the archive of classes that fits it."
 
+import re
+
 import pytest
 from programs import write_java
 
@@ -53,9 +55,16 @@ def test_the_major_version_is_read_out_of_what_java_prints(printed, version):
     assert java_version(printed) == version
 
 
-@pytest.mark.parametrize("environ", [{"PATH": ""}, {"JAVA_HOME": "/no/such/jdk"}])
-def test_a_missing_java_is_said_to_be_missing_and_java_home_wins_over_the_path(environ):
-    with pytest.raises(UsageError, match="Spark needs Java 17 or newer, and none was found"):
+@pytest.mark.parametrize(
+    "environ, looked",
+    [
+        ({"PATH": ""}, "none is on the PATH"),
+        ({"JAVA_HOME": "/no/such/jdk"}, "JAVA_HOME is /no/such/jdk, which has no bin/java"),
+    ],
+)
+def test_a_missing_java_is_said_to_be_missing_and_java_home_wins_over_the_path(environ, looked):
+    wanted = f"Spark needs Java 17 or newer, and {looked}; install one (Debian, Ubuntu, WSL: apt-get "
+    with pytest.raises(UsageError, match=re.escape(wanted) + ".*; macOS: brew install openjdk@17"):
         find_java(environ)
 
 

@@ -12,7 +12,7 @@ from programs import names, write_program
 
 from cdc_local.engines.sail.session import start_sail
 from cdc_local.engines.session import choose_engine, local_spark
-from cdc_local.errors import UsageError
+from cdc_local.errors import UsageError, install_hint
 
 START = """
 from cdc_local.engines.session import local_spark
@@ -134,7 +134,7 @@ try: local_spark(engine='sail')
 except UsageError as error: print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert absent in done.stdout and "pip install 'cdc-utils[local]'" in done.stdout
+    assert absent in done.stdout and install_hint() in done.stdout
 
 
 def test_who_asks_chooses_the_engine():

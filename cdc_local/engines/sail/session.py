@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from cdc_local.errors import UsageError
+from cdc_local.errors import UsageError, install_hint
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -30,8 +30,6 @@ SERVER_VARIABLES = {
 }
 
 CONNECT_VARIABLE = "SPARK_CONNECT_MODE_ENABLED"  # Tells PySpark which columns to make
-
-_INSTALL = "pip install 'cdc-utils[local]'"
 
 _running: dict[str, Any] = {}  # the server of this process, once it runs
 
@@ -58,7 +56,9 @@ def _start_server() -> str:  # Its address, as `sc://127.0.0.1:40641`
         try:
             from pysail.spark import SparkConnectServer
         except ImportError:
-            raise UsageError("pysail is not installed, which is the Sail engine", hint=_INSTALL) from None
+            raise UsageError(
+                "pysail is not installed, which is the Sail engine", hint=install_hint()
+            ) from None
         for name, value in SERVER_VARIABLES.items():
             os.environ.setdefault(name, value)
         server = SparkConnectServer("127.0.0.1", 0)
@@ -87,7 +87,7 @@ def start_sail(
         import grpc  # noqa: F401  PySpark ends the process where it is absent
         from pyspark.sql.connect.session import SparkSession as ConnectSession
     except ImportError as missing:
-        raise UsageError(f"Spark Connect has no client here: {missing}", hint=_INSTALL) from None
+        raise UsageError(f"Spark Connect has no client here: {missing}", hint=install_hint()) from None
     if has_spark_session():
         raise UsageError(
             "this process has a session of Spark already, and PySpark speaks to one engine at a time",

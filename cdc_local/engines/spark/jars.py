@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cdc_local.errors import UsageError
@@ -117,13 +118,41 @@ def jar_paths(
     return [folder / f"{artifact}-{DELTA_VERSION}.jar" for artifact in DELTA_JARS]
 
 
+def has_jars(
+    folder: Path,  # Folder of the jars
+) -> bool:  # Whether all are there
+    "Whether a session needs to fetch nothing."
+    return all(jar.exists() for jar in jar_paths(folder))
+
+
+@contextmanager
+def open_work_folder(
+    folder: Path,  # Where the finished files go; made if it is missing
+    name: str,  # Of the work; one process at a time does it
+) -> Iterator[Path]:  # Deleted at the end, and by the next process if this one is killed
+    "A folder for files that are not whole yet, while no other process has one of that name."
+    from filelock import FileLock  # here, since set-up asks for Java before anything is installed
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{name}.lock"):
+        for left in folder.glob(f".{name}-*"):
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as work:
+            yield Path(work)
+
+
 def fetch_jars(
     folder: Path,  # Where the jars go; made if it is missing
 ) -> None:
-    "Fetch the Delta jars: with `mvn` where it is on the PATH, else with Spark's own resolver."
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as work:
-        (fetch_with_maven if shutil.which("mvn") else fetch_with_spark)(Path(work))
+    """Fetch the Delta jars: with `mvn` where it is on the PATH, else with Spark's own resolver.
+
+    Of processes that miss them at the same time one fetches, and the others wait for it.
+    """
+    print(f"Spark needs the Delta jars {DELTA_VERSION}: fetching them into {folder}, once", file=sys.stderr)
+    with open_work_folder(folder, "fetch") as work:
+        if has_jars(folder):
+            return  # another process has fetched them
+        (fetch_with_maven if shutil.which("mvn") else fetch_with_spark)(work)
         for jar in jar_paths(folder):
             Path(work, jar.name).replace(jar)
 
@@ -132,6 +161,6 @@ def delta_options(
     folder: Path,  # Folder of the jars
 ) -> dict[str, str]:  # Spark options that bring Delta
     "The jars of the folder, fetched first where one is missing."
-    if not all(jar.exists() for jar in jar_paths(folder)):
+    if not has_jars(folder):
         fetch_jars(folder)
     return {"spark.jars": ",".join(str(jar.resolve()) for jar in jar_paths(folder))}

@@ -20,6 +20,11 @@ from cdc_local.errors import JavaMissingError
 
 JAVA_REQUIRED = 17  # Spark 4.2 runs on Java 17 and newer
 
+INSTALL_JAVA = (
+    "install one (Debian, Ubuntu, WSL: apt-get install openjdk-17-jre-headless; macOS: brew install "
+    "openjdk@17) or point JAVA_HOME at it"
+)
+
 
 def java_version(
     text: str,  # What `java -version` printed
@@ -37,15 +42,13 @@ def find_java(
     home = environ.get("JAVA_HOME")
     java = str(Path(home, "bin", "java")) if home else shutil.which("java", path=environ.get("PATH"))
     if java is None or not Path(java).exists():
-        raise JavaMissingError(
-            f"Spark needs Java {JAVA_REQUIRED} or newer, and none was found",
-            hint="install one (Debian: apt-get install openjdk-17-jre-headless) or point JAVA_HOME at it",
-        )
+        looked = f"JAVA_HOME is {home}, which has no bin/java" if home else "none is on the PATH"
+        raise JavaMissingError(f"Spark needs Java {JAVA_REQUIRED} or newer, and {looked}", hint=INSTALL_JAVA)
     found = java_version(subprocess.run([java, "-version"], capture_output=True, text=True).stderr)
     if found < JAVA_REQUIRED:
         raise JavaMissingError(
             f"Spark needs Java {JAVA_REQUIRED} or newer; {java} is version {found or 'unknown'}",
-            hint="install a newer one or point JAVA_HOME at it",
+            hint=INSTALL_JAVA,
         )
     return java
 

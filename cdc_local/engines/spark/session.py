@@ -15,10 +15,17 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
-from cdc_local.engines.spark.jars import delta_options, failure_line, jar_folder
+from cdc_local.engines.spark.jars import (
+    delta_options,
+    failure_line,
+    fetch_jars,
+    has_jars,
+    jar_folder,
+    open_work_folder,
+)
 from cdc_local.engines.spark.java import await_java_end, class_archive_options, class_archive_path, find_java
 from cdc_local.engines.spark.memory import MEMORY_SETTING, choose_memory
-from cdc_local.errors import PipelineError, UsageError
+from cdc_local.errors import PipelineError, UsageError, install_hint
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -75,8 +82,8 @@ def make_class_archive(
 ) -> None:
     "Run a session to its end, so that later ones start faster; `UsageError` where none was written."
     archive = class_archive_path(folder, find_java())
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".classes-") as work:
-        made = Path(work) / archive.name
+    with open_work_folder(folder, "classes") as work:
+        made = work / archive.name
         done = subprocess.run(
             [sys.executable, "-c", WARM_UP, str(made)],
             stdin=subprocess.DEVNULL,
@@ -88,6 +95,16 @@ def make_class_archive(
                 f"Java wrote no archive of Spark's classes: {failure_line(done.stderr or done.stdout)}"
             )
         made.replace(archive)
+
+
+def prepare_spark() -> None:
+    """Do once what sessions profit from: the jars, and the archive of Spark's classes, which takes longer to
+    make than it saves a session. Without it the first session fetches the jars, and none has the archive."""
+    folder = jar_folder()
+    if not has_jars(folder):
+        fetch_jars(folder)
+    if not class_archive_path(folder, find_java()).exists():
+        make_class_archive(folder)
 
 
 @cache
@@ -167,11 +184,15 @@ def start_spark(
     warehouse: Path | None = None,  # Folder for Spark's own files; a temporary one by default
     log: Path | None = None,  # File for Spark's own words; a temporary one by default
 ) -> "SparkSession":  # A running one, which reads and writes Delta
-    "Start, or find, the Spark session of this process; `UsageError` where it has a session of Sail."
+    """Start, or find, the Spark session of this process; the first one fetches the Delta jars.
+
+    `UsageError` where Java is missing, or this process has a session of Sail.
+    """
     try:
         from pyspark.sql import SparkSession
     except ImportError:
-        raise UsageError("pyspark is not installed", hint="pip install 'cdc-utils[local]'") from None
+        raise UsageError("pyspark is not installed", hint=install_hint()) from None
+    find_java()
     leave_connect()
     master = master or "local[*]"
     if master.startswith("local"):
