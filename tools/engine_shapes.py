@@ -47,7 +47,7 @@ DECIMALS = [DecimalType(*both) for both in ((10, 2), (38, 18), (38, 0), (5, 5), 
 
 
 GENERAL = ("T", "U", "any", "struct", "decimal")  # Patterns that stand for many types
-FIXED = ("*", "lambda")  # What has no type
+FIXED = ("*", "lambda", "natural", "plain", "regex")  # What has no type, or is a constant
 FEW = (IntegerType(), StringType(), TimestampType())
 
 
@@ -87,7 +87,10 @@ class Shape:
 
     def signature(self, instance: Instance) -> str:
         "The call, with types."
-        types = [part if part in FIXED else instantiate(part, instance.kind) for part in self.arguments]
+        types = [
+            part if part in FIXED or part[0] == "'" else instantiate(part, instance.kind)
+            for part in self.arguments
+        ]
         return write_call(self.name, types)
 
 
@@ -155,6 +158,101 @@ MIXED_SUMS = tuple(
     for name in ("+", "-", "*")
     for left, right in (("double", "int"), ("int", "double"), ("double", "bigint"), ("bigint", "double"))
 )
+# Constants decide what a function does: those that were asked are known, and no others
+FORMATS = (
+    "yyyy-MM-dd",
+    "yyyy-MM-dd HH:mm:ss",
+    "yyyyMMdd",
+    "yyyy-MM",
+    "yyyy",
+    "MM",
+    "dd",
+    "HH",
+    "HH:mm",
+    "HH:mm:ss",
+    "dd/MM/yyyy",
+    "MM/dd/yyyy",
+    "dd.MM.yyyy",
+)
+UNITS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
+MOMENTS = (
+    "2024-02-29",
+    "2024-02-29 23:59:59",
+    "2024-02-29T23:59:59",
+    "2024-2-9",
+    "20240229",
+    "2024-02",
+    "2024",
+    "29/02/2024",
+    "02/29/2024",
+    "29.02.2024",
+    "2023-02-29",
+    "2024-13-01",
+    "23:59",
+    "1899-12-31",
+    "9999-12-31",
+    " 2024-02-29",
+    "2024-02-29 ",
+    "no",
+    "",
+)
+
+
+def of_text(pattern: str, *forms: str) -> Shape:
+    "A call over a text and constants."
+    return shape(pattern, *forms, columns="string", kinds="one")
+
+
+BY_CONSTANT = (
+    *(
+        shape(f"date_format({kind}, '{form}')", f"date_format(§a, '{form}')", columns=kind, kinds="one")
+        for form in FORMATS
+        for kind in ("date", "timestamp")
+    ),
+    *(
+        of_text(
+            f"{name}(string, '{form}')",
+            f"{name}(§a, '{form}')",
+            *(f"{name}('{text}', '{form}')" for text in MOMENTS),
+        )
+        for name in ("to_date", "to_timestamp", "try_to_timestamp")
+        for form in FORMATS
+    ),
+    *(
+        shape(f"date_trunc('{unit}', {kind})", f"date_trunc('{unit}', §a)", columns=kind, kinds="one")
+        for unit in UNITS
+        for kind in ("date", "timestamp")
+    ),
+    *(
+        shape(f"trunc(date, '{unit}')", f"trunc(§a, '{unit}')", columns="date", kinds="one")
+        for unit in UNITS[:4]
+    ),
+    *(
+        of_text(f"{name}(string, natural)", *(f"{name}(§a, {count})" for count in (0, 1, 500)))
+        for name in ("left", "right")
+    ),
+    of_text(
+        "substring(string, natural, natural)",
+        *(f"substring(§a, {at}, {count})" for at in (0, 1, 2, 9) for count in (0, 1, 99)),
+    ),
+    shape("round(double, natural)", "round(§a, 0)", "round(§a, 2)", columns="double", kinds="one"),
+    shape("round(decimal, natural)", "round(§a, 0)", "round(§a, 2)", columns="decimal", kinds="decimals"),
+    of_text("sha2(string, natural)", *(f"sha2(§a, {bits})" for bits in (0, 1, 224, 256, 512))),
+    of_text("split(string, plain)", *(f"split(§a, '{text}')" for text in (",", "a", " ", "", "_1"))),
+    of_text(
+        "rlike(string, regex)",
+        *(f"(§a rlike '{text}')" for text in ("a", "^[A-Z]", "[0-9]+", "[^a-z ]*", "ü?r", "^[a-z_-]+@")),
+    ),
+    of_text(
+        "regexp_replace(string, regex, plain)",
+        *(f"regexp_replace(§a, '{text}', '')" for text in ("a", "[^0-9]", "[a-z]+", " *", "^[A-Z]")),
+        *(f"regexp_replace(§a, '{text}', '-x')" for text in ("a", "[^0-9]", "[a-z]+", " *", "^[A-Z]")),
+    ),
+    of_text(
+        "like(string, plain)",
+        *(f"(§a like '{text}')" for text in ("a", "a%", "%a%", "_", "%_1_%", "", "%", "Z%_")),
+    ),
+)
 ROWS = "partition by g order by i rows between"
 FIRST_OR_LAST = tuple(
     found
@@ -218,6 +316,7 @@ SHAPES = (
     *COMPARED,
     *DECIMAL_OPERATORS,
     *MIXED,
+    *BY_CONSTANT,
     *MIXED_SUMS,
     *FIRST_OR_LAST,
     *BESIDE,

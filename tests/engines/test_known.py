@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cdc_local.engines.known.listed import read_known
+from cdc_local.engines.known.listed import parts_of, read_known
 
 ROOT = Path(__file__).parents[2]
 LIST = ROOT / "cdc_local/engines/known/functions.json"
-SAMPLE = 12  # functions that are asked anew
+SAMPLE = 6  # functions that are asked anew
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +46,35 @@ def test_what_differs_in_silence_is_not_on_the_list(data):
 
 def test_a_sample_of_the_list_is_the_same_when_it_is_asked_anew(data):
     "Functions are chosen by a hash of their names: always the same ones, and none by hand"
-    names = {call.partition("(")[0] for call in data["same"] if "(?)" not in call}
-    chosen = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:SAMPLE]
+    patterns = {name_of(pattern) for pattern in data["patterns"]}
+    general = {name_of(pattern) for pattern, made_of in data["patterns"].items() if made_of}
+    chosen = choose({name_of(call) for call in data["same"]} - patterns, SAMPLE) + choose(
+        patterns - general, 2
+    )
     command = [sys.executable, ROOT / "tools/engines.py", "compare", "--json", *chosen]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=1500)
     again = json.loads(done.stdout)
-    for verdict in ("same", "refused", "differs"):
-        before = {call for call in data[verdict] if call.partition("(")[0] in chosen}
-        assert set(again[verdict]) == before, verdict
+    for verdict in ("same", "refused", "differs", "patterns"):
+        before = {call for call in data[verdict] if name_of(call) in chosen}
+        assert {call for call in again[verdict] if name_of(call) in chosen} == before, verdict
+
+
+def name_of(call):
+    return call.partition("(")[0]
+
+
+def choose(names, count):
+    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:count]
+
+
+@pytest.mark.parametrize("kinds", ["all", "orderable", "decimals", "few"])
+def test_each_type_that_a_shape_is_asked_with_has_a_part_to_blame(kinds):
+    sys.path.append(str(ROOT / "tools"))
+    from engine_shapes import instances, values_of
+
+    for instance in instances(kinds):
+        assert instance.new in parts_of(instance.kind)
+        assert values_of(instance.kind)[1] == f"cast(NULL as {instance.kind.simpleString()})"
 
 
 READ = """

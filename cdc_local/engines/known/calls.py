@@ -1,5 +1,6 @@
 """Calls in an expression of Spark Connect, each with the expressions whose types it depends on."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,3 +57,20 @@ def variable_types(
     except (KeyError, IndexError, AttributeError):  # no such function, or a call with other arguments
         return None
     return [[IntegerType() if kind == "int" else kind for kind in kinds] for kinds in found]
+
+
+def constant_of(
+    argument: Any,  # Of a call
+) -> Any:  # A text or a whole number; None for what is no such constant
+    "Tell the value of an argument that is a constant."
+    kind = argument.WhichOneof("expr_type") if hasattr(argument, "WhichOneof") else None
+    if kind == "literal":
+        value = argument.literal.WhichOneof("literal_type")
+        is_plain = value in ("string", "byte", "short", "integer", "long")
+        return getattr(argument.literal, value) if is_plain else None
+    if kind != "expression_string":
+        return None
+    text = argument.expression_string.expression
+    if re.fullmatch(r"[0-9]+", text):
+        return int(text)
+    return text[1:-1] if re.fullmatch(r"'[^'\\\\]*'", text) else None

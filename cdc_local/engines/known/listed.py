@@ -1,6 +1,7 @@
 """The list of what is known to be the same on both engines, and whether a call is on it."""
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
 
 # Ways to write one operator
 _SPELLINGS = {"=": "==", "<>": "!=", "!": "not", "~": "not", "regexp": "rlike", "regexp_like": "rlike"}
+
+
+# Constants that mean one thing to all engines: text without a sign that means something to a regular
+# expression, and expressions of letters, sets and repetitions. `.`, `$`, `\\d` are read in different ways
+_PLAIN = {
+    "plain": re.compile(r"[A-Za-z0-9 _,;:/@#=&%~'\"!<>-]*"),
+    "regex": re.compile(r"\^?(?:(?:[A-Za-z0-9 _,;:/@#=&%~'\"!<>-]|\[\^?[A-Za-z0-9 _,;:/@-]+\])[*+?]?)+"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,17 +37,18 @@ class Known:
         self,
         name: str,  # Of a function, in lower case, or an operator
         types: "list[DataType | str]",  # Of its arguments; `*` and `lambda` have none
+        constants: list[Any] | None = None,  # Values of the arguments that are constants; None for the others
     ) -> bool:
         "Whether a call is on the list."
         name = _SPELLINGS.get(name, name)
         call = write_call(name, types)
         if call in self.calls:
             return True
-        if call in self.differs:
-            return False
+        values = constants or [None] * len(types)
         return any(
-            _fits(shape, types, self.patterns[pattern])
+            _fits(shape, types, values, self.patterns[pattern])
             for pattern, shape in _shapes(frozenset(self.patterns)).get(name, ())
+            if call not in self.differs or any(map(_asks_for_constant, shape))
         )
 
 
@@ -100,10 +110,11 @@ def split_types(
     text: str,  # `map<T,U>, T`
 ) -> list[str]:
     "Split at the commas that stand in no brackets."
-    parts, depth = [""], 0
+    parts, depth, quoted = [""], 0, False
     for sign in text:
-        depth += (sign == "<") - (sign == ">")
-        if sign == "," and not depth:
+        quoted ^= sign == "'"
+        depth += 0 if quoted else (sign in "<(") - (sign in ">)")
+        if sign == "," and not depth and not quoted:
             parts.append("")
         else:
             parts[-1] += sign
@@ -113,6 +124,7 @@ def split_types(
 def _fits(
     shape: list[str],  # `T`, `array<T>`, `int`; `...` repeats the one before it
     types: "list[DataType | str]",  # Of the arguments
+    constants: list[Any],  # Their values, None for what is no constant
     made_of: frozenset[str],  # What T, U and `any` may be made of
 ) -> bool:
     "Whether types are an instance of a shape."
@@ -122,9 +134,23 @@ def _fits(
         return False
     bound: dict[str, Any] = {}
     seen: list[Any] = []
-    return all(_binds(part, kind, bound, seen) for part, kind in zip(shape, types, strict=True)) and all(
-        parts_of(kind) <= made_of for kind in seen
-    )
+    return all(
+        _is_constant(part, constant) or _binds(part, kind, bound, seen)
+        for part, kind, constant in zip(shape, types, constants, strict=True)
+    ) and all(parts_of(kind) <= made_of for kind in seen)
+
+
+def _asks_for_constant(part: str) -> bool:
+    return part == "natural" or part in _PLAIN or part.startswith("'")
+
+
+def _is_constant(part: str, value: Any) -> bool:
+    "Whether a shape asks for a constant, and this is one: `natural`, `plain`, `regex`, or a text in quotes."
+    if part == "natural":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if part in _PLAIN:
+        return isinstance(value, str) and _PLAIN[part].fullmatch(value) is not None
+    return isinstance(value, str) and part == f"'{value}'"
 
 
 def _binds(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from cdc_local.engines.known.calls import Call, Found, variable_types
+from cdc_local.engines.known.calls import Call, Found, constant_of, variable_types
 from cdc_local.engines.known.expressions import parts_of_message, read_expression
 from cdc_local.engines.known.listed import Known, read_known, write_call
 from cdc_local.engines.known.queries import Scope, read_query
@@ -65,13 +65,18 @@ def _node_name(relation: Any) -> str:
     if kind == "set_op":
         name = node.SetOpType.Name(node.set_op_type).removeprefix("SET_OP_TYPE_")
         return f"set_op {name}" + (" ALL" if node.is_all else "") + (" BY NAME" if node.by_name else "")
-    if kind == "limit" and node.input.WhichOneof("rel_type") != "sort":
-        return "limit without sort"  # any rows may be the first ones
+    if kind in ("limit", "offset") and not _is_sorted(node.input):
+        return f"{kind} without sort"  # any rows may be the first ones
     if kind == "deduplicate" and not node.all_columns_as_keys:
         return "deduplicate by some columns"  # which row of several stays is nobody's promise
     if kind == "aggregate":
         return f"aggregate {node.GroupType.Name(node.group_type).removeprefix('GROUP_TYPE_')}"
     return kind
+
+
+def _is_sorted(relation: Any) -> bool:
+    kind = relation.WhichOneof("rel_type")
+    return kind == "sort" or (kind in ("limit", "offset") and _is_sorted(getattr(relation, kind).input))
 
 
 def _top_expressions(message: Any, relations: list[Any]) -> list[Any]:
@@ -197,7 +202,7 @@ class _PlanReader:
         if None in kinds:
             self._note({f"`{call.name}` is not known: the types of its arguments can't be had"})
             return []
-        if not self.known.has(call.name, kinds):
+        if not self.known.has(call.name, kinds, [constant_of(part) for part in call.arguments]):
             self._note({f"`{write_call(call.name, kinds)}` is not known"})
         if not call.lambdas:
             return []
