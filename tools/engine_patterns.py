@@ -55,8 +55,8 @@ def ask_forms(engine: Engine, over: str, cases: list[Case]) -> list[dict]:
         return ask_forms(engine, over, cases[:MOST_FORMS]) + ask_forms(engine, over, cases[MOST_FORMS:])
     table = table_of(cases[0].rows * (1 if over == "rows" else 2))  # repeated, for groups
     forms = [case.sql.replace("§", "") for case in cases]
-    if over == "query":
-        return [ask_rows(engine, table + form) for form in forms]
+    if over in ("query", "order"):
+        return [ask_rows(engine, table + form, over == "order") for form in forms]
     if over == "python":
         program = f"spark.sql({table + 'SELECT * FROM t'!r}).select('i', {{}})"
         return [ask_rows(engine, {"program": program.format(form)}) for form in forms]
@@ -74,12 +74,13 @@ def ask_forms(engine: Engine, over: str, cases: list[Case]) -> list[dict]:
     return ask_forms(engine, over, cases[:half]) + ask_forms(engine, over, cases[half:])
 
 
-def ask_rows(engine: Engine, question: object) -> dict:
-    "Ask a query whose rows have no order."
+def ask_rows(engine: Engine, question: object, in_order: bool = False) -> dict:
+    "Ask a query by itself."
     answer = engine.ask(question)
     if "error" in answer:
         return answer
-    return {"type": ", ".join(answer["types"]), "value": sorted(map(json.dumps, answer["rows"]))}
+    rows = list(map(json.dumps, answer["rows"]))
+    return {"type": ", ".join(answer["types"]), "value": rows if in_order else sorted(rows)}
 
 
 def judge_form(case: Case, right: dict, left: dict, spark: Engine, sail: Engine) -> Verdict:
@@ -170,7 +171,7 @@ def find_patterns(
         verdicts: dict[str, Verdict] = {}
         for instance in instances(kinds):
             report(f"  {kinds}: {instance.kind.simpleString()}")
-            for over in ("rows", "window", "group", "query", "python"):
+            for over in ("rows", "window", "group", "query", "order", "python"):
                 mine = [one for one in asked if one.shape.over == over and one.takes(instance)]
                 found = judge_shapes(over, [one.shape for one in mine], instance, spark, sail)
                 for one in mine:

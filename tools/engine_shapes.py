@@ -66,7 +66,7 @@ class Shape:
     pattern: str  # As the list has it
     forms: tuple[str, ...]  # SQL, `§a`, `§b` are values of the types of `columns`
     columns: tuple[str, ...] = ()  # Type patterns; those of the call by default
-    over: str = "rows"  # `rows` each by itself, a `window` or a `group` of them, a `query`, or `python`
+    over: str = "rows"  # By itself, over a `window`, a `group`; a `query`, with an `order`; in `python`
     kinds: str = "all"  # `all`, `orderable`, `decimals`; a `few` or `one` where all would be the same
     void: bool = False  # Whether a form has NULL beside a value
 
@@ -253,6 +253,7 @@ BY_CONSTANT = (
         *(f"(§a like '{text}')" for text in ("a", "a%", "%a%", "_", "%_1_%", "", "%", "Z%_")),
     ),
 )
+SO_FAR = "rows between unbounded preceding and current row"
 ROWS = "partition by g order by i rows between"
 FIRST_OR_LAST = tuple(
     found
@@ -475,6 +476,52 @@ SHAPES = (
         columns="T",
         over="window",
         kinds="few",
+    ),
+    *(
+        shape(
+            f"{name} over rows(T, int)",
+            f"{name}(§a, 1) over ({ROWS} 1 {side} and 1 {side})",
+            columns="T",
+            over="window",
+        )
+        for name, side in (("lead", "following"), ("lag", "preceding"))
+    ),
+    shape(
+        "row_number over rows()",
+        f"row_number() over (partition by g order by §a, i {SO_FAR})",
+        columns="T",
+        over="window",
+        kinds="few",
+    ),
+    *(
+        shape(
+            f"{call} over rows({argument})",
+            f"{call}({form}) over (partition by g order by i {SO_FAR})",
+            f"{call}({form}) over ({ROWS} 1 preceding and 1 following)",
+            columns="T, boolean",
+            over="window",
+            kinds="few",
+        )
+        for call, argument, form in (
+            ("count", "*", "*"),
+            ("count", "int", "1"),
+            ("count_if", "boolean", "§b"),
+            ("sum", "int", "i"),
+        )
+    ),
+    shape("count over rows(T)", f"count(§a) over (partition by g order by i {SO_FAR})", over="window"),
+    shape(
+        "order rows by(T)",
+        *(f"row_number() over (order by §a {order}, i {SO_FAR})" for order in ORDERS),
+        *(f"row_number() over (partition by g order by §a {order} {SO_FAR})" for order in ORDERS),
+        over="window",
+        kinds="orderable",
+    ),
+    shape(
+        "sort by(T)",
+        *(f"SELECT i FROM t ORDER BY §a {order}, i" for order in ORDERS),
+        over="order",
+        kinds="orderable",
     ),
     shape("condition(boolean)", "case when §b then §a end", columns="T, boolean", kinds="few"),
     shape("count(*)", "count(*)", columns="T", over="group", kinds="few"),

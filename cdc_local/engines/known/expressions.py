@@ -90,7 +90,7 @@ class _ExpressionReader:
         self.read(alias.expr)
 
     def _read_sort_order(self, order: Any) -> None:
-        self._call("order by", order.child)
+        self._call("sort by", order.child)
 
     def _read_expression_string(self, text: Any) -> None:
         found = read_text(text.expression)
@@ -106,6 +106,8 @@ class _ExpressionReader:
                 self._call("condition", condition)
             values = arguments[1::2] + (arguments[-1:] if len(arguments) % 2 else [])
             self._call("when", *values)
+        elif name == "raise_error":  # what it says may differ, that it raises does not
+            self.found.calls.append(Call(name, arguments))
         else:
             self._call(f"{name} DISTINCT" if function.is_distinct else name, *arguments)
 
@@ -155,7 +157,7 @@ class _ExpressionReader:
         for one in window.partition_spec:
             self._call("partition by", one)
         for one in window.order_spec:
-            self._read_sort_order(one)
+            self._call("order rows by" if form == "over rows" else "order by", one.child)
         self._call(f"{name} {form}", *arguments)
 
     def _read_common_inline_user_defined_function(self, function: Any) -> None:

@@ -243,7 +243,7 @@ def _order_of(node: Any) -> Any:
     "An order by an expression, as a call of its own."
     from sqlglot import exp
 
-    return exp.Anonymous(this="order by", expressions=[node.copy()])
+    return exp.Anonymous(this="sort by", expressions=[node.copy()])
 
 
 def _named(node: Any, names: dict[str, Any]) -> Any:

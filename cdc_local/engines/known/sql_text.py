@@ -264,6 +264,8 @@ class _TextReader:
             self._read_distinct_call(name, node, arguments)
         elif name == "if":
             self._conditional(arguments[:1], arguments[1:])
+        elif name == "raise_error":  # what it says may differ, that it raises does not
+            self.found.calls.append(Call(name, [_asked(write_text(one)) for one in arguments]))
         else:
             call = Call(name, [])
             self.found.calls.append(call)
@@ -317,7 +319,7 @@ class _TextReader:
         form = "over" if frame is None else f"over {str(frame.args['kind']).lower()}"
         for one in ordered:
             if self._has_only(one, "this", "desc", "nulls_first"):
-                self._call("order by", one.this)
+                self._call("order rows by" if form == "over rows" else "order by", one.this)
         for one in node.args.get("partition_by") or []:
             self._call("partition by", one)
         name = f"{str(call.this).lower()}{' ignore nulls' if ignores else ''} {form}"
