@@ -6,6 +6,7 @@ import bz2
 import gzip
 import re
 import unicodedata
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,14 @@ import pyarrow
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StringType, StructField, StructType
 
-from cdc_local.autoloader.file_formats import JSON
+from cdc_local.autoloader.csv_inference import infer_csv_texts
+from cdc_local.autoloader.csv_rows import CsvReader
+from cdc_local.autoloader.file_formats import CSV, JSON, PARQUET, TEXT
 from cdc_local.autoloader.json_inference import infer_json_texts
-from cdc_local.autoloader.json_rows import JsonReader
+from cdc_local.autoloader.json_rows import JsonReader, decode_text
 from cdc_local.autoloader.layout import Layout
 from cdc_local.autoloader.options import Options
+from cdc_local.autoloader.parquet_rows import infer_parquet_columns, read_parquet_file
 from cdc_local.autoloader.value_texts import cast_text, parse_timestamp
 from cdc_local.errors import NeedsSparkError, PipelineError
 
@@ -158,6 +162,11 @@ def infer_in_python(
         texts = (some for file in files for some in read_texts(LandedFile.find(file).path, options))
         flags = (given.get(name) == "true" for name in ("primitivesasstring", "dropfieldifallnull"))
         return infer_json_texts(texts, *flags)
+    paths = [LandedFile.find(file).path for file in files]
+    if options.format is CSV:
+        return infer_csv_texts(map(read_file, paths), options)
+    if options.format is PARQUET:
+        return infer_parquet_columns(paths)
     raise NeedsSparkError(f"The columns of format {options.format.name} are inferred by Spark alone")
 
 
@@ -179,20 +188,67 @@ def _find_reader(
                 yield data, rescued, corrupt
 
         return read_json
+    if options.format is CSV:
+        csv_reader = CsvReader(layout, options)
+
+        def read_csv(file: LandedFile) -> Iterator[FileColumns]:
+            for *data, rescued, corrupt in csv_reader.read(read_file(file.path), file.uri):
+                yield data, rescued, corrupt
+
+        return read_csv
+    if options.format is TEXT:
+        _refuse_more_than_text(layout)
+
+        def read_text(file: LandedFile) -> Iterator[FileColumns]:
+            for texts in read_texts(file.path, options):
+                values = [text.decode("utf-8", "replace") for text in texts]
+                yield [pyarrow.array(values, pyarrow.string())], *_nothing(len(values))
+
+        return read_text
+    if options.format is PARQUET:
+
+        def read_parquet(file: LandedFile) -> Iterator[FileColumns]:
+            for data in read_parquet_file(file.path, layout):
+                yield data, *_nothing(len(data[0]))
+
+        if not layout.data:
+            raise NeedsSparkError("Parquet of which no column is read is counted by Spark alone")
+        return read_parquet
     raise NeedsSparkError(f"Auto Loader's format {options.format.name} is read by Spark alone")
+
+
+def _nothing(rows: int) -> tuple[pyarrow.Array, pyarrow.Array]:  # Nothing rescued, nothing corrupt
+    return pyarrow.nulls(rows, pyarrow.string()), pyarrow.nulls(rows, pyarrow.string())
+
+
+def _refuse_more_than_text(layout: Layout) -> None:
+    if len(layout.data) != 1 or type(layout.data[0].dataType) is not StringType:
+        raise NeedsSparkError("Text that is read as anything but one STRING is read by Spark alone")
 
 
 def _refuse_options(options: Options) -> None:
     "NeedsSparkError for an option whose effect only Spark has."
     if options.encoding.upper() not in ("UTF-8", "UTF8"):
         raise NeedsSparkError(f"Files in the encoding {options.encoding} are read by Spark alone")
-    known = {"encoding", "charset", "linesep"}
-    odd = options.parser_options.keys() & options.json_options.keys() if options.format is JSON else ()
-    for name in sorted({*odd} - known):
+    for name in sorted(_options_of_spark(options)):
         raise NeedsSparkError(f"Auto Loader's option {name} is obeyed by Spark alone")
     for name in ("ignorecorruptfiles", "ignoremissingfiles"):
         if options.file_filters.get(name, "false").lower() == "true":
             raise NeedsSparkError(f"Auto Loader's option {name} is obeyed by Spark alone")
+
+
+def _options_of_spark(options: Options) -> set[str]:
+    "The options of a read, by key, that change what is read and are not obeyed here."
+    if options.format is JSON:
+        return {*options.json_options}
+    if options.format is CSV:
+        return set()  # `CsvDialect` knows
+    known = {
+        "encoding",
+        "charset",
+        *(("linesep", "wholetext") if options.format is TEXT else ("mergeschema",)),
+    }
+    return {*options.parser_options, *options.record_options} - known
 
 
 def _select_by_time(
@@ -241,6 +297,14 @@ def _decode_escapes(text: str) -> str:
     return text if re.search(r"%(?![0-9a-fA-F]{2})", text) else unquote(text, errors="replace")
 
 
+def read_file(
+    path: Path,
+) -> str:
+    "The text of a whole file."
+    with _open(path) as file:
+        return decode_text(file.read())
+
+
 def read_texts(
     path: Path,
     options: Options,  # Of the read
@@ -249,9 +313,11 @@ def read_texts(
     separator = None if options.line_separator is None else options.line_separator.encode()
     with _open(path) as file:
         if options.multiline or options.parser_options.get("wholetext", "").lower() == "true":
-            yield [file.read()]
+            whole = file.read()
+            yield [whole] if whole else []
             return
-        rest = b""
+        mark = file.read(len(BOM_UTF8))
+        rest = b"" if mark == BOM_UTF8 else mark
         while chunk := file.read(_CHUNK):
             lines = (rest + chunk).split(separator) if separator else _split_lines(rest + chunk)
             rest = lines.pop()

@@ -16,7 +16,7 @@ from cdc_local.autoloader.options import Options
 from cdc_local.autoloader.rescue import rescue_column, treat_malformed
 from cdc_local.autoloader.text import decode_text
 
-_SPARE_COLUMNS = 32  # Columns that a file may have beyond the schema before its lines count as corrupt
+SPARE_COLUMNS = 32  # Columns that a file may have beyond the schema before its lines count as corrupt
 
 
 def read_csv_files(
@@ -65,7 +65,7 @@ def parse_files(
         "__names", lambda name, number: ~name.isin(*fields) & F.get("__texts", number).isNotNull()
     )
     rows = rows.select("*", F.concat(wrong, undeclared).alias("__rescue"))
-    is_too_wide = F.get("__texts", F.lit(len(fields) + _SPARE_COLUMNS - 1)).isNotNull()
+    is_too_wide = F.get("__texts", F.lit(len(fields) + SPARE_COLUMNS - 1)).isNotNull()
     malformed = is_too_wide if layout.rescued else is_too_wide | (F.size("__rescue") > 0)
     raw = F.map_from_arrays("__names", F.transform("__texts", lambda cell: cell.cast("variant")))
     return assemble_columns(
@@ -114,7 +114,7 @@ def _split_cells(
     options: Options,  # Of the read
 ) -> DataFrame:  # Columns value (the line), __names and __texts (arrays: a name and a text for each cell)
     "Give each line the column names of its own file's header; without a header, the declared ones in order."
-    width = len(layout.data) + _SPARE_COLUMNS
+    width = len(layout.data) + SPARE_COLUMNS
     cells = ", ".join(f"c{number} string" for number in range(width))
 
     def cell_array(struct: str) -> Column:

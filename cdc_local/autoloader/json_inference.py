@@ -168,6 +168,10 @@ def _close_type(
     if isinstance(found, dict):
         names = sorted(filter(None, found), key=lambda name: name.encode("utf-16-be", "surrogatepass"))
         closed = [(name, _close_type(found[name], drops_null)) for name in names]
+        if any(0xD800 <= ord(char) <= 0xDFFF for name in names for char in name):
+            raise NeedsSparkError(
+                "A JSON key with half a character (a lone surrogate) is read by Spark alone"
+            )
         fields = [StructField(name, kind) for name, kind in closed if kind is not None]
         return StructType(fields) if fields else None
     if isinstance(found, list):
@@ -183,11 +187,11 @@ def _keep_last_of_each_key(document: str) -> str:
     names = read_keys(document)
     if names is None:
         return document
+    if len(set(names)) == len(names) and not _has_double_key(document):
+        return document
     raw = read_raw(document)
     if raw is None:
         raise NeedsSparkError(f"The columns of the JSON document {document[:60]} are inferred by Spark alone")
-    if len(set(names)) == len(names) and not _has_double_key(document):
-        return document
     return write_object(list(dict(raw).items()))
 
 

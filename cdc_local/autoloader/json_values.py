@@ -27,6 +27,7 @@ from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonTokens, Token
 from cdc_local.autoloader.value_texts import (
     INTEGER_BITS,
     format_double,
+    names_zone,
     nearest_float,
     parse_date,
     parse_decimal,
@@ -270,7 +271,7 @@ def _scalar_reader(
     if isinstance(data_type, TimestampType):
         return _read_timestamp
     if isinstance(data_type, TimestampNTZType):
-        return lambda token, text: parse_timestamp(text, False) if token is Token.STRING else None
+        return _read_timestamp_without_zone
     if isinstance(data_type, DateType):
         return lambda token, text: _read_date(text) if token is Token.STRING else None
     if isinstance(data_type, DecimalType):
@@ -302,6 +303,10 @@ def _read_timestamp(token: Token, text: str) -> int | None:
         return None
     value = parse_timestamp(text)
     return value if value is not None or "GMT" not in text else parse_timestamp(text.replace("GMT", ""))
+
+
+def _read_timestamp_without_zone(token: Token, text: str) -> int | None:
+    return None if token is not Token.STRING or names_zone(text) else parse_timestamp(text, False)
 
 
 def _read_date(text: str) -> int | None:

@@ -44,8 +44,6 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def _is_hidden(name: str) -> bool:
-    if name.startswith(("_common_metadata", "_metadata")):
-        return False
     return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
 
 

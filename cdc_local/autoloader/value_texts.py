@@ -34,7 +34,10 @@ _TIMESTAMP = re.compile(
     r"(?::([0-9]{1,2})(?:\.([0-9]*))?([^0-9.].*)?)?)?)?)?)?",
     re.DOTALL,
 )
-_TIME_ALONE = re.compile(r"T|[0-9]{1,2}:")
+_TIME_ALONE = re.compile(
+    r"(?:T[0-9]{1,2}|[0-9]{1,2}:[0-9]{1,2}|T[0-9]{1,2}:[0-9]{1,2})(?::[0-9]{1,2}(?:\.[0-9]*)?(?:[^0-9.].*)?)?",
+    re.DOTALL,
+)
 _OFFSET = re.compile(
     r"([+-])(?:([0-9]{1,2})|([0-9]{2})([0-9]{2})([0-9]{2})?|([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?)"
 )
@@ -83,26 +86,36 @@ def parse_date(
 
 def parse_timestamp(
     text: str,
-    has_zone: bool = True,  # Whether the type knows zones; without, a text that names one does not fit
+    has_zone: bool = True,  # Whether the type knows zones; without, one that a text names does not count
 ) -> int | None:  # Microseconds since 1970; None where it is no timestamp
     "Read a timestamp as Spark casts a text, in a session whose zone is UTC."
     text = text.strip(SPACE)
     found = _TIMESTAMP.fullmatch(text)
     if not found:
-        if has_zone and _TIME_ALONE.match(text):
+        if has_zone and _TIME_ALONE.fullmatch(text):
             raise NeedsSparkError(f"{text!r} is a time without a date, which Spark alone dates")
         return None
     sign, year, month, day, hour, minute, second, fraction, zone = found.groups()
     days = days_since_1970(int(sign + year), int(month or 1), int(day or 1))
     hours, minutes, seconds = int(hour or 0), int(minute or 0), int(second or 0)
-    if days is None or hours > 23 or minutes > 59 or seconds > 59 or (zone and not has_zone):
+    if days is None or hours > 23 or minutes > 59 or seconds > 59:
         return None
     offset = _zone_offset(zone) if zone else 0
     if offset is None:
         return None
     micros = int((fraction or "")[:6].ljust(6, "0"))
-    value = days * _DAY + ((hours * 60 + minutes) * 60 + seconds - offset) * 1_000_000 + micros
+    value = days * _DAY + ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros
+    if has_zone:
+        value -= offset * 1_000_000
     return value if -(2**63) <= value < 2**63 else None
+
+
+def names_zone(
+    text: str,  # A timestamp
+) -> bool:
+    "Whether a text that may be a timestamp names a zone."
+    found = _TIMESTAMP.fullmatch(text.strip(SPACE))
+    return bool(found and found[9])
 
 
 @cache
@@ -229,7 +242,7 @@ def _cast_double(text: str, is_float: bool) -> float | None:
     if special:
         return float(special)
     if not _DOUBLE.fullmatch(text):
-        if re.match(r"[+-]?(0[xX]|NaN|Infinity)", text) or not text.isascii():
+        if re.match(r"[+-]?(0[xX]|NaN|Infinity)", text):
             raise NeedsSparkError(f"{text!r} is read as a number by Spark alone")
         return None
     number = text.rstrip("dDfF")
