@@ -168,10 +168,7 @@ def _close_type(
     if isinstance(found, dict):
         names = sorted(filter(None, found), key=lambda name: name.encode("utf-16-be", "surrogatepass"))
         closed = [(name, _close_type(found[name], drops_null)) for name in names]
-        if any(0xD800 <= ord(char) <= 0xDFFF for name in names for char in name):
-            raise NeedsSparkError(
-                "A JSON key with half a character (a lone surrogate) is read by Spark alone"
-            )
+        write_object([(name, None) for name in names])  # refuses names that Spark alone reads
         fields = [StructField(name, kind) for name, kind in closed if kind is not None]
         return StructType(fields) if fields else None
     if isinstance(found, list):
