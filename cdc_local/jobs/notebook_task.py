@@ -237,7 +237,7 @@ def make_databricks_names(
     names: set[str],  # Names that the notebook uses
     run: NotebookRun,  # What it finds around it
 ) -> dict[str, Any]:  # Name to object
-    "Make what Databricks puts into a notebook: `dbutils`, and `spark` where it is used, on CDC_ENGINE."
+    "Make what Databricks puts into a notebook: `dbutils`, and `spark` where it is used."
     storage = Storage(Path(run.storage))
     made: dict[str, Any] = {"dbutils": Dbutils(storage, run.parameters)}
     if "spark" in names:
@@ -248,15 +248,17 @@ def make_databricks_names(
 def start_notebook_session(
     storage: Storage,  # Takes the log of Spark's Java
 ) -> Any:  # A SparkSession
-    "Start the session of a notebook: on Spark, unless CDC_ENGINE asks for Sail."
+    """Start the session of a notebook: on Sail, unless CDC_ENGINE asks for Spark.
+
+    What of its queries is not known to give the same on Sail is said on standard error."""
     from cdc_local.engines.session import choose_engine
 
-    if choose_engine(default="spark") == "sail":
+    if choose_engine() != "spark":
         from cdc_local.autoloader.spark_reader import install_json_reader
         from cdc_local.engines.sail.session import start_sail
 
         install_json_reader()
-        return start_sail()
+        return start_sail(warns=True)
     from cdc_local.engines.spark.session import start_spark
 
     return start_spark(log=storage.spark_log_path)

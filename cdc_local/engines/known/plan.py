@@ -23,8 +23,17 @@ def find_unknown(
     Types of arguments are asked of the frame's engine. What can't be read is not known.
     """
     client = cast(Any, frame).sparkSession.client
+    return find_unknown_in_plan(client, cast(Any, frame)._plan.plan(client), known)
+
+
+def find_unknown_in_plan(
+    client: Any,  # Of a session of Spark Connect
+    relation: Any,  # The root of a plan
+    known: Known | None = None,  # The list of this package by default
+) -> list[str]:  # Sentences, sorted; none where all of the query is known
+    "Find what of a plan is not known to give the same on Sail and on Spark."
     reader = _PlanReader(client, known or read_known())
-    reader.read_relation(cast(Any, frame)._plan.plan(client))
+    reader.read_relation(relation)
     return sorted(reader.unknown)
 
 

@@ -167,6 +167,8 @@ class HiddenColumns(
 
     def __init__(self) -> None:
         self.client: Any = None  # Of the session, once there is one
+        # Called with the root of each plan that is computed
+        self.on_query: Callable[[Any], None] = lambda relation: None
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         "Rewrite what is asked about a plan: its columns, whether it is a stream."
@@ -174,6 +176,8 @@ class HiddenColumns(
 
     def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
         "Rewrite what is computed."
+        if details.method.endswith("ExecutePlan") and request.plan.WhichOneof("op_type") == "root":
+            self.on_query(request.plan.root)
         return continuation(details, self._rewrite(request))
 
     def _rewrite(self, request: Any) -> Any:

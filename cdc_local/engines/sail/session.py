@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from cdc_local.errors import UsageError, install_hint
@@ -78,6 +79,7 @@ def stop_server() -> None:
 
 def start_sail(
     options: dict[str, str] | None = None,  # Spark options that add to or replace `SESSION_OPTIONS`
+    warns: bool = False,  # Say on standard error what of a query is not known to give the same as on Spark
 ) -> "SparkSession":  # A session of Spark Connect, which reads and writes Delta
     """Start, or find, the Sail session of this process.
 
@@ -95,7 +97,7 @@ def start_sail(
         )
     with _keep_signals():  # the server sets its own before it answers
         address = _start_server()
-        session = ConnectSession._get_default_session() or _connect(address)
+        session = ConnectSession._get_default_session() or _connect(address, warns)
         session.conf.get("spark.sql.session.timeZone")
     if session.client.host != address.removeprefix("sc://").partition(":")[0]:
         raise UsageError("this process has a session of another server of Spark Connect")
@@ -107,6 +109,7 @@ def start_sail(
 
 def _connect(
     address: str,  # Of the server
+    warns: bool,  # Of what is not known to give the same as on Spark
 ) -> "ConnectSession":  # Another session: nothing of an earlier one is in it
     from pyspark.sql.connect.client.core import DefaultChannelBuilder
     from pyspark.sql.connect.session import SparkSession as ConnectSession
@@ -118,7 +121,24 @@ def _connect(
     channel.add_interceptor(hidden_columns)
     session = ConnectSession.Builder().channelBuilder(channel).create()
     hidden_columns.client = session.client
+    if warns:
+        hidden_columns.on_query = partial(_warn_of_unknown, session.client, set[str]())
     return session
+
+
+def _warn_of_unknown(
+    client: Any,  # Of the session
+    told: set[str],  # What was said already
+    relation: Any,  # The root of a plan that is computed
+) -> None:
+    "Say once of each part of a query that it is not known to give the same as on Spark."
+    from cdc_local.engines.known.plan import find_unknown_in_plan
+
+    for sentence in find_unknown_in_plan(client, relation):
+        if sentence not in told:
+            told.add(sentence)
+            text = f"{sentence} to give the same on Sail as on Spark; CDC_ENGINE=spark runs it there"
+            print(f"warning: {text}", file=sys.stderr)
 
 
 def end_session() -> None:
