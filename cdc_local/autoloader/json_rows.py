@@ -6,7 +6,7 @@ Each of the others is read alone, as `json_documents.py` has Spark read it."""
 import contextlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,11 @@ from pyspark.sql.types import (
 )
 
 from cdc_local.autoloader.json_tokens import MAX_DEPTH, MAX_NUMBER, MAX_TEXT
+from cdc_local.autoloader.json_trees import TreeRowParser, parse_tree, variant_text
 from cdc_local.autoloader.json_values import (
     RowParser,
     has_undeclared_key,
+    has_undeclared_part,
     read_elements,
     read_keys,
     read_raw,
@@ -78,8 +80,8 @@ class DocumentReader:
     ) -> None:
         self._layout, self._options = layout, options
         self._schema = StructType(layout.data)
-        self._names = [field.name for field in layout.data]
-        self._parser = RowParser(self._schema)
+        self._names = {field.name for field in layout.data}
+        self._parser, self._tree_parser = RowParser(self._schema), TreeRowParser(self._schema)
         self._alone = {
             field.name: RowParser(StructType([StructField("value", field.dataType)]))
             for field in layout.data
@@ -95,6 +97,10 @@ class DocumentReader:
         "Read a text as documents: one, or the elements of an array."
         if not text.strip(_SPACE):
             return []
+        tree = parse_tree(text)
+        if tree is not None and (self._options.is_case_sensitive or all(map(self._is_spelled_right, tree))):
+            row = self._read_tree(tree, text, file_path)
+            return [] if row is None else [row]
         documents: list[str | None] = [text]
         if text.lstrip(_SPACE).startswith("["):
             elements = read_elements(text)
@@ -112,10 +118,22 @@ class DocumentReader:
         is_undeclared = document is None or has_undeclared_key(document, self._schema, no_object=True)
         raw = read_raw(document) if typed.is_bad or is_undeclared else None
         if raw is not None:
-            return Row(typed.values, self._rescue(typed.values, raw, file_path))
+            first: dict[str, str | None] = {}
+            for name, value in raw:  # of a key that occurs twice, Spark's map gives the first value
+                first.setdefault(name, value)
+            return Row(typed.values, self._rescue(typed.values, first, file_path))
         if typed.is_bad:
             return self._treat_malformed(Row(typed.values, None, document), document)
         return Row(typed.values)
+
+    def _read_tree(self, tree: dict[str, Any], text: str, file_path: str) -> Row | None:
+        typed = self._tree_parser.parse(tree)
+        if not self._layout.rescued:
+            row = Row(typed.values, None, text if typed.is_bad else None)
+            return self._treat_malformed(row, text) if typed.is_bad else row
+        if not typed.is_bad and not has_undeclared_part(tree, self._schema):
+            return Row(typed.values)
+        return Row(typed.values, self._rescue(typed.values, _LazyTexts(tree), file_path))
 
     def _treat_malformed(self, row: Row, document: str | None) -> Row | None:
         "Obey the option `mode`; any other mode is as PERMISSIVE."
@@ -126,16 +144,15 @@ class DocumentReader:
     def _rescue(
         self,
         values: Sequence[Any],  # Of the data columns, as parsed
-        raw: list[tuple[str, str | None]],  # The document
+        texts: Mapping[str, str | None],  # The document's keys with their values as JSON text
         file_path: str,
     ) -> str | None:  # JSON text; None where everything fits
-        texts = dict(reversed(raw))  # of a key that occurs twice, Spark's map gives the first value
         wrong = [
             field.name
             for field, value in zip(self._layout.data, values, strict=True)
             if self._is_mistyped(field, value, texts.get(field.name))
         ]
-        undeclared = [name for name in dict.fromkeys(name for name, _ in raw) if name not in self._names]
+        undeclared = [name for name in texts if name not in self._names]
         names = wrong + undeclared
         if not names:
             return None
@@ -169,6 +186,22 @@ class DocumentReader:
 
     def _is_spelled_right(self, name: str) -> bool:
         return self._spell(name) == name
+
+
+class _LazyTexts(Mapping[str, str | None]):
+    "The values of a document as VARIANT writes them, each written when it is asked for."
+
+    def __init__(self, tree: dict[str, Any]) -> None:
+        self._tree = tree
+
+    def __getitem__(self, name: str) -> str:
+        return variant_text(self._tree[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tree)
+
+    def __len__(self) -> int:
+        return len(self._tree)
 
 
 class JsonReader:

@@ -164,7 +164,7 @@ def has_undeclared_key(
         tree = _read_tree(tokens)
     except JsonSyntaxError:
         return no_object
-    return _is_undeclared(tree, data_type, no_object)
+    return has_undeclared_part(tree, data_type, no_object)
 
 
 def write_string(
@@ -188,20 +188,21 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _is_undeclared(
-    tree: Any,
-    data_type: DataType,
-    no_object: bool = False,
+def has_undeclared_part(
+    tree: Any,  # Objects as dicts, arrays as lists; whatever stands for other values
+    data_type: DataType,  # The declared type
+    no_object: bool = False,  # The answer for what is no object
 ) -> bool:
+    "The same of a document that is parsed already."
     if isinstance(data_type, StructType):
         if not isinstance(tree, dict):
             return no_object
         nested = [field for field in data_type.fields if isinstance(field.dataType, StructType | ArrayType)]
         return not tree.keys() <= set(data_type.names) or any(
-            _is_undeclared(tree.get(field.name), field.dataType) for field in nested
+            has_undeclared_part(tree.get(field.name), field.dataType) for field in nested
         )
     if isinstance(data_type, ArrayType) and isinstance(tree, list):
-        return any(_is_undeclared(element, data_type.elementType) for element in tree)
+        return any(has_undeclared_part(element, data_type.elementType) for element in tree)
     return False
 
 
@@ -236,7 +237,7 @@ def _converter(
         return _expect(Token.START_OBJECT, lambda tokens: _read_map(tokens, value))
     if type(data_type) is StringType:
         return _read_string
-    scalar = _scalar_reader(data_type)
+    scalar = read_scalars_of(data_type)
 
     def read_scalar(tokens: JsonTokens) -> Any:
         token = _enter(tokens)
@@ -257,9 +258,10 @@ def _field_converters(schema: StructType) -> dict[str, tuple[int, Converter]]:
     return {field.name: (index, _converter(field.dataType)) for index, field in enumerate(schema.fields)}
 
 
-def _scalar_reader(
-    data_type: DataType,
+def read_scalars_of(
+    data_type: DataType,  # NeedsSparkError for one that is not read here
 ) -> Callable[[Token, str], Any]:  # Gives None for a token that does not fit
+    "Choose how a token and its text become a value."
     if isinstance(data_type, BooleanType):
         return lambda token, _: {Token.TRUE: True, Token.FALSE: False}.get(token)
     if type(data_type) in INTEGER_BITS:
@@ -459,7 +461,7 @@ def _copy(tokens: JsonTokens) -> str:
     if token is Token.INTEGER:
         return str(int(tokens.text()))
     if token is Token.FLOAT:
-        return _write_double(tokens.text())
+        return write_double(tokens.text())
     if token not in _LITERALS:
         raise WrongValueError
     return str(token.value)
@@ -495,15 +497,18 @@ def _variant_text(tokens: JsonTokens) -> str:
     if token is Token.STRING:
         return write_string(_encodable(tokens.text()))
     if token in _NUMBERS:
-        return _variant_number(tokens.text())
+        return write_variant_number(tokens.text())
     if token not in _LITERALS:
         raise WrongValueError
     return str(token.value)
 
 
-def _variant_number(text: str) -> str:
+def write_variant_number(
+    text: str,  # A number as JSON has it, or NaN and the like
+) -> str:
+    "Write a number as VARIANT does, which keeps decimal ones exact."
     if text in _SPECIAL_DOUBLES:
-        return _write_double(text)
+        return write_double(text)
     if re.fullmatch(r"-?[0-9]+", text) and -(2**63) <= int(text) < 2**63:
         return str(int(text))
     whole, _, fraction = text.lstrip("-").partition(".")
@@ -511,10 +516,13 @@ def _variant_number(text: str) -> str:
         fraction = fraction.rstrip("0")
         number = f"{whole}.{fraction}" if fraction else whole
         return f"-{number}" if text.startswith("-") and number.strip("0.") else number
-    return _write_double(text)
+    return write_double(text)
 
 
-def _write_double(text: str) -> str:
+def write_double(
+    text: str,  # A number as JSON has it, or NaN and the like
+) -> str:
+    "Write a DOUBLE as JSON text."
     number = format_double(float(_SPECIAL_DOUBLES.get(text, text)))
     return number if number[-1].isdigit() else f'"{number}"'
 

@@ -14,7 +14,7 @@ from pyspark.sql.types import StructType
 
 from cdc_local.autoloader.arrow_rows import arrow_schema, infer_in_python, parse_files
 from cdc_local.autoloader.files import list_files, open_with_spark
-from cdc_local.autoloader.json_rows import JsonReader
+from cdc_local.autoloader.json_rows import DocumentReader, JsonReader
 from cdc_local.autoloader.options import parse_options
 from cdc_local.autoloader.read import read_batch
 from cdc_local.autoloader.schema import _infer_with_spark, plan_layout
@@ -382,3 +382,31 @@ def test_lines_that_are_parsed_together_are_as_those_read_alone(spark):
             together = pyarrow.table(reader.read(texts, "file:/x"), names=names)
             alone = [pyarrow.table(reader.read([text], "file:/x"), names=names) for text in texts]
             assert comparable(together) == comparable(pyarrow.concat_tables(alone))
+
+
+def test_documents_parsed_whole_are_as_those_read_from_token_to_token(spark, monkeypatch):
+    columns = [f"c{number} {kind}" for number, kind in enumerate(TYPES)] + ["n string", "v struct<a: int>"]
+    lines = [f'{{"c{number}": {value}, "n": "z"}}' for number in range(len(TYPES)) for value in VALUES]
+    for options in (RESCUING, JSON, RESCUING | {"readerCaseSensitive": "false"}):
+        parsed = parse_options(options, no_warning, has_schema=True)
+        layout, _ = plan_layout(
+            spark, "/nowhere", parsed, StructType.fromDDL(", ".join(columns)), None, False
+        )
+        reader = DocumentReader(layout, parsed)
+
+        def read(reader=reader):
+            rows = []
+            for line in [*DOCUMENTS, *lines]:
+                try:
+                    rows.append(repr(reader.read_text(line, "file:/x")))
+                except NeedsSparkError as reason:
+                    rows.append(reason.message)
+            return rows
+
+        whole = read()
+        with monkeypatch.context() as patched:
+            patched.setattr("cdc_local.autoloader.json_rows.parse_tree", lambda text: None)
+            by_token = read()
+        differing = [(one, other) for one, other in zip(whole, by_token, strict=True) if one != other]
+        assert all("Spark alone" in other or "need Spark" in other for _, other in differing), differing[:3]
+        assert not [one for one, _ in differing if not one.startswith("[")]
