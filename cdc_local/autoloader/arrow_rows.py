@@ -242,13 +242,10 @@ def _options_of_spark(options: Options) -> set[str]:
     if options.format is JSON:
         return {*options.json_options}
     if options.format is CSV:
-        return set()  # `CsvDialect` knows
-    known = {
-        "encoding",
-        "charset",
-        *(("linesep", "wholetext") if options.format is TEXT else ("mergeschema",)),
-    }
-    return {*options.parser_options, *options.record_options} - known
+        known = {*options.text_options, *options.csv_options, "header", "enforceschema"}
+        return {*options.parser_options} - known  # of the options of CSV, `CsvDialect` refuses its own
+    known = {"linesep", "wholetext"} if options.format is TEXT else {"mergeschema"}
+    return {*options.parser_options, *options.record_options} - known - {"encoding", "charset"}
 
 
 def _select_by_time(

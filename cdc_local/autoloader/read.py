@@ -89,6 +89,7 @@ def _open_on_sail(
     spark, options, schema = source.spark, source.options, arrow_schema(layout)
     check_readable(layout, options)
     if source.streaming:
+        list_files(spark, source.path, options.file_filters, True)  # refuses a path that there is not
         return engine_of(spark).stand_in_stream(spark, from_arrow_schema(schema))
     selection = source.selection
     files = (

@@ -342,6 +342,8 @@ def landed(tmp_path_factory):
         ({"cloudFiles.format": "orc"}, "format orc"),
         ({"cloudFiles.format": "binaryFile"}, "format binaryfile"),
         ({"cloudFiles.format": "csv", "quote": "'"}, "quote"),
+        ({"cloudFiles.format": "csv", "dateFormat": "dd.MM.yyyy"}, "dateformat"),
+        ({"cloudFiles.format": "csv", "sep": "||"}, r"separated by '\\|\\|'"),
         ({"cloudFiles.format": "csv", "multiLine": "true"}, "multiLine"),
         ({"cloudFiles.format": "parquet", "datetimeRebaseMode": "LEGACY"}, "datetimerebasemode"),
     ],
