@@ -104,7 +104,7 @@ def ask_many(spark, engine: str, groups: list[list[str]]) -> list[list[dict]]:
 
 def ask_program(spark, engine: str, text: str) -> dict[str, object]:
     "Run a query in PySpark: types, rows in order of their text, and on Sail the plan's nodes."
-    from pyspark.sql import functions
+    from pyspark.sql import Window, functions
 
     from cdc_local.engines.known.plan import find_nodes
 
@@ -120,7 +120,7 @@ def ask_program(spark, engine: str, text: str) -> dict[str, object]:
         frame.write.format(kind).mode("overwrite").save(folder)
         return spark.read.format(kind).load(folder)
 
-    names = {"spark": spark, "F": functions, "left": left, "right": right, "stored": stored}
+    names = {"spark": spark, "F": functions, "Window": Window, "left": left, "right": right, "stored": stored}
     try:
         frame = eval(text, names)
         table = frame.toArrow()

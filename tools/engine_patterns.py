@@ -58,7 +58,7 @@ def ask_forms(engine: Engine, over: str, cases: list[Case]) -> list[dict]:
     if over in ("query", "order"):
         return [ask_rows(engine, table + form, over == "order") for form in forms]
     if over == "python":
-        program = f"spark.sql({table + 'SELECT * FROM t'!r}).select('i', {{}})"
+        program = f"spark.sql({table + 'SELECT * FROM t'!r}).select('i', ({{}}).alias('r'))"
         return [ask_rows(engine, {"program": program.format(form)}) for form in forms]
     listed = ", ".join(f"{form} AS c{at}" for at, form in enumerate(forms))
     answer = engine.ask(table + QUERIES[over].format(listed))

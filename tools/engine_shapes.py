@@ -311,7 +311,7 @@ BESIDE = tuple(
     )
 )
 ROW_NUMBER = "row_number() over ({}order by {})"
-ORDERS = ("asc", "desc", "asc nulls last", "desc nulls first")
+ORDERS = {"": ("asc", "desc"), " nulls moved": ("asc nulls last", "desc nulls first")}
 SHAPES = (
     *EQUAL,
     *COMPARED,
@@ -420,12 +420,15 @@ SHAPES = (
     shape("negative(decimal)", "(- §a)", kinds="decimals"),
     shape("round(decimal, int)", "round(§a, 1)", "round(§a, 0)", columns="decimal", kinds="decimals"),
     shape("partition by(T)", "row_number() over (partition by §a order by i)", over="window"),
-    shape(
-        "order by(T)",
-        *(ROW_NUMBER.format("", f"§a {order}, i") for order in ORDERS),
-        *(ROW_NUMBER.format("partition by g ", f"§a {order}, i") for order in ORDERS),
-        over="window",
-        kinds="orderable",
+    *(
+        shape(
+            f"order by{moved}(T)",
+            *(ROW_NUMBER.format("", f"§a {order}, i") for order in orders),
+            *(ROW_NUMBER.format("partition by g ", f"§a {order}, i") for order in orders),
+            over="window",
+            kinds="orderable",
+        )
+        for moved, orders in ORDERS.items()
     ),
     *(
         shape(
@@ -480,11 +483,11 @@ SHAPES = (
     *(
         shape(
             f"{name} over rows(T, int)",
-            f"{name}(§a, 1) over ({ROWS} 1 {side} and 1 {side})",
+            f"F.{name}('a').over(Window.partitionBy('g').orderBy('i').rowsBetween({at}, {at}))",
             columns="T",
-            over="window",
+            over="python",
         )
-        for name, side in (("lead", "following"), ("lag", "preceding"))
+        for name, at in (("lead", 1), ("lag", -1))
     ),
     shape(
         "row_number over rows()",
@@ -510,18 +513,24 @@ SHAPES = (
         )
     ),
     shape("count over rows(T)", f"count(§a) over (partition by g order by i {SO_FAR})", over="window"),
-    shape(
-        "order rows by(T)",
-        *(f"row_number() over (order by §a {order}, i {SO_FAR})" for order in ORDERS),
-        *(f"row_number() over (partition by g order by §a {order} {SO_FAR})" for order in ORDERS),
-        over="window",
-        kinds="orderable",
-    ),
-    shape(
-        "sort by(T)",
-        *(f"SELECT i FROM t ORDER BY §a {order}, i" for order in ORDERS),
-        over="order",
-        kinds="orderable",
+    *(
+        found
+        for moved, orders in ORDERS.items()
+        for found in (
+            shape(
+                f"order rows by{moved}(T)",
+                *(f"row_number() over (order by §a {order}, i {SO_FAR})" for order in orders),
+                *(f"row_number() over (partition by g order by §a {order}, i {SO_FAR})" for order in orders),
+                over="window",
+                kinds="orderable",
+            ),
+            shape(
+                f"sort by{moved}(T)",
+                *(f"SELECT i FROM t ORDER BY §a {order}, i" for order in orders),
+                over="order",
+                kinds="orderable",
+            ),
+        )
     ),
     shape("condition(boolean)", "case when §b then §a end", columns="T, boolean", kinds="few"),
     shape("count(*)", "count(*)", columns="T", over="group", kinds="few"),

@@ -90,7 +90,7 @@ class _ExpressionReader:
         self.read(alias.expr)
 
     def _read_sort_order(self, order: Any) -> None:
-        self._call("sort by", order.child)
+        self._call(f"sort by{_nulls(order)}", order.child)
 
     def _read_expression_string(self, text: Any) -> None:
         found = read_text(text.expression)
@@ -157,7 +157,8 @@ class _ExpressionReader:
         for one in window.partition_spec:
             self._call("partition by", one)
         for one in window.order_spec:
-            self._call("order rows by" if form == "over rows" else "order by", one.child)
+            by = "order rows by" if form == "over rows" else "order by"
+            self._call(f"{by}{_nulls(one)}", one.child)
         self._call(f"{name} {form}", *arguments)
 
     def _read_common_inline_user_defined_function(self, function: Any) -> None:
@@ -169,6 +170,13 @@ class _ExpressionReader:
         python = function.python_udf
         call = self._call(f"python {python.eval_type}", *function.arguments)
         call.arguments.append(proto_schema_to_pyspark_data_type(python.output_type))
+
+
+def _nulls(order: Any) -> str:
+    "Where NULL stands: by default before all values, and after them where they descend."
+    descends = order.direction == order.SORT_DIRECTION_DESCENDING
+    last = order.null_ordering == order.SORT_NULLS_LAST
+    return "" if last == descends else " nulls moved"
 
 
 def _lambda(function: Any) -> Lambda:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cdc_local.engines.known.calls import Found
-from cdc_local.engines.known.sql_text import parse_query, read_tree, write_text
+from cdc_local.engines.known.sql_text import nulls_of, parse_query, read_tree, write_text
 
 # What a SELECT may have
 _CLAUSES = {
@@ -220,7 +220,7 @@ class _QueryReader:
             self.query.nodes.add("sort")
             for one in order.expressions:
                 if self._has_only(one, {"this", "desc", "nulls_first"}):
-                    self._read_into(scope, _order_of(_numbered(one.this, tree)), names)
+                    self._read_into(scope, _order_of(_numbered(one.this, tree), nulls_of(one)), names)
         if tree.args.get("limit"):
             self.query.nodes.add("limit without sort" if order is None else "limit")
 
@@ -239,11 +239,11 @@ def _numbered(node: Any, tree: Any) -> Any:
     return node
 
 
-def _order_of(node: Any) -> Any:
+def _order_of(node: Any, nulls: str) -> Any:
     "An order by an expression, as a call of its own."
     from sqlglot import exp
 
-    return exp.Anonymous(this="sort by", expressions=[node.copy()])
+    return exp.Anonymous(this=f"sort by{nulls}", expressions=[node.copy()])
 
 
 def _named(node: Any, names: dict[str, Any]) -> Any:

@@ -319,11 +319,20 @@ class _TextReader:
         form = "over" if frame is None else f"over {str(frame.args['kind']).lower()}"
         for one in ordered:
             if self._has_only(one, "this", "desc", "nulls_first"):
-                self._call("order rows by" if form == "over rows" else "order by", one.this)
+                by = "order rows by" if form == "over rows" else "order by"
+                self._call(f"{by}{nulls_of(one)}", one.this)
         for one in node.args.get("partition_by") or []:
             self._call("partition by", one)
         name = f"{str(call.this).lower()}{' ignore nulls' if ignores else ''} {form}"
         self._call(name, *("*" if type(one).__name__ == "Star" else one for one in call.expressions))
+
+
+def nulls_of(
+    order: Any,  # A parsed part of ORDER BY
+) -> str:  # ` nulls moved` where NULL is not where Spark puts it by default
+    "Tell where NULL stands: by default before all values, and after them where they descend."
+    first = order.args.get("nulls_first")
+    return "" if first is None or bool(first) != bool(order.args.get("desc")) else " nulls moved"
 
 
 def _null_text(kind: Any) -> str:
