@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import date, datetime
+from decimal import Decimal
 
 WRONG_CALL = ("AnalysisException", "ParseException")  # no such call: types, number of arguments
 
@@ -111,6 +113,10 @@ def ask_program(spark, engine: str, text: str) -> dict[str, object]:
     rows = [("a", 1), ("a", 1), ("b", None), (None, 2), ("b", 5), ("", -3), ("c", 7)]
     left = spark.createDataFrame(rows, "k string, v int")
     right = spark.createDataFrame([*rows[:4], ("b", 9), (None, None)], "k string, v int")
+    numbers = [(0, 1.5, Decimal("2.50"), "x"), (None, float("nan"), None, None), (7, -0.0, Decimal(7), "y")]
+    typed = spark.createDataFrame(
+        [*numbers, (8, 0.0, None, "x")], "b bigint, d double, e decimal(10,2), s string"
+    )
     left.createOrReplaceTempView("l")
     right.createOrReplaceTempView("r")
 
@@ -120,7 +126,8 @@ def ask_program(spark, engine: str, text: str) -> dict[str, object]:
         frame.write.format(kind).mode("overwrite").save(folder)
         return spark.read.format(kind).load(folder)
 
-    names = {"spark": spark, "F": functions, "Window": Window, "left": left, "right": right, "stored": stored}
+    names = {"spark": spark, "F": functions, "Window": Window, "left": left, "right": right, "typed": typed}
+    names |= {"stored": stored, "date": date, "datetime": datetime, "Decimal": Decimal}
     try:
         frame = eval(text, names)
         table = frame.toArrow()

@@ -178,8 +178,7 @@ class _PlanReader:
         self._note(query.unknown)
         for scope in query.scopes:
             self._judge_all(scope.found, _TextSource(scope))
-            if scope.keys:
-                self._judge_keys(self._ask([_text(key) for key in scope.keys], _TextSource(scope)))
+            self._judge_keys([_text(key) for key in scope.keys], _TextSource(scope))
 
     def read_expressions(
         self,
@@ -225,21 +224,30 @@ class _PlanReader:
 
     def _read_keys(self, name: str, node: Any, source: Any) -> None:
         "Note the types by which rows are grouped or compared, where the list does not have them."
+        everything = [_expression(unresolved_star={})]
         if name.startswith("aggregate"):
-            keys = list(node.grouping_expressions)
+            self._judge_keys(list(node.grouping_expressions), source)
         elif name.startswith("join"):
-            keys, source = [_column(name) for name in node.using_columns], node.left
-        elif name == "deduplicate" or (name.startswith("set_op") and not name.startswith("set_op UNION ALL")):
-            keys = [_expression(unresolved_star={})]
-            source = node.input if name == "deduplicate" else node.left_input
-        else:
-            return
-        if not keys:
-            return
-        self._judge_keys(self._ask(keys, source))
+            columns = [_column(name) for name in node.using_columns]
+            self._judge_keys(columns, node.left)
+            self._judge_same_types(name, columns, node.left, node.right)
+        elif name == "deduplicate":
+            self._judge_keys(everything, node.input)
+        elif name.startswith("set_op"):
+            if "UNION ALL" not in name:
+                self._judge_keys(everything, node.left_input)
+            self._judge_same_types(name, everything, node.left_input, node.right_input)
 
-    def _judge_keys(self, kinds: list[Any] | None) -> None:
+    def _judge_same_types(self, name: str, columns: list[Any], left: Any, right: Any) -> None:
+        "Note columns that are matched and have two types: which one they get differs."
+        types = [self._ask(columns, side) or [] for side in (left, right)] if columns else []
+        if any(_differ(*both) for both in zip(*types, strict=False)) or len({*map(len, types)}) > 1:
+            texts = ["; ".join(kind.simpleString() for kind in kinds) for kinds in types]
+            self._note({f"`{name}` of the types {texts[0]} and {texts[1]} is not known"})
+
+    def _judge_keys(self, keys: list[Any], source: Any) -> None:
         "Note types by which rows are grouped or compared."
+        kinds = self._ask(keys, source) if keys else []
         if kinds is None:
             self._note({"`group by` is not known: the types of its columns can't be had"})
         unknown = {write_call("group by", [kind]) for kind in kinds or [] if not self._groups(kind)}
@@ -319,6 +327,11 @@ def _source_of(relation: Any, node: Any) -> Any:
         beside.join.join_type = node.JOIN_TYPE_CROSS
         return beside
     return relation
+
+
+def _differ(one: Any, other: Any) -> bool:
+    "Whether types differ, wherever NULL may stand."
+    return bool(one.simpleString() != other.simpleString())
 
 
 def _is_message(part: Any) -> bool:
