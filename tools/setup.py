@@ -158,6 +158,8 @@ def install_locked(lock):
         BIN / "python",
         "--no-deps",  # a lock is complete
         "--require-hashes",
+        "--config-settings-package",
+        "pyspark:--build-option=--compression=stored",  # its wheel is unpacked at once: 450 MB, and no gain
         "-r",
         lock,
         env=uv_environment(),
