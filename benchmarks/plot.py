@@ -9,6 +9,7 @@ from cdc_utils.pictures import INK, as_picture
 
 LOOKS = {
     "ours": ("o", "#2f7fd1", "cdc_utils"),
+    "ours, Spark": ("x", "#2f7fd1", "cdc_utils on Spark"),
     "ours, whole update": (".", "#2f7fd1", "cdc_utils, whole update"),
     "handwritten": ("D", "#d9622b", "MERGE by hand"),
     "floor": ("s", "#7a7a7a", "floor: one Delta table"),

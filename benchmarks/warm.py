@@ -1,4 +1,5 @@
-"""Contestants side by side in one process whose Spark is warm; prints one JSON line a run.
+"""Contestants side by side, their engines warm: Spark in this process, Sail in one beside it. Prints one JSON
+line a run.
 
     python benchmarks/warm.py first-update LANDING WORK RUNS
     python benchmarks/warm.py nothing-new STORAGE RIVAL RUNS
@@ -9,6 +10,7 @@ those of handwritten.py."""
 
 import json
 import shutil
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -28,7 +30,7 @@ SOURCES = Path(__file__).resolve().parents[1] / "transformations"
 VOLUME = Path("Volumes/main/default/raw_data/customers")
 
 
-def update(storage, *files):
+def update(storage, *files, engine="spark"):
     "One update of the pipeline, or of some of its source files."
     sources = tuple(str(SOURCES / name) for name in files) or (str(SOURCES),)
     request = UpdateRequest(
@@ -36,11 +38,35 @@ def update(storage, *files):
         Path(storage),
         configuration={"cdc.catalog": "main", "cdc.schema": "default"},
         root_path=str(SOURCES.parent),
+        engine=engine,
     )
     result = run_update(request)
     if result.state != "COMPLETED":
         raise SystemExit(f"the update is {result.state}: {result.error}")
     return result
+
+
+class SailUpdates:
+    "A process beside this one whose Sail is warm."
+
+    def __init__(self):
+        command = [sys.executable, str(Path(__file__).with_name("serve_updates.py"))]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.communicate()
+
+    def update(self, storage, *files):
+        "One update; the seconds of each flow, by table."
+        self.process.stdin.write(json.dumps({"storage": str(storage), "files": files}) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit("an update on Sail failed")
+        return json.loads(answer)
 
 
 def land(storage, landing):
@@ -71,15 +97,22 @@ def timed(contestants, number):
 
 def first_update(landing, work, runs):
     "The whole first update and the floor, in a session that has done both before."
-    spark, storage, table = start_spark(), Path(work, "warm-storage"), Path(work, "warm-floor")
-    for number in range(int(runs) + 1):
-        for folder in (storage, table):
-            shutil.rmtree(folder, ignore_errors=True)
-        land(storage, landing)
-        timed(
-            {"ours": partial(update, storage), "floor": partial(floor.write_table, spark, landing, table)},
-            number,
-        )
+    spark, table = start_spark(), Path(work, "warm-floor")
+    storages = {name: Path(work, f"warm-storage-{name}") for name in ("sail", "spark")}
+    with SailUpdates() as sail:
+        for number in range(int(runs) + 1):
+            for folder in (*storages.values(), table):
+                shutil.rmtree(folder, ignore_errors=True)
+            for storage in storages.values():
+                land(storage, landing)
+            timed(
+                {
+                    "ours": partial(sail.update, storages["sail"]),
+                    "ours, Spark": partial(update, storages["spark"]),
+                    "floor": partial(floor.write_table, spark, landing, table),
+                },
+                number,
+            )
 
 
 def nothing_new(storage, rival, runs):
@@ -90,8 +123,10 @@ def nothing_new(storage, rival, runs):
         for name in handwritten.MERGES:
             handwritten.catch_up(spark, clean_path(storage), rival, name)
 
-    for number in range(int(runs) + 1):
-        timed({"ours": lambda: update(storage), "handwritten": by_hand}, number)
+    with SailUpdates() as sail:
+        for number in range(int(runs) + 1):
+            ours = {"ours": lambda: sail.update(storage), "ours, Spark": lambda: update(storage)}
+            timed(ours | {"handwritten": by_hand}, number)
 
 
 def add(spark, events, clean):
@@ -106,26 +141,29 @@ def add(spark, events, clean):
     rows.write.format("delta").mode("append").save(str(clean))
 
 
-def told_by_flow(storage, name, number):
+def told_by_flow(sail, storage, name, number):
     "An update of one table; what its flow alone took is told as well."
-    (flow,) = [each for each in update(storage, f"{name}.py").flows if each.dataset.endswith(f".{name}")]
+    (seconds,) = [
+        seconds for table, seconds in sail.update(storage, f"{name}.py").items() if table.endswith(f".{name}")
+    ]
     if number:
-        tell(f"ours, the flow/{name}", flow.seconds)
+        tell(f"ours, the flow/{name}", seconds)
 
 
 def new_events(storage, rival, batches):
     "New events into the stored SCD1 and SCD2 tables: a stream into each, from its start to its end."
     spark, clean = start_spark(), clean_path(storage)
-    for number, events in enumerate(sorted(Path(batches).iterdir())):
-        add(spark, events, clean)
-        for name in handwritten.MERGES:
-            timed(
-                {
-                    f"ours/{name}": partial(told_by_flow, storage, name, number),
-                    f"handwritten/{name}": partial(handwritten.catch_up, spark, clean, rival, name),
-                },
-                number,
-            )
+    with SailUpdates() as sail:
+        for number, events in enumerate(sorted(Path(batches).iterdir())):
+            add(spark, events, clean)
+            for name in handwritten.MERGES:
+                timed(
+                    {
+                        f"ours/{name}": partial(told_by_flow, sail, storage, name, number),
+                        f"handwritten/{name}": partial(handwritten.catch_up, spark, clean, rival, name),
+                    },
+                    number,
+                )
 
 
 if __name__ == "__main__":
