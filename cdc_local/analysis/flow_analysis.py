@@ -51,14 +51,14 @@ def analyse_flow(
     finally:
         runtime.analysing_flows.pop()
     flow = settle_kind(runtime.graph, flow, frame.isStreaming)
-    engine = engine_of(runtime.spark)
+    target, engine = runtime.graph.datasets[flow.target], engine_of(runtime.spark)
     state = engine.describe_state(frame) if frame.isStreaming else None
-    if state is not None and engine.name == "sail":
-        raise NeedsSparkError(f"{flow.name}: {state}", flow.location)
+    if engine.name == "sail" and (state is not None or target.kind == "sink"):
+        reason = state or f"{target.name} is a sink, which Spark alone writes"
+        raise NeedsSparkError(f"{flow.name}: {reason}", flow.location)
     evaluation.is_stateless = frame.isStreaming and state is None
     runtime.analysed[flow.name] = evaluation
     runtime.source_columns[flow.name] = frame.schema
-    target = runtime.graph.datasets[flow.target]
     check_rules(target, frame)
     runtime.note_unknown(flow.name, frame, target.expectations)
     if flow.spec is not None and is_sail(runtime.spark):
