@@ -167,6 +167,17 @@ def test_a_terminal_is_drawn_over_and_errors_stay(story, printed):
     ]
 
 
+@pytest.mark.parametrize("details, is_shown", [({"engine": "spark"}, True), ({}, False)])
+def test_a_terminal_shows_why_an_update_runs_on_spark(failed, details, is_shown):
+    text = json.dumps({"update_progress": {"state": "INITIALIZING"} | details})
+    why = {"event_type": "update_progress", "message": "It runs on Spark: a sink.", "error": None}
+    event = failed | why | {"level": "INFO", "origin": "{}", "details": text}
+    file = Terminal()
+    with UpdateProgress(Console(file=file, force_terminal=True, width=100, force_jupyter=False)) as progress:
+        progress.show_event(event)
+    assert ("It runs on Spark: a sink." in file.getvalue()) == is_shown
+
+
 def test_the_style_is_live_in_a_terminal_and_what_was_asked_otherwise():
     console = make_console(Terminal())
     styles = [UpdateProgress(console, style).style for style in ("auto", "json", "quiet")]
