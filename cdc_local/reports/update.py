@@ -162,10 +162,11 @@ class UpdateProgress:
         self,
         event: dict[str, Any],  # The event
     ) -> None:
-        """Print above the live table a warning, an error, or why the update runs on Spark; an update's own error
+        """Print above the live table a warning, an error, or why Spark runs the update; an update's own error
         is printed at the end."""
         is_of_update = event["event_type"] == "update_progress"
-        names_engine = is_of_update and "engine" in json.loads(event["details"]).get("update_progress", {})
+        details = json.loads(event["details"]).get("update_progress", {})
+        names_engine = is_of_update and "engine" in details
         if names_engine or event["level"] != "INFO" and not (is_of_update and event["error"]):
             self.console.print(Text(event_text(event), STATUS_STYLES.get(event["level"], "")))
 

@@ -92,8 +92,7 @@ class _Rewriter:
         del project.expressions[:]
         shows_it = False
         for expression in expressions:
-            kind = expression.WhichOneof("expr_type")
-            if kind == "unresolved_star" and not expression.unresolved_star.HasField("unparsed_target"):
+            if _is_star(expression):
                 names = [name for name in self.read_columns(project.input) if name != METADATA]
                 project.expressions.extend(map(_attribute, names))
                 continue
@@ -102,6 +101,14 @@ class _Rewriter:
         if not shows_it:
             project.expressions.append(_attribute(METADATA))
         return not shows_it
+
+
+def _is_star(expression: Any) -> bool:
+    "Whether an expression stands for all columns: `*`, also where it is SQL text."
+    kind = expression.WhichOneof("expr_type")
+    if kind == "expression_string":
+        return bool(expression.expression_string.expression.strip() == "*")
+    return kind == "unresolved_star" and not expression.unresolved_star.HasField("unparsed_target")
 
 
 def _output_name(expression: Any) -> str:
