@@ -9,8 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from pyspark.sql import types
 
-from cdc_local.engines.known.listed import parts_of, read_known
+from cdc_local.engines.known.listed import Known, parts_of, read_known
 
 ROOT = Path(__file__).parents[2]
 LIST = ROOT / "cdc_local/engines/known/functions.json"
@@ -65,6 +66,54 @@ def name_of(call):
 
 def choose(names, count):
     return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:count]
+
+
+TYPES = {kind.simpleString(): kind for kind in (types.IntegerType(), types.StringType(), types.DateType())}
+TYPES |= {f"array<{name}>": types.ArrayType(kind) for name, kind in TYPES.items()}
+TYPES |= {f"map<{name},int>": types.MapType(TYPES[name], TYPES["int"]) for name in ("string", "int")}
+TYPES["void"] = types.NullType()
+PATTERNS = {
+    "coalesce(T, ...)": {"int", "date", "void", "array", "<int>"},
+    "element_at(map<T,U>, T)": {"map", "key string", "string", "<int>"},
+    "left(string, natural)": set(),
+    "date_format(date, 'yyyy')": set(),
+    "regexp_replace(string, regex, plain)": set(),
+    "row_number over()": set(),
+}
+
+
+@pytest.mark.parametrize(
+    "name, arguments, constants, is_known",
+    [
+        ("coalesce", "int, int, int", [], True),
+        ("coalesce", "void, int", [], True),
+        ("coalesce", "int, date", [], False),
+        ("coalesce", "array<int>, array<int>", [], True),
+        ("coalesce", "array<date>, array<date>", [], False),
+        ("coalesce", "date, date", [], False),  # known to differ
+        ("element_at", "map<string,int>, string", [], True),
+        ("element_at", "map<string,int>, int", [], False),
+        ("element_at", "map<int,int>, int", [], False),
+        ("left", "string, int", [None, 3], True),
+        ("left", "string, int", [None, -3], False),
+        ("left", "string, int", [None, None], False),
+        ("date_format", "date, string", [None, "yyyy"], True),
+        ("date_format", "date, string", [None, "yy"], False),
+        ("regexp_replace", "string, string, string", [None, "^[^0-9]+ab*", "-"], True),
+        ("regexp_replace", "string, string, string", [None, r"\d", ""], False),
+        ("regexp_replace", "string, string, string", [None, "a.b", ""], False),
+        ("regexp_replace", "string, string, string", [None, "[a&&b]", ""], False),
+        ("regexp_replace", "string, string, string", [None, "a", "$1"], False),
+        ("row_number over", "", [], True),
+        ("rank over", "", [], False),
+    ],
+)
+def test_a_pattern_is_of_types_and_constants(name, arguments, constants, is_known):
+    differs = frozenset({"coalesce(date, date)", "left(string, int)"})
+    patterns = {pattern: frozenset(made_of) for pattern, made_of in PATTERNS.items()}
+    known = Known(frozenset(), frozenset(), differs, patterns)
+    kinds = [TYPES[kind] for kind in arguments.split(", ") if kind]
+    assert known.has(name, kinds, constants or None) == is_known
 
 
 @pytest.mark.parametrize("kinds", ["all", "orderable", "decimals", "few"])

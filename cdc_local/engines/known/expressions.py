@@ -6,6 +6,25 @@ from typing import Any
 from cdc_local.engines.known.calls import Call, Found, Lambda
 from cdc_local.engines.known.sql_text import read_text
 
+# Kinds of constants that have one type on both engines: a decimal's is another one on each
+_CONSTANTS = {
+    "array",
+    "binary",
+    "boolean",
+    "byte",
+    "date",
+    "double",
+    "float",
+    "integer",
+    "long",
+    "null",
+    "short",
+    "specialized_array",
+    "string",
+    "timestamp",
+    "timestamp_ntz",
+}
+
 
 def parts_of_message(
     message: Any,  # Of the protocol
@@ -80,7 +99,12 @@ class _ExpressionReader:
     def _read_nothing(self, part: Any) -> None:
         "It computes nothing of its own."
 
-    _read_literal = _read_unresolved_star = _read_unresolved_regex = _read_nothing
+    _read_unresolved_star = _read_unresolved_regex = _read_nothing
+
+    def _read_literal(self, literal: Any) -> None:
+        kind = literal.WhichOneof("literal_type")
+        if kind not in _CONSTANTS:
+            self.found.unknown.add(f"constants of the kind `{kind}` are not known")
 
     def _read_unresolved_attribute(self, attribute: Any) -> None:
         if attribute.is_metadata_column:
