@@ -1,4 +1,4 @@
-"""`--engine auto`: Sail where all of a pipeline is known, else Spark, with one line that says why. Without Java
+"""`--engine auto`: Sail where all of a pipeline is known, else Spark, with a line that says why. Without Java
 that line says what needs it."""
 
 import os
