@@ -272,3 +272,50 @@ def test_a_mistake_is_refused_on_either_engine_at_the_same_line(name, engines, t
         assert "java" not in message.lower()
         found[engine] = (answer["state"], message.partition(": ")[0], tables_of(tmp_path / engine).get("t"))
     assert found["sail"] == found["spark"]
+
+
+LEFT_TO_SPARK = {
+    "a sink": (
+        'dp.create_sink("out", "delta", {"path": "/tmp/unwritten"})\n'
+        '@dp.append_flow(target="out")\ndef t():\n'
+        '    return spark.readStream.table("bronze")\n',
+        "t: main.default.out is a sink, which Spark alone writes",
+    ),
+    "state": ('@dp.table\ndef t():\n    return spark.readStream.table("bronze").distinct()\n', "keeps state"),
+    "a sort of a stream": (
+        '@dp.table\ndef t():\n    return spark.readStream.table("bronze").orderBy("id")\n',
+        "it sorts a stream",
+    ),
+    "a stream of files without Auto Loader": (
+        '@dp.table\ndef t():\n    files = spark.readStream.schema("id int")\n'
+        '    return files.json("/Volumes/main/default/raw/x")\n',
+        "a stream of format json is read by Spark alone",
+    ),
+    "a stream of another source": (
+        '@dp.table\ndef t():\n    return spark.readStream.format("rate").load()\n',
+        "a stream of format rate is read by Spark alone",
+    ),
+    "a setting": (
+        'spark.conf.set("spark.sql.ansi.enabled", "false")\n',
+        "the setting spark.sql.ansi.enabled is obeyed by Spark alone",
+    ),
+    "a format of Auto Loader": (
+        '@dp.table\ndef t():\n    files = spark.readStream.format("cloudFiles")\n'
+        '    files = files.option("cloudFiles.format", "orc")\n'
+        '    return files.schema("id int").load("/Volumes/main/default/raw/x")\n',
+        "orc",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_TO_SPARK)
+def test_what_only_spark_does_is_refused_by_name_and_writes_nothing(name, engines, tmp_path):
+    code, words = LEFT_TO_SPARK[name]
+    source, storage = tmp_path / "pipeline.py", tmp_path / "storage"
+    source.write_text(HEAD + code)
+    land(storage, FIRST)
+    (storage / "Volumes/main/default/raw/x").mkdir(parents=True)
+    answer = engines["sail"].run(source, storage)
+    assert (answer["state"], answer["error"]) == ("REFUSED", "NeedsSparkError"), answer
+    assert words in answer["message"] and "--engine spark" in answer["message"]
+    assert tables_of(storage) == {}
