@@ -17,10 +17,10 @@ from pyspark.sql.types import StructType
 
 from cdc_local.auto_cdc.target import Target, compute_rows, restore_events
 from cdc_local.delta import choice
-from cdc_local.delta.arrow_writer import require_delta_rs, write_rows
 from cdc_local.delta.choice import choose_merge
 from cdc_local.delta.files import can_read_files, list_data_files, read_rows_with_keys
 from cdc_local.delta.log import read_nullable_schema
+from cdc_local.delta.sail_writer import require_delta_rs, write_rows
 from cdc_local.delta.writer import (
     append_batch,
     collect_few_rows,

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.dataflow.graph import Flow
-from cdc_local.delta.arrow_writer import add_columns
 from cdc_local.delta.reader import VisiblePart
+from cdc_local.delta.sail_writer import add_columns
 from cdc_local.delta.writer import append_with_spark, create_table
 from cdc_local.engines.engine import is_sail
 from cdc_local.errors import PipelineError

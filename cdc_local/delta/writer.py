@@ -16,7 +16,6 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from cdc_local.delta import choice
-from cdc_local.delta.arrow_writer import require_delta_rs, write_rows
 from cdc_local.delta.checksum import write_checksum
 from cdc_local.delta.choice import (
     Choice,
@@ -26,6 +25,7 @@ from cdc_local.delta.choice import (
     choose_rows_of_sail,
 )
 from cdc_local.delta.log import find_table_folder, read_schema
+from cdc_local.delta.sail_writer import require_delta_rs, write_rows
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.engines.sail.staged_rows import stage_frame
 from cdc_local.sql_names import quote_for_duckdb

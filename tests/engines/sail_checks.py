@@ -11,7 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from cdc_local.delta import arrow_writer
+from cdc_local.delta import sail_writer
 from cdc_local.delta.new_files import read_new_files
 from cdc_local.engines.engine import engine_of, is_sail, observe
 from cdc_local.engines.sail.session import start_sail
@@ -117,12 +117,13 @@ def check_rows_are_written_in_one_commit_or_none(spark, folder):
     path = folder / "written"
     write_deltalake(str(path), pa.table({"id": pa.array([1], pa.int64())}))
     table = DeltaTable(str(path))
-    assert arrow_writer.write_rows(spark.range(0), table, "append") == 0 and table.version() == 0
+    assert sail_writer.write_rows(spark.range(0), table, "append") == 0 and table.version() == 0
     more = spark.range(2, 4).withColumn("v", F.lit("x"))
-    assert arrow_writer.write_rows(more, table, "append", ("flow", 3)) == 2
-    assert table.version() == 1 and table.transaction_version("flow") == 3
+    assert sail_writer.write_rows(more, table, "append", ("flow", 3)) == 2
+    assert table.version() == 2 and table.transaction_version("flow") == 3  # a column, then its rows
+    assert not (path / "_staged").exists() and len(table.file_uris()) == len(list(path.glob("*.parquet")))
     assert values(spark.read.format("delta").load(str(path))) == [(1, None), (2, "x"), (3, "x")]
-    assert arrow_writer.write_rows(spark.range(1).withColumn("n", F.lit(1)), table, "overwrite") == 1
+    assert sail_writer.write_rows(spark.range(1).withColumn("n", F.lit(1)), table, "overwrite") == 1
     assert spark.read.format("delta").load(str(path)).columns == ["id", "n"]
 
 
@@ -132,7 +133,7 @@ def check_null_is_refused_where_a_column_must_have_a_value(spark, folder):
     DeltaTable.create(str(path), schema)
     rows = spark.createDataFrame([(1,), (None,)], "id bigint")
     try:
-        arrow_writer.write_rows(rows, DeltaTable(str(path)), "append")
+        sail_writer.write_rows(rows, DeltaTable(str(path)), "append")
     except PipelineError as error:
         assert "column id is NOT NULL" in str(error)
     else:

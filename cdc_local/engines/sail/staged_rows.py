@@ -18,6 +18,8 @@ from pyspark.sql import DataFrame
 
 from cdc_local.engines.sail.batches import read_batches
 
+_ROWS_OF_A_PIECE = 2**16
+
 _numbers = count()
 
 
@@ -28,6 +30,21 @@ def _staging_folder() -> Path:
     return folder
 
 
+def _gather(
+    schema: pyarrow.Schema,  # Of the batches
+    batches: Iterator[pyarrow.RecordBatch],  # However few rows each has
+) -> Iterator[pyarrow.Table]:
+    "Put batches together: each piece that is written is one that the engine reads by itself."
+    held: list[pyarrow.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(one.num_rows for one in held) >= _ROWS_OF_A_PIECE:
+            yield pyarrow.Table.from_batches(held, schema)
+            held = []
+    if held:
+        yield pyarrow.Table.from_batches(held, schema)
+
+
 def stage_rows(
     schema: pyarrow.Schema,  # Of the batches
     batches: Iterator[pyarrow.RecordBatch],  # Rows
@@ -36,8 +53,8 @@ def stage_rows(
     path = _staging_folder() / f"{next(_numbers)}.parquet"
     try:
         with pyarrow.parquet.ParquetWriter(path, schema, compression="lz4") as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+            for rows in _gather(schema, batches):
+                writer.write_table(rows)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
