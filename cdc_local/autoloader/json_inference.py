@@ -1,6 +1,5 @@
 """The columns of JSON without Spark: the types that Spark's inference finds, of all documents."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,7 +18,14 @@ from pyspark.sql.types import (
 
 from cdc_local.autoloader.json_rows import decode_text
 from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonTokens, Token
-from cdc_local.autoloader.json_values import read_elements, read_keys, read_raw, write_object
+from cdc_local.autoloader.json_trees import parse_tree
+from cdc_local.autoloader.json_values import (
+    has_half_character,
+    read_elements,
+    read_keys,
+    read_raw,
+    write_object,
+)
 from cdc_local.errors import NeedsSparkError
 
 _SPACE = " \t\r\n"
@@ -28,10 +34,6 @@ _LONG_AS_DECIMAL = DecimalType(20, 0)
 # A type, before all documents are known: a dict of a struct's fields, a list of an array's one element type
 Found = DataType | dict[str, Any] | list[Any]
 _TEXT, _LONG, _DOUBLE, _BOOLEAN, _NULL = StringType(), LongType(), DoubleType(), BooleanType(), NullType()
-
-
-class _DocumentError(Exception):
-    "A document that only the exact parser reads."
 
 
 class JsonColumns:
@@ -45,7 +47,6 @@ class JsonColumns:
         self._has_text_only, self._drops_null = has_text_only, drops_null
         self._found: Found = {}
         self._known: set[Any] = set()
-        self._decoder = json.JSONDecoder(object_pairs_hook=_to_object, parse_constant=_refuse)
 
     def add(
         self,
@@ -63,12 +64,9 @@ class JsonColumns:
         return found if isinstance(found, StructType) else StructType()
 
     def _add_text(self, text: str) -> None:
-        try:
-            document = self._decoder.decode(text)
-            shape = _shape(document) if type(document) is dict else None
-        except (ValueError, RecursionError, _DocumentError):
-            shape = None
-        if shape is not None:
+        tree = parse_tree(text)
+        if tree is not None:
+            shape = _shape(tree)
             if shape not in self._known:
                 self._known.add(shape)
                 self._merge(self._infer(text))
@@ -184,41 +182,32 @@ def _keep_last_of_each_key(document: str) -> str:
     names = read_keys(document)
     if names is None:
         return document
-    if len(set(names)) == len(names) and not _has_double_key(document):
+    if len(set(names)) == len(names) and _is_taken_by_variant(document):
         return document
     raw = read_raw(document)
-    if raw is None:
+    if raw is None or any(map(has_half_character, names)):
         raise NeedsSparkError(f"The columns of the JSON document {document[:60]} are inferred by Spark alone")
     return write_object(list(dict(raw).items()))
 
 
-def _has_double_key(document: str) -> bool:
-    "Whether a key occurs twice in some object inside a document."
+def _is_taken_by_variant(document: str) -> bool:
+    "Whether no key occurs twice in an object inside a document, and no text has half a character."
     tokens = JsonTokens(document)
     tokens.next()
     open_objects: list[set[str]] = [set()]
     while open_objects:
         token = tokens.next()
         if token is Token.NAME:
-            if tokens.name in open_objects[-1]:
-                return True
+            if tokens.name in open_objects[-1] or has_half_character(tokens.name):
+                return False
             open_objects[-1].add(tokens.name)
+        elif token is Token.STRING and has_half_character(tokens.text()):
+            return False
         elif token in (Token.START_OBJECT, Token.START_ARRAY):
             open_objects.append(set())
         elif token in (Token.END_OBJECT, Token.END_ARRAY):
             open_objects.pop()
-    return False
-
-
-def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _DocumentError
-    return found
-
-
-def _refuse(name: str) -> None:
-    raise _DocumentError(name)
+    return True
 
 
 def _shape(value: Any) -> Any:
@@ -231,7 +220,7 @@ def _shape(value: Any) -> Any:
     if kind is str:
         return bool(value)
     if kind is int and not -(2**63) <= value < 2**63:
-        raise _DocumentError
+        return len(str(abs(value)))
     return kind
 
 

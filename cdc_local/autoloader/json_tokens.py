@@ -14,7 +14,7 @@ MAX_DEPTH = 100  # Deeper documents are Spark's: it has a limit of its own, and 
 MAX_NUMBER = 1000  # Characters of a number; Spark's parser refuses longer ones when it needs their value
 MAX_TEXT = 10_000_000  # Characters of a document
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "/": "/", "\\": "\\", "'": "'"}
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"(?P<whole>-?(?:0|[1-9][0-9]*))(?P<more>(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
 _FULL_NUMBER_START = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]*)?")
 _PLAIN_STRING = re.compile(r'[^"\\\x00-\x1f]*')
 _PLAIN_QUOTED = re.compile(r"[^'\\\x00-\x1f]*")
@@ -216,7 +216,8 @@ class JsonTokens:
                 return self._read_special_number(word, 1)
         if char == "+":
             return self._read_odd_number("+")
-        self._report_word(char)
+        if char.isidentifier() or char == "$":
+            self._report_word(char)
         raise JsonSyntaxError(f"unexpected {char}")
 
     def _read_odd_number(self, sign: str) -> Token:  # The position is behind the sign
@@ -243,8 +244,9 @@ class JsonTokens:
             return self._read_odd_number("-")
         whole = _FULL_NUMBER_START.match(self.source, start)
         if whole is None or whole.end() != match.end():
-            # a leading zero, or no digit after a point or an `e`: the character that is wrong was read
-            self.position = min(self._end_of_faulty_number(match), len(self.source))
+            # a leading zero, or no digit after a point or an `e`: the whole digits are read, and that sign
+            self.position = match.end("whole")
+            self.position += self.source[self.position] in ".eE"
             raise JsonSyntaxError("a faulty number")
         self.position = match.end()
         self._text = match[0]
@@ -260,15 +262,7 @@ class JsonTokens:
             "\n",
         ):
             raise JsonSyntaxError("a number is followed by something")
-        return Token.FLOAT if match[1] or match[2] else Token.INTEGER
-
-    def _end_of_faulty_number(self, valid: re.Match[str]) -> int:
-        rest = self.source[valid.end() :]
-        if rest[:1] == "." or (rest[:1] in ("e", "E") and rest[1:2] not in ("+", "-")):
-            return valid.end() + 2
-        if rest[:1] in ("e", "E"):
-            return valid.end() + 3
-        return valid.end()  # a leading zero: its next digit is only looked at
+        return Token.FLOAT if match["more"] else Token.INTEGER
 
     def _match_word(
         self, word: str, matched: int

@@ -15,6 +15,7 @@ from cdc_local.autoloader.json_values import (
     PartialValueError,
     TypedDocument,
     WrongValueError,
+    copy_string,
     read_scalars_of,
     write_double,
     write_object,
@@ -55,7 +56,7 @@ def copy_text(
 ) -> str:
     "A value as the text that a STRING column has of it, which is no string; numbers as Spark writes them."
     if type(tree) is str:
-        return write_string(tree)
+        return copy_string(tree)
     if tree is None or tree is True or tree is False:
         return json.dumps(tree)
     if type(tree) is int:
@@ -64,7 +65,7 @@ def copy_text(
         return write_double(tree)
     if type(tree) is list:
         return "[" + ",".join(map(copy_text, tree)) + "]"
-    return write_object([(name, copy_text(value)) for name, value in tree.items()])
+    return write_object([(name, copy_text(value)) for name, value in tree.items()], copy_string)
 
 
 def variant_text(
@@ -76,6 +77,8 @@ def variant_text(
         return write_object([(name, variant_text(value)) for name, value in members])
     if type(tree) is list:
         return "[" + ",".join(map(variant_text, tree)) + "]"
+    if type(tree) is str:
+        return write_string(tree)
     return write_variant_number(str(tree)) if type(tree) in (int, FloatText) else copy_text(tree)
 
 

@@ -47,6 +47,7 @@ _SPECIAL_DOUBLES = {
 _TO_ESCAPE = re.compile('["\\\\\x00-\x1f\ud800-\udfff]')
 _ESCAPED = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")
 
 
 class WrongValueError(Exception):
@@ -107,14 +108,14 @@ class RowParser:
 def read_raw(
     text: str | None,
 ) -> list[tuple[str, str | None]] | None:  # Keys with their values as JSON text; None if it is no object
-    """Read a document as `map<string,variant>`, so that numbers stay numbers; a nested key that occurs twice,
-    which VARIANT refuses, leaves the values as text."""
+    """Read a document as `map<string,variant>`, so that numbers stay numbers; what VARIANT refuses, as a key
+    that occurs twice deep inside, leaves the values as text."""
     for read_value in (_variant_text, _text_as_variant):
         try:
             tokens = JsonTokens(text or "")
             if tokens.next() is not Token.START_OBJECT:
                 return None
-            return _read_pairs(tokens, read_value)
+            return [(_encodable(name), value) for name, value in _read_pairs(tokens, read_value)]
         except (JsonSyntaxError, WrongValueError):
             continue
     return None
@@ -174,13 +175,31 @@ def write_string(
     return '"' + _TO_ESCAPE.sub(lambda found: _ESCAPED.get(found[0]) or f"\\u{ord(found[0]):04X}", text) + '"'
 
 
+def copy_string(
+    text: str,
+) -> str:
+    "Write a string inside a value that a STRING column has as text: beyond 16 bits as two escapes."
+    return _BEYOND_16_BITS.sub(_escape_pair, write_string(text))
+
+
+def _escape_pair(found: re.Match[str]) -> str:
+    high, low = divmod(ord(found[0]) - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04X}\\u{0xDC00 + low:04X}"
+
+
 def write_object(
     members: Sequence[tuple[str, str | None]],  # Names with their values as JSON text, None for null
+    write_name: Callable[[str], str] = write_string,  # Writes a name
 ) -> str:
     "Write a JSON object as Spark does."
-    if any(_SURROGATE.search(name) for name, _ in members):
+    if any(has_half_character(name) for name, _ in members):
         raise NeedsSparkError("A JSON key with half a character (a lone surrogate) is read by Spark alone")
-    return "{" + ",".join(f"{write_string(name)}:{text or 'null'}" for name, text in members) + "}"
+    return "{" + ",".join(f"{write_name(name)}:{text or 'null'}" for name, text in members) + "}"
+
+
+def has_half_character(text: str) -> bool:
+    "Whether a text has one half of a pair of UTF-16, which only an escape can name."
+    return _SURROGATE.search(text) is not None
 
 
 def _encodable(text: str) -> str:
@@ -455,9 +474,9 @@ def _copy(tokens: JsonTokens) -> str:
     if token is Token.START_ARRAY:
         return "[" + ",".join(_read_plain_elements(tokens, _copy)) + "]"
     if token is Token.START_OBJECT:
-        return write_object(_read_members(tokens, _copy))
+        return write_object(_read_members(tokens, _copy), copy_string)
     if token is Token.STRING:
-        return write_string(tokens.text())
+        return copy_string(tokens.text())
     if token is Token.INTEGER:
         return str(int(tokens.text()))
     if token is Token.FLOAT:
@@ -484,18 +503,20 @@ def _read_members(tokens: JsonTokens, read: Callable[[JsonTokens], str]) -> list
 
 
 def _variant_text(tokens: JsonTokens) -> str:
-    "The value that begins as VARIANT writes it; WrongValueError for a key that occurs twice."
+    "The value that begins as VARIANT writes it; WrongValueError for what VARIANT refuses."
     token = _enter(tokens)
     if token is Token.START_ARRAY:
         return "[" + ",".join(_read_plain_elements(tokens, _variant_text)) + "]"
     if token is Token.START_OBJECT:
         members = _read_members(tokens, _variant_text)
-        if len(dict(members)) < len(members):
+        if len(dict(members)) < len(members) or any(has_half_character(name) for name, _ in members):
             raise WrongValueError
         members.sort(key=lambda member: member[0].encode("utf-16-be", "surrogatepass"))
         return write_object(members)
     if token is Token.STRING:
-        return write_string(_encodable(tokens.text()))
+        if has_half_character(tokens.text()):
+            raise WrongValueError
+        return write_string(tokens.text())
     if token in _NUMBERS:
         return write_variant_number(tokens.text())
     if token not in _LITERALS:

@@ -189,10 +189,8 @@ def format_double(
     "Write a DOUBLE."
     if value != value or value in (float("inf"), float("-inf")):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    if abs(value) >= 1e16:
-        raise NeedsSparkError(
-            f"The number {value!r} as a text, which versions of Java write differently, needs Spark"
-        )
+    if abs(value) >= 1e16:  # some of which older versions of Java write with more digits than they need
+        raise NeedsSparkError(f"The number {value!r} is written as a text by Spark alone")
     sign, digits, exponent = Decimal(repr(value)).as_tuple()
     if not any(digits):
         return "-0.0" if sign else "0.0"

@@ -71,6 +71,7 @@ NESTED = [
     *('{"a": 1, "a": 2}', '{"a": {"q": 1.50, "z": [1, "k", null, 1e5]}}', "[1]", "[1, 2]", '[{"a": 1}]'),
     *('[{"a": "x"}]', '[{"a": 1, "c": 1}]', '["x"]', "[null]", "[1.5]", "[[1]]", '{"x": "y"}', '{"x": null}'),
     '{"k": 1, "l": 2.5, "m": null}',
+    '["😀", {"😀": "\\ud83d\\ude00"}]',
 ]
 VALUES = [*NUMBERS.split(), *FAULTY_WORDS.split(), *FAULTY, *TEXTS, *TIMES, *NESTED, "true", "false", "null"]
 

@@ -125,6 +125,40 @@ def test_a_document_is_the_same(spark, tmp_path, more):
     }
 
 
+def make_documents(count):
+    "Documents of a few declared keys and others, many of them with a few characters changed"
+    chosen = random.Random(6)
+
+    def value(depth):
+        if depth and chosen.random() < 0.3:
+            return "[" + ", ".join(value(depth - 1) for _ in range(chosen.randint(0, 3))) + "]"
+        if depth and chosen.random() < 0.3:
+            return members(chosen.choices(["a", "b", "w", "x"], k=chosen.randint(0, 3)), depth - 1)
+        return chosen.choice(VALUES)
+
+    def members(names, depth):
+        return "{" + ", ".join(f'"{name}": {value(depth)}' for name in names) + "}"
+
+    def document():
+        text = members(chosen.choices(["v", "n", "s", "l", "w", "V"], k=chosen.randint(0, 5)), 2)
+        for _ in range(chosen.choice((0, 0, 1, 2))):
+            at = chosen.randrange(len(text))
+            text = text[:at] + chosen.choice("{}[]\",:\\ 1eE.-tnu'\t") + text[at + chosen.randint(0, 1) :]
+        return text
+
+    return [document() for _ in range(count)]
+
+
+def test_generated_documents_are_the_same(spark, tmp_path):
+    for number, document in enumerate(make_documents(600)):
+        put(tmp_path, f"{number:03}.json", document)
+    schema = "v int, n string, s struct<a: int, b: array<string>>, l array<struct<a: double>>"
+    for options in (RESCUING, JSON):
+        left = assert_same_rows(spark, tmp_path, options, schema + ", _corrupt_record string")
+        assert len(left) < 60, left
+        assert all("by Spark alone" in reason for reason in left)
+
+
 CELLS = [
     *("1", "-0", "+5", "128", "2147483648", "1.5", "1e3", ".5", "5.", "1d", "0x1", "NaN", "inf", "-Infinity"),
     *("true", "T", "yes", "0", "x", " 7 ", "\t8\t", "1,5", "2026-01-02", "2026-01-02T03:04:05Z", "2026"),
