@@ -47,7 +47,7 @@ DECIMALS = [DecimalType(*both) for both in ((10, 2), (38, 18), (38, 0), (5, 5), 
 
 
 GENERAL = ("T", "U", "any", "struct", "decimal")  # Patterns that stand for many types
-FIXED = ("*", "lambda", "natural", "plain", "regex")  # What has no type, or is a constant
+FIXED = ("*", "lambda", "natural", "day", "moment", "plain", "regex")  # What has no type, or is a constant
 FEW = (IntegerType(), StringType(), TimestampType())
 
 
@@ -152,6 +152,38 @@ MIXED = tuple(
     )
     for (left, right), constants in PAIRS.items()
     for name, sign in COMPARISONS.items()
+)
+# Texts that are a day or a moment beyond doubt
+DATED = tuple(
+    shape(
+        f"{name}({left}, {right})",
+        *(f"(§a {sign} '{text}')" for text in texts),
+        columns=left,
+        kinds="one",
+    )
+    for name, sign in COMPARISONS.items()
+    for right, texts in (
+        ("day", ("2024-02-29", "1970-01-01", "1900-01-01", "2199-12-31")),
+        ("moment", ("2024-02-29 23:59:59", "1970-01-01 00:00:00", "1900-01-01 00:00:00")),
+    )
+    for left in (("date", "timestamp") if right == "day" else ("timestamp",))
+)
+READ_TEXTS = (
+    shape("cast(day, date)", "cast('2024-02-29' as date)", "date'1900-01-01'", columns="date", kinds="one"),
+    shape(
+        "cast(day, timestamp)",
+        "cast('2024-02-29' as timestamp)",
+        "timestamp'2199-12-31'",
+        columns="timestamp",
+        kinds="one",
+    ),
+    shape(
+        "cast(moment, timestamp)",
+        "cast('2024-02-29 23:59:59' as timestamp)",
+        "timestamp'1900-01-01 00:00:00'",
+        columns="timestamp",
+        kinds="one",
+    ),
 )
 MIXED_SUMS = tuple(
     shape(f"{name}({left}, {right})", f"(§a {name} §b)", f"(§a {name} 1)", f"(§b {name} §a)", kinds="one")
@@ -317,6 +349,8 @@ SHAPES = (
     *COMPARED,
     *DECIMAL_OPERATORS,
     *MIXED,
+    *DATED,
+    *READ_TEXTS,
     *BY_CONSTANT,
     *MIXED_SUMS,
     *FIRST_OR_LAST,

@@ -431,7 +431,7 @@ def find_verdicts(
             if verdict[0] != "no call" and not (verdict[0] == "same" and is_open(case)):
                 signature = case.function + (case.types or "(?)")
                 found[signature] = worst([found.get(signature, ("no call", "")), verdict])
-        if count % 25 == 24:
+        if count % 5 == 4:
             report(f"  {count + 1} of {len(functions)} functions and operators")
             keep(found)
     return found

@@ -78,6 +78,7 @@ PATTERNS = {
     "left(string, natural)": set(),
     "date_format(date, 'yyyy')": set(),
     "regexp_replace(string, regex, plain)": set(),
+    "<(date, day)": set(),
     "row_number over()": set(),
 }
 
@@ -104,6 +105,10 @@ PATTERNS = {
         ("regexp_replace", "string, string, string", [None, "a.b", ""], False),
         ("regexp_replace", "string, string, string", [None, "[a&&b]", ""], False),
         ("regexp_replace", "string, string, string", [None, "a", "$1"], False),
+        ("<", "date, string", [None, "2024-02-29"], True),
+        ("<", "date, string", [None, "2023-02-29"], False),
+        ("<", "date, string", [None, "2024-2-9"], False),
+        ("<", "date, string", [None, "9999-12-31"], False),
         ("row_number over", "", [], True),
         ("rank over", "", [], False),
     ],

@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -141,13 +142,24 @@ def _fits(
 
 
 def _asks_for_constant(part: str) -> bool:
-    return part == "natural" or part in _PLAIN or part.startswith("'")
+    return part in ("natural", "day", "moment", *_PLAIN) or part.startswith("'")
+
+
+def _is_moment(value: Any, length: int) -> bool:
+    "Whether a text is a day, `2024-02-29`, or a moment, `2024-02-29 23:59:59`, of our times."
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return len(value) == length and value[10:11] in ("", " ") and 1900 <= moment.year < 2200
 
 
 def _is_constant(part: str, value: Any) -> bool:
-    "Whether a shape asks for a constant, and this is one: `natural`, `plain`, `regex`, or a text in quotes."
+    "Whether a shape asks for a constant, `natural`, `day`, `regex` … or a text in quotes, and this is one."
     if part == "natural":
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if part in ("day", "moment"):
+        return _is_moment(value, 10 if part == "day" else 19)
     if part in _PLAIN:
         return isinstance(value, str) and _PLAIN[part].fullmatch(value) is not None
     return isinstance(value, str) and part == f"'{value}'"
