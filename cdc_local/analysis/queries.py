@@ -9,6 +9,7 @@ from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
 from cdc_local.analysis.runtime import Runtime
+from cdc_local.engines.engine import is_sail
 from cdc_local.engines.sql_parser import parser_of
 from cdc_local.errors import PipelineError
 from cdc_local.sql.lexer import tokenize
@@ -43,24 +44,26 @@ def _query_tables(
     run_sql: Callable[..., DataFrame],  # Spark's own `sql`
     evaluation: Evaluation,  # Takes the reads
     text: str,  # A query
-    *args: Any,  # Further arguments of `sql`
-    **kwargs: Any,
+    args: Any = None,  # Values of its parameters
 ) -> DataFrame:  # Its rows
-    "Run a query over temporary views of the frames that its tables mean; the text stays as it is otherwise."
-    text, views = with_metadata(runtime.spark, text), {}
+    "Run a query over the frames that its tables mean; the text stays as it is otherwise."
+    text, frames, views = with_metadata(runtime.spark, text), {}, {}
     for relation in find_relations(runtime.spark, text):
         with evaluating(evaluation):
-            frame = relation_frame(runtime, relation)
-        if relation.function and "_metadata" in text:
-            frame = frame.select("*", "_metadata")
+            frames[relation] = relation_frame(runtime, relation)
+    parser = parser_of(runtime.spark)
+    if not args:
+        starts = {relation.start: frame for relation, frame in frames.items()}
+        built = parser.build_frame(runtime.spark, text, starts)
+        if built is not None:
+            return built
+    for relation, frame in frames.items():
         runtime.query_views += 1
         views[relation] = f"__lakeflow_{runtime.query_views}"
-        frame.createOrReplaceTempView(views[relation])
-    try:
-        return run_sql(substitute_relations(text, views), *args, **kwargs)
-    finally:
-        for view in views.values():
-            runtime.spark.catalog.dropTempView(view)
+        if relation.function and "_metadata" in text:
+            frames[relation] = frame.select("*", "_metadata")
+    named = {views[relation]: frame for relation, frame in frames.items()}
+    return parser.query_views(runtime.spark, run_sql, substitute_relations(text, views), named, args)
 
 
 def with_metadata(
@@ -68,7 +71,7 @@ def with_metadata(
     text: str,  # A query
 ) -> str:  # The same, its `*` leaving out `_metadata` where the query reads files and asks for it
     "Keep `SELECT *, _metadata.file_path FROM read_files(…)` what it means."
-    if "_metadata" not in text:
+    if "_metadata" not in text or is_sail(spark):  # there, frames hide it themselves
         return text
     words = tokenize(text)
     stars: set[int] = set()  # positions behind a `*` of a SELECT that reads files

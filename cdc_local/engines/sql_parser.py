@@ -1,13 +1,14 @@
 """What is asked of SQL text before it runs: which engine's parser answers, and in which words."""
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cdc_local.engines.engine import is_sail
 from cdc_local.engines.parsed import ParsedRelation
 from cdc_local.errors import Location
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 
 class SqlParser(Protocol):
@@ -45,6 +46,26 @@ class SqlParser(Protocol):
         expression: str,  # SQL that reads no table, of type STRING
     ) -> str | None:  # Its value
         "Compute a constant; raises what the engine raises."
+        ...
+
+    def build_frame(
+        self,
+        spark: "SparkSession",  # The session
+        sql: str,  # A query
+        frames: "Mapping[int, DataFrame]",  # What it reads, by where it stands in the text
+    ) -> "DataFrame | None":  # Its rows; None where the engine runs the text itself, over views of the frames
+        "Build the plan of a query, where the engine needs one to see what the text does."
+        ...
+
+    def query_views(
+        self,
+        spark: "SparkSession",  # The session
+        run_sql: "Callable[..., DataFrame]",  # The session's own `sql`
+        sql: str,  # A query
+        views: "Mapping[str, DataFrame]",  # What its names mean
+        arguments: Any = None,  # Values of its parameters
+    ) -> "DataFrame":  # Its rows
+        "Run a text over frames."
         ...
 
 

@@ -71,7 +71,7 @@ def describe_state(
 
 
 @cache
-def _aggregates() -> frozenset[str]:
+def aggregates() -> frozenset[str]:
     "Functions that make one value of many rows."
     data = json.loads(files(__package__).joinpath("functions.json").read_text(encoding="utf-8"))
     return frozenset(data["aggregates"])
@@ -152,7 +152,7 @@ class _StateReader:
                 self.does.append("has a window function over a stream")
             elif kind in ("unresolved_function", "call_function"):
                 name = getattr(expression, kind).function_name.lower()
-                if name in _aggregates():
+                if name in aggregates():
                     self.does.append(f"computes `{name}` of a stream, which keeps state")
             elif kind == "expression_string":
                 self._read_text(expression.expression_string.expression)
@@ -168,8 +168,8 @@ class _StateReader:
         elif "over" in found:
             self.does.append("has a window function over a stream")
         else:
-            aggregates = sorted(found & _aggregates())
-            self.does += [f"computes `{name}` of a stream, which keeps state" for name in aggregates]
+            names = sorted(found & aggregates())
+            self.does += [f"computes `{name}` of a stream, which keeps state" for name in names]
 
 
 def _relations(message: Any) -> Iterator[Any]:

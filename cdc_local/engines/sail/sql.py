@@ -4,17 +4,17 @@ Neither knows all of Spark's SQL. What one of them refuses needs Spark, which ma
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from cdc_local.engines.parsed import ParsedRelation
 from cdc_local.errors import Location, NeedsSparkError, PipelineError, locate
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
     from sqlglot import ParseError, Token, exp
 
 # First words of Spark's queries, and of its other statements (rule `statement` of its grammar)
@@ -41,7 +41,7 @@ _CONSTANT_NODES = re.compile(
 
 
 @dataclass(frozen=True)
-class _Text:
+class ParsedText:
     "A statement as sqlglot has it."
 
     sql: str  # As written
@@ -102,12 +102,12 @@ def _tokenize(
         raise NeedsSparkError(f"this SQL can't be read: {error}", location) from None
 
 
-def _is(
+def is_kind(
     token: "Token",  # A word
-    kind: str,  # Name of a type of sqlglot's tokens
+    *kinds: str,  # Names of types of sqlglot's tokens
 ) -> bool:
     "Whether a word is of a kind; a quoted one is a name or a string."
-    return bool(token.token_type.name == kind)
+    return token.token_type.name in kinds
 
 
 def _find_options(
@@ -116,9 +116,19 @@ def _find_options(
     "Find each `WITH (…)` of a relation; neither sqlglot nor Sail has it."
     found = {}
     for first in range(len(tokens) - 1):
-        if _is(tokens[first], "WITH") and _is(tokens[first + 1], "L_PAREN"):
-            found[first] = next((n for n in range(first, len(tokens)) if _is(tokens[n], "R_PAREN")), first)
+        if is_kind(tokens[first], "WITH") and is_kind(tokens[first + 1], "L_PAREN"):
+            found[first] = next(
+                (n for n in range(first, len(tokens)) if is_kind(tokens[n], "R_PAREN")), first
+            )
     return found
+
+
+def _find_closing(
+    tokens: "Sequence[Token]",  # Of a statement
+    first: int,  # Index of a word before a bracket that holds no other
+) -> int:  # Index of the closing bracket, of the word itself where there is none
+    "Find where a list in brackets ends."
+    return next((n for n in range(first, len(tokens)) if is_kind(tokens[n], "R_PAREN")), first)
 
 
 def _parse(
@@ -126,12 +136,12 @@ def _parse(
     sql: str,  # One statement
     location: Location | None,  # Where its first line stands
     tokens: "list[Token]",  # Its words
-) -> _Text:
+) -> ParsedText:
     "Parse a statement; `NeedsSparkError` for what sqlglot doesn't know."
     from sqlglot.errors import ParseError
 
     dialect, parser = _dialect()
-    bare = next((token for token in tokens if _is(token, "VAR") and not token.text.isascii()), None)
+    bare = next((token for token in tokens if is_kind(token, "VAR") and not token.text.isascii()), None)
     if bare is not None:
         place = locate(sql, bare.start, location)
         raise NeedsSparkError(f"the name {bare.text} is not ASCII: Spark wants it in backticks", place)
@@ -141,10 +151,10 @@ def _parse(
     try:
         trees = [tree for tree in parser(dialect=dialect).parse(words, sql) if tree is not None]
     except ParseError as error:
-        streams = [n for n, token in enumerate(tokens) if _is(token, "STREAM")]
+        streams = [n for n, token in enumerate(tokens) if is_kind(token, "STREAM")]
         unknown = _blank(sql, tokens, options | {n: n for n in streams})
-        raise _ask_sail(spark, unknown, location) or _refusal(sql, location, error) from None
-    return _Text(sql, location, tokens, options, trees[0])
+        raise ask_sail(spark, unknown, location) or _refusal(sql, location, error) from None
+    return ParsedText(sql, location, tokens, options, trees[0])
 
 
 def _refusal(
@@ -171,16 +181,18 @@ def _blank(
     return sql
 
 
-def _ask_sail(
+def ask_sail(
     spark: "SparkSession",  # Of Sail
     sql: str,  # A query
     location: Location | None,  # Where its first line stands
 ) -> NeedsSparkError | None:  # None where Sail takes it
     "Let Sail parse a query, which it does without looking for its tables."
     from pyspark.errors import PySparkException
+    from pyspark.sql.connect.plan import SQL
 
+    client = cast(Any, spark).client  # a pipeline's `spark.sql` means its own tables
     try:
-        spark.sql(sql)
+        client.execute_command(SQL(sql).command(client))
     except PySparkException as error:
         message = str(error)
     else:
@@ -194,16 +206,16 @@ def _ask_sail(
     )
 
 
-def _read_statement(
+def read_statement(
     spark: "SparkSession",  # Of Sail
     sql: str,  # One statement
     location: Location | None = None,  # Where its first line stands
-) -> _Text | None:  # None for what is no query: a command, DDL, DML or a script
+) -> ParsedText | None:  # None for what is no query: a command, DDL, DML or a script
     "Parse a statement that only reads; `PipelineError` for one that begins as none does."
     from sqlglot import exp
 
     tokens = _tokenize(sql, location)
-    first = next((token for token in tokens if not _is(token, "L_PAREN")), None)
+    first = next((token for token in tokens if not is_kind(token, "L_PAREN")), None)
     if first is None:
         raise PipelineError("Syntax error, unexpected empty statement.", location)
     if _OTHER_WORDS.fullmatch(first.text):
@@ -212,7 +224,7 @@ def _read_statement(
         error = PipelineError if first.text.isidentifier() else NeedsSparkError
         raise error(f"Syntax error at or near {first.text!r}.", locate(sql, first.start, location))
     for before, after in pairwise(tokens):
-        if _is(before, "SEMICOLON") and not _is(after, "SEMICOLON"):
+        if is_kind(before, "SEMICOLON") and not is_kind(after, "SEMICOLON"):
             place = locate(sql, after.start, location)
             raise PipelineError(f"Syntax error at or near {after.text!r}: extra input {after.text!r}.", place)
     text = _parse(spark, sql, location, tokens)
@@ -225,7 +237,7 @@ def is_query(
     location: Location | None = None,  # Where its first line stands
 ) -> bool:  # False for a command, DDL, DML or a script
     "Whether a statement only reads."
-    return _read_statement(spark, sql, location) is not None
+    return read_statement(spark, sql, location) is not None
 
 
 def parse_relations(
@@ -234,20 +246,66 @@ def parse_relations(
     location: Location | None = None,  # Where its first line stands
 ) -> list[ParsedRelation]:  # What it reads; nothing where it is no query
     "Find what a query reads; `NeedsSparkError` for what sqlglot or Sail don't know, as for wrong SQL."
-    text = _read_statement(spark, sql, location)
+    text = read_statement(spark, sql, location)
     if text is None:
         return []
-    found = [_locate_relation(text, place) for place in _walk(text)]
+    found = [relation for _, relation in read_places(text)]
     streams = {relation.start for relation in found if relation.streaming}
     unknown = {n: n for n, token in enumerate(text.tokens) if token.start in streams}
-    refused = _ask_sail(spark, _blank(sql, text.tokens, text.options | unknown), location)
+    refused = ask_sail(
+        spark, _blank(sql, text.tokens, text.options | unknown | _find_left_out(text)), location
+    )
     if refused:
         raise refused
     return found
 
 
+def read_places(
+    text: ParsedText,  # A query
+) -> "list[tuple[exp.Expr, ParsedRelation]]":  # Each node of the tree with what it reads
+    "Find the relations of a query, and where they stand."
+    return [(place.node, _locate_relation(text, place)) for place in _walk(text)]
+
+
+def parse_expression(
+    sql: str,  # An expression
+) -> "exp.Expr | None":  # None where it is none, or more
+    "Parse an expression that stands alone."
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    dialect, parser = _dialect()
+    written = f"SELECT {sql}"
+    try:
+        trees = parser(dialect=dialect).parse(dialect.tokenize(written), written)
+    except SqlglotError:
+        return None
+    if len(trees) != 1 or not isinstance(trees[0], exp.Select) or len(trees[0].expressions) != 1:
+        return None
+    others = [name for name, value in trees[0].args.items() if value and name != "expressions"]
+    return None if others else trees[0].expressions[0]
+
+
+def _find_left_out(
+    text: ParsedText,  # A query
+) -> dict[int, int]:  # Index of EXCEPT to that of its closing bracket
+    "Find each `EXCEPT (…)` of a `*`, which Sail doesn't know."
+    from sqlglot import exp
+
+    tokens = text.tokens
+    found = {
+        n + 1: _find_closing(tokens, n + 1)
+        for n in range(len(tokens) - 2)
+        if is_kind(tokens[n], "STAR")
+        and is_kind(tokens[n + 1], "EXCEPT")
+        and is_kind(tokens[n + 2], "L_PAREN")
+    }
+    stars = [star for star in text.tree.find_all(exp.Star) if star.args.get("except_")]
+    return found if len(found) == len(stars) else {}
+
+
 def _walk(
-    text: _Text,  # A query
+    text: ParsedText,  # A query
 ) -> Iterator[_Place]:
     "Find the relations of a query that are no common table expressions."
     from sqlglot import exp
@@ -317,7 +375,7 @@ def _is_plain(
 
 
 def _locate_relation(
-    text: _Text,  # Has the words
+    text: ParsedText,  # Has the words
     place: _Place,  # A relation of its tree
 ) -> ParsedRelation:
     "Find where a relation stands in the text."
@@ -333,8 +391,8 @@ def _locate_relation(
     parts = tuple(text.tokens[n].text for n in indices)
     first, last = min(indices), max(indices)
     if place.streaming:
-        first = next(n for n in reversed(range(first)) if _is(text.tokens[n], "STREAM"))
-    elif _is(text.tokens[first], "STREAM") and text.tokens[last + 1 : last + 2]:
+        first = next(n for n in reversed(range(first)) if is_kind(text.tokens[n], "STREAM"))
+    elif is_kind(text.tokens[first], "STREAM") and text.tokens[last + 1 : last + 2]:
         _refuse_ambiguous_stream(text, first)
     is_function = isinstance(node.this, exp.Func)
     options = _options_after(text, last) if not is_function else {}
@@ -342,7 +400,7 @@ def _locate_relation(
 
 
 def _refuse_ambiguous_stream(
-    text: _Text,  # Has the words
+    text: ParsedText,  # Has the words
     at: int,  # Index of `stream` where it is a table's name
 ) -> None:
     "Leave to Spark what follows `stream` as a word: to Spark `FROM stream JOIN t` is a stream of `JOIN`."
@@ -352,17 +410,17 @@ def _refuse_ambiguous_stream(
 
 
 def _options_after(
-    text: _Text,  # Has the words
+    text: ParsedText,  # Has the words
     last: int,  # Index of the last word of a name
 ) -> dict[str, str]:  # Keys in lower case
     "Read the `WITH (…)` that follows a name, or the bracket around it."
     first = last + 1
-    while first < len(text.tokens) and _is(text.tokens[first], "R_PAREN"):
+    while first < len(text.tokens) and is_kind(text.tokens[first], "R_PAREN"):
         first += 1
     found = {}
     inside = text.tokens[first + 2 : text.options.get(first, first)]
-    for is_comma, group in groupby(inside, lambda token: _is(token, "COMMA")):
-        words = [token for token in group if not _is(token, "EQ")]
+    for is_comma, group in groupby(inside, lambda token: is_kind(token, "COMMA")):
+        words = [token for token in group if not is_kind(token, "EQ")]
         if is_comma:
             continue
         if [word.text.upper() for word in words] == ["SKIPCHANGECOMMITS"]:
@@ -391,10 +449,47 @@ def compute_text(
     expression: str,  # SQL that reads no table, of type STRING
 ) -> str | None:  # Its value
     "Compute a constant; `NeedsSparkError` for more than casts and `||`; else raises what Sail raises."
+    from pyspark.sql.connect.plan import SQL
+
     text = _parse(spark, f"SELECT {expression}", None, _tokenize(f"SELECT {expression}", None))
     for node in text.tree.walk():
         if not _CONSTANT_NODES.fullmatch(type(node).__name__):
             raise NeedsSparkError(f"the argument {expression} is no constant that Sail is known to compute")
-    row = spark.sql(text.sql).head()
-    value: str | None = row[0] if row is not None else None
+    client = cast(Any, spark).client
+    value: str | None = client.to_table(SQL(text.sql).to_proto(client), {})[0].column(0)[0].as_py()
     return value
+
+
+def build_frame(
+    spark: "SparkSession",  # Of Sail
+    sql: str,  # A query
+    frames: "Mapping[int, DataFrame]",  # What it reads, by where it stands
+) -> "DataFrame | None":  # Its rows; None where it stays a text
+    "Build the plan of a query; `NeedsSparkError` for one that Sail doesn't run as a text."
+    from cdc_local.engines.sail.sql_frames import plan_query
+
+    text = read_statement(spark, sql)
+    built = plan_query(text, frames) if text is not None else None
+    if text is not None and built is None and (_find_left_out(text) or "_metadata" in sql):
+        raise text.needs_spark("`* EXCEPT` and `_metadata` in SQL of this shape are read by Spark alone")
+    return built
+
+
+def query_views(
+    spark: "SparkSession",  # Of Sail
+    run_sql: Callable[..., "DataFrame"],  # The session's own `sql`
+    sql: str,  # A query
+    views: "Mapping[str, DataFrame]",  # What its names mean
+    arguments: Any = None,  # Values of its parameters
+) -> "DataFrame":  # Its rows; the plan holds the frames
+    "Run a text over frames."
+    from pyspark.sql.connect import functions as F
+    from pyspark.sql.connect.dataframe import DataFrame as ConnectFrame
+    from pyspark.sql.connect.plan import SQL, SubqueryAlias
+
+    given: Any = arguments or []
+    by_name = {name: F.lit(value) for name, value in given.items()} if isinstance(given, dict) else {}
+    in_order = [] if isinstance(given, dict) else [F.lit(value) for value in given]
+    frames = [SubqueryAlias(cast(Any, frame)._plan, name) for name, frame in views.items()]
+    plan = SQL(sql, cast(Any, in_order), cast(Any, by_name), frames)
+    return cast("DataFrame", ConnectFrame(plan, cast(Any, spark)))

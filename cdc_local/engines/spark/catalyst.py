@@ -1,7 +1,7 @@
 """What Spark's own parser and optimizer say about a query."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -191,6 +191,31 @@ def compute_text(
     with quiet_parser():
         value: str | None = spark._jsparkSession.sql(f"SELECT {expression}").head().get(0)
     return value
+
+
+def build_frame(
+    spark: SparkSession,  # A classic one
+    sql: str,  # A query
+    frames: Mapping[int, DataFrame],  # What it reads, by where it stands
+) -> None:
+    "Leave a query a text: Spark sees through it."
+
+
+def query_views(
+    spark: SparkSession,  # A classic one
+    run_sql: Callable[..., DataFrame],  # Its own `sql`
+    sql: str,  # A query
+    views: Mapping[str, DataFrame],  # What its names mean
+    arguments: Any = None,  # Values of its parameters
+) -> DataFrame:  # Its rows
+    "Run a text over temporary views, which go once Spark has looked at it."
+    for name, frame in views.items():
+        frame.createOrReplaceTempView(name)
+    try:
+        return run_sql(sql, arguments)
+    finally:
+        for name in views:
+            spark.catalog.dropTempView(name)
 
 
 CHANGING_NODES = ("Command", "ParsedStatement", "CompoundPlanStatement")
