@@ -109,6 +109,7 @@ SELECT 1 ORDER BY (SELECT a FROM b) LIMIT (SELECT 1)
 SELECT date '2026-01-01', interval 1 day, x'0a', r'\\d', 1e3, 2BD FROM `größe`
 SELECT 'é𝒳' || "ü" FROM a WHERE 'é' = (SELECT `𝒳` FROM b)
 SELECT * FROM 1a, a1.2b, _c
+SELECT * EXCEPT (b), c.* EXCEPT (d, e) FROM a, c EXCEPT (SELECT f FROM g)
 SELECT first(a.first) FROM a first;
 INSERT INTO a SELECT * FROM b
 WITH c AS (SELECT 1) INSERT INTO a SELECT * FROM c
@@ -129,7 +130,6 @@ NEEDS_SPARK = [
     "SELECT * FROM a WATERMARK at DELAY OF INTERVAL 1 MINUTE",
     "SELECT * FROM my_function(1)",
     "SELECT * FROM read_files('/a', x => 2147483647 + 1)",
-    "SELECT * EXCEPT (b) FROM a",
     "-- goes on \\\n FROM x\nSELECT 1",
     "SELECT * FROM a |> WHERE true",
     "SELECT from a",

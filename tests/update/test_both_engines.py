@@ -185,6 +185,31 @@ def second():
 }
 
 
+# Lakeflow's SQL; its tables have the rows that Python's have
+PIPELINES["sql"] = """
+CREATE OR REFRESH STREAMING TABLE bronze AS SELECT * FROM STREAM main.ext.events;
+CREATE TEMPORARY VIEW seen (CONSTRAINT cheap EXPECT (amount IS NULL OR amount < 5) ON VIOLATION DROP ROW)
+  AS SELECT * EXCEPT (city), upper(city) AS city FROM STREAM(LIVE.bronze);
+CREATE OR REFRESH STREAMING TABLE clean (CONSTRAINT known EXPECT (city IS NOT NULL),
+  CONSTRAINT positive EXPECT (amount >= 0) ON VIOLATION DROP ROW) AS SELECT * FROM STREAM seen;
+CREATE OR REFRESH STREAMING TABLE scd2;
+CREATE FLOW apply AS AUTO CDC INTO scd2 FROM STREAM bronze KEYS (id) APPLY AS DELETE WHEN op = 'D'
+  SEQUENCE BY n COLUMNS * EXCEPT (op, updates) STORED AS SCD TYPE 2;
+CREATE OR REFRESH MATERIALIZED VIEW totals AS
+  WITH now AS (SELECT id, amount FROM clean WHERE n > 1)
+  SELECT id, sum(amount) AS total, count(*) AS n FROM now GROUP BY id;
+CREATE OR REFRESH MATERIALIZED VIEW cities AS SELECT DISTINCT city FROM bronze WHERE city IS NOT NULL;
+CREATE OR REFRESH STREAMING TABLE joined AS
+  SELECT b.id, b.n, c.city AS known FROM STREAM bronze b LEFT JOIN cities c ON b.city = c.city;
+CREATE OR REFRESH STREAMING TABLE twice;
+CREATE FLOW first AS INSERT INTO twice BY NAME SELECT id, 'first' AS flow FROM STREAM bronze;
+CREATE FLOW second AS INSERT INTO twice BY NAME
+  SELECT id, explode(updates) AS flow FROM STREAM bronze UNION ALL SELECT id, known FROM STREAM(joined);
+CREATE OR REFRESH MATERIALIZED VIEW ranks AS
+  SELECT id, n, row_number() OVER (PARTITION BY id ORDER BY n, op, amount) AS place FROM bronze
+"""
+
+
 def tables_of(storage):
     "Rows of each table of the pipeline; a snapshot's history without the moment that it was taken."
     opened = Storage(storage)
@@ -206,7 +231,7 @@ def without_seconds(answer):
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_tables_and_counters_are_the_same_on_either_engine_and_on_both_in_turns(name, engines, tmp_path):
-    source = tmp_path / "pipeline.py"
+    source = tmp_path / ("pipeline.sql" if name == "sql" else "pipeline.py")
     source.write_text(PIPELINES[name])
     plans = {"spark": ("spark",) * 3, "sail": ("sail",) * 3, "turns": ("sail", "spark", "sail")}
     storages = {plan: tmp_path / plan for plan in plans}

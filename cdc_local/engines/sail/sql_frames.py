@@ -12,7 +12,7 @@ from pyspark.sql.connect import functions as F
 
 from cdc_local.engines.known.sql_text import find_functions
 from cdc_local.engines.known.state import aggregates
-from cdc_local.engines.sail.sql import ParsedText, is_kind, parse_expression, read_places
+from cdc_local.engines.sail.sql_text import ParsedText, is_kind, parse_expression, read_places
 from cdc_local.sql_names import quote_for_spark
 
 if TYPE_CHECKING:
