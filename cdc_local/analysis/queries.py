@@ -57,9 +57,8 @@ def _query_tables(
         built = parser.build_frame(runtime.spark, text, starts)
         if built is not None:
             return built
-    for relation, frame in frames.items():
-        runtime.query_views += 1
-        views[relation] = f"__lakeflow_{runtime.query_views}"
+    for number, (relation, frame) in enumerate(frames.items(), 1):
+        views[relation] = f"__lakeflow_{number}"
         if relation.function and "_metadata" in text:
             frames[relation] = frame.select("*", "_metadata")
     named = {views[relation]: frame for relation, frame in frames.items()}

@@ -81,7 +81,6 @@ class Runtime:
         self.snapshot_answers: dict[str, tuple[Any, Any]] = {}
         # What isn't known to be the same on this engine as on Spark -> the flow or dataset that has it
         self.unknown: dict[str, str] = {}
-        self.query_views = 0  # temporary views made for SQL texts, which numbers the next one
         self.lock = threading.RLock()  # user code runs in one thread at a time
 
     @cached_property

@@ -196,13 +196,13 @@ CREATE OR REFRESH STREAMING TABLE scd2;
 CREATE FLOW apply AS AUTO CDC INTO scd2 FROM STREAM bronze KEYS (id) APPLY AS DELETE WHEN op = 'D'
   SEQUENCE BY n COLUMNS * EXCEPT (op, updates) STORED AS SCD TYPE 2;
 CREATE OR REFRESH MATERIALIZED VIEW totals AS
-  WITH now AS (SELECT id, amount FROM clean WHERE n > 1)
-  SELECT id, sum(amount) AS total, count(*) AS n FROM now GROUP BY id;
+  SELECT id, sum(amount) AS total, count(*) AS n FROM (SELECT id, amount FROM clean WHERE n > 1) GROUP BY id;
 CREATE OR REFRESH MATERIALIZED VIEW cities AS SELECT DISTINCT city FROM bronze WHERE city IS NOT NULL;
 CREATE OR REFRESH STREAMING TABLE joined AS
   SELECT b.id, b.n, c.city AS known FROM STREAM bronze b LEFT JOIN cities c ON b.city = c.city;
 CREATE OR REFRESH STREAMING TABLE twice;
-CREATE FLOW first AS INSERT INTO twice BY NAME SELECT id, 'first' AS flow FROM STREAM bronze;
+CREATE FLOW first AS INSERT INTO twice BY NAME
+  WITH seen AS (SELECT id FROM STREAM bronze WHERE n > 1) SELECT id, 'first' AS flow FROM seen;
 CREATE FLOW second AS INSERT INTO twice BY NAME
   SELECT id, explode(updates) AS flow FROM STREAM bronze UNION ALL SELECT id, known FROM STREAM(joined);
 CREATE OR REFRESH MATERIALIZED VIEW ranks AS
