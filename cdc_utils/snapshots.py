@@ -51,7 +51,6 @@ def one_row_per_key(
     def refuse(rows, *words):  # of other rows the message is NULL: an engine may look at it, too
         return F.raise_error(F.when(rows, F.concat(*words))).cast("boolean")
 
-    repeated = F.col("__times") > 1
     null = refuse(
         absent,
         F.lit("AUTO CDC: a key is NULL in the row "),
@@ -59,14 +58,14 @@ def one_row_per_key(
         F.lit(" of the snapshot; leave such rows out"),
     )
     twice = refuse(
-        repeated,
+        F.col("__times") > 1,
         F.lit(f"{DUPLICATE_KEY} the key "),
         shown(keys),
         F.lit(" occurs "),
         F.col("__times").cast("string"),
         F.lit(" times in the snapshot; a key identifies one row"),
     )
-    fine = F.when(absent, null).when(repeated, twice).otherwise(F.lit(True))
+    fine = F.when(absent, null).when(F.col("__times") > 1, twice).otherwise(F.lit(True))
     return snapshot.withColumn("__times", times).where(fine).drop("__times")
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-13

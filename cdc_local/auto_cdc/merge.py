@@ -50,8 +50,10 @@ def apply_events(
     with hold_rows(events) as held:  # From here on it is looked at more than once
         if truncates:
             left = apply_truncates(held, path, target)
-            if left is not None:
-                merge_batch(left, table, path, target)
+            if left is not None and is_sail(left.sparkSession):
+                merge_with_sail(left, table, path, target)
+            elif left is not None:
+                merge_with_spark(left, path, target)
             return
         merge_batch(held, table, path, target, transaction)
 

@@ -178,7 +178,11 @@ def used_names(
             tree = ast.parse(TransformerManager().transform_cell(cell))
         except SyntaxError:
             continue  # its run will say so
-        names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                names.add(node.id)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names.add(node.value)  # `globals().get("spark")`
     return names
 
 
