@@ -225,10 +225,6 @@ def tables_of(storage):
     return found
 
 
-def without_seconds(answer):
-    return answer
-
-
 @pytest.mark.parametrize("name", PIPELINES)
 def test_tables_and_counters_are_the_same_on_either_engine_and_on_both_in_turns(name, engines, tmp_path):
     source = tmp_path / ("pipeline.sql" if name == "sql" else "pipeline.py")

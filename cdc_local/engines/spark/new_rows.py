@@ -12,6 +12,8 @@ from cdc_local.engines.spark.catalyst import node_kind, scala_list
 # Nodes that give for new rows the same, whichever rows came before
 _STATELESS_NODES = frozenset(
     {
+        "CTERelationDef",
+        "CTERelationRef",
         "CollectMetrics",
         "DeserializeToObject",
         "EventTimeWatermark",
@@ -35,6 +37,7 @@ _STATELESS_NODES = frozenset(
         "SubqueryAlias",
         "TypedFilter",
         "View",
+        "WithCTE",
     }
 )
 
