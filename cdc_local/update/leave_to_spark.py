@@ -5,7 +5,12 @@ from contextlib import contextmanager
 
 from pyspark.errors import PySparkException
 
+from cdc_local.dataflow.graph import Flow
 from cdc_local.errors import NeedsSparkError, PipelineError, UsageError
+from cdc_local.source.user_errors import describe_exception
+from cdc_utils import snapshots
+
+_RAISED_BY_US = ("AUTO CDC:", snapshots.DUPLICATE_KEY)  # In queries of our own
 
 
 @contextmanager
@@ -21,6 +26,18 @@ def leave_to_spark(
         if may_leave and _is_of_engine(wrong):
             raise NeedsSparkError(f"Sail says {wrong.message}", wrong.location) from None
         raise
+
+
+def find_need_of_spark(
+    flow: Flow,  # A flow that failed on Sail
+    error: BaseException,  # What was raised
+) -> NeedsSparkError | None:  # None for a mistake that we have found ourselves
+    "Say why Spark should run what has failed on Sail: it may do it, and if it doesn't, its error is shown."
+    if isinstance(error, NeedsSparkError):
+        return error
+    if not isinstance(error, PySparkException) or any(words in str(error) for words in _RAISED_BY_US):
+        return None
+    return NeedsSparkError(f"{flow.name}: Sail says {describe_exception(error)}", flow.location)
 
 
 def _is_of_engine(

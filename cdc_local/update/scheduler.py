@@ -13,11 +13,12 @@ from cdc_local.analysis.runtime import checkpoint_path
 from cdc_local.dataflow.expectations import VIOLATION
 from cdc_local.dataflow.graph import Flow
 from cdc_local.engines.engine import engine_of
-from cdc_local.errors import NeedsSparkError, PipelineError
+from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception, to_pipeline_error
 from cdc_local.storage import TableName
 from cdc_local.update.counters import Counters, progress_details, summarize_flow
 from cdc_local.update.endings import describe_ending, list_messages
+from cdc_local.update.leave_to_spark import find_need_of_spark
 from cdc_local.update.strategies import choose_strategy
 from cdc_local.update.streams import Run
 from cdc_utils import snapshots
@@ -133,8 +134,9 @@ def run_flow(
         result = summarize_flow(runtime.graph, flow, counters, monotonic() - started)
     except Exception as error:
         seconds = monotonic() - started
-        if run.may_leave and isinstance(error, NeedsSparkError) and not run.stopping.is_set():
-            run.needs_spark = error
+        need = find_need_of_spark(flow, error) if run.may_leave and not run.stopping.is_set() else None
+        if need is not None:
+            run.needs_spark = need
             run.stopping.set()  # each flow ends where Spark goes on
         if run.stopping.is_set():
             _log_status(run, flow, "STOPPED", "WARN")

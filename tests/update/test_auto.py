@@ -25,6 +25,12 @@ COUNTED = """
 def counted():
     return spark.readStream.table("bronze").groupBy("v").count()
 """
+LATE = """
+@dp.table
+def amounts():
+    amount = F.concat(F.col("v"), F.lit("e3")).cast("decimal(10,2)")
+    return spark.readStream.table("bronze").select(amount.alias("amount"))
+"""
 PARTITIONED = """
 @dp.table(partition_cols=["v"])
 def split():
@@ -85,3 +91,11 @@ def test_an_engine_that_there_is_not_is_refused(tmp_path):
     command = [str(CDC), "run", str(source), "--storage", str(tmp_path / "s"), "--engine", "duck"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "duck" in done.stderr
+
+
+def test_what_fails_on_sail_is_tried_on_spark_whose_error_is_shown(tmp_path):
+    status, lines, storage = run_auto(tmp_path, KNOWN + LATE)
+    [why] = [line for line in lines.splitlines() if "runs on Spark" in line]
+    assert "amounts: Sail says" in why and status == 1
+    assert "CAST_INVALID_INPUT" in lines and "'Ae3'" in lines
+    assert rows_of(storage, "bronze") == [(1, "A"), (2, "B")]
