@@ -22,7 +22,7 @@ from cdc_local.delta.log import find_table_folder, read_schema
 from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.sql_names import quote_for_spark
 
-_STAGED = "_staged"  # Folder in a table's own: files that no commit names yet
+_STAGED = "staged"  # Folder in a table's own, which a vacuum looks into: files that no commit names yet
 
 
 def require_delta_rs(

@@ -121,7 +121,7 @@ def check_rows_are_written_in_one_commit_or_none(spark, folder):
     more = spark.range(2, 4).withColumn("v", F.lit("x"))
     assert sail_writer.write_rows(more, table, "append", ("flow", 3)) == 2
     assert table.version() == 2 and table.transaction_version("flow") == 3  # a column, then its rows
-    assert not (path / "_staged").exists() and len(table.file_uris()) == len(list(path.glob("*.parquet")))
+    assert not (path / "staged").exists() and len(table.file_uris()) == len(list(path.glob("*.parquet")))
     assert values(spark.read.format("delta").load(str(path))) == [(1, None), (2, "x"), (3, "x")]
     assert sail_writer.write_rows(spark.range(1).withColumn("n", F.lit(1)), table, "overwrite") == 1
     assert spark.read.format("delta").load(str(path)).columns == ["id", "n"]
