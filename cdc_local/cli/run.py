@@ -105,7 +105,7 @@ def run(
     debug: DebugOption = False,
 ) -> None:
     """Run one update of the pipeline that these Lakeflow source files declare, unmodified,
-    with Spark and Delta Lake on this machine."""
+    on this machine, with Sail or Spark and Delta Lake."""
     configuration = read_conf(conf, catalog, schema)
     if picture:
         _check_picture_path(picture)
