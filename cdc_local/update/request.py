@@ -129,7 +129,7 @@ def _start_sail(request: UpdateRequest) -> SparkSession:
         raise NeedsSparkError(f"--master {request.master} is a cluster of Spark")
     for key in request.configuration:
         refuse_setting(key)
-    return start_sail()
+    return start_sail(gives_way=True)
 
 
 def _start_spark(request: UpdateRequest) -> SparkSession:

@@ -9,7 +9,7 @@ from cdc_local.analysis.flow_analysis import analyse_pipeline, table_schema, ups
 from cdc_local.analysis.inputs import UpdateInputs
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Graph
-from cdc_local.engines.sail.session import end_session
+from cdc_local.engines.sail.session import end_session, gives_way
 from cdc_local.engines.session import choose_engine, has_session
 from cdc_local.errors import JavaMissingError, NeedsSparkError, PipelineError
 from cdc_local.source.files import Source, discover_sources, read_source
@@ -74,8 +74,8 @@ def _run_on_engine(
     try:
         return _run_declared(request, storage, log, sources, inputs, "sail", may_leave=True)
     except NeedsSparkError as reason:
-        if running == "sail":
-            raise
+        if not gives_way():
+            raise  # a notebook has the session
         end_session()
         _log_engine(log, "Spark", reason)
         try:

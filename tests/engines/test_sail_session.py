@@ -138,7 +138,8 @@ except UsageError as error: print(error)
 
 
 def test_who_asks_chooses_the_engine():
-    assert choose_engine(None, {}) == choose_engine("", {"CDC_ENGINE": ""}) == "spark"
+    assert choose_engine(None, {}) == choose_engine("", {"CDC_ENGINE": ""}) == "auto"
+    assert choose_engine(None, {}, default="spark") == "spark"
     assert (
         choose_engine(None, {"CDC_ENGINE": "sail"})
         == choose_engine("sail", {"CDC_ENGINE": "spark"})
@@ -148,5 +149,29 @@ def test_who_asks_chooses_the_engine():
 
 @pytest.mark.parametrize("engine, environ", [("duck", {}), (None, {"CDC_ENGINE": "duck"})])
 def test_an_unknown_engine_is_refused_with_those_there_are(engine, environ):
-    with pytest.raises(UsageError, match="is 'duck'; name one of: sail, spark"):
+    with pytest.raises(UsageError, match="is 'duck'; name one of: auto, sail, spark"):
         choose_engine(engine, environ)
+
+
+def test_a_session_that_only_updates_have_used_ends_for_spark():
+    code = """
+from cdc_local.engines.sail.session import start_sail
+from cdc_local.engines.session import has_session
+from cdc_local.engines.spark.session import start_spark
+from cdc_local.errors import UsageError
+start_sail(gives_way=True).range(3).count()
+start_sail()  # a notebook asks for it
+try: start_spark()
+except UsageError as error: print(str(error).partition(",")[0])
+from cdc_local.engines.sail.session import end_session
+end_session()
+assert has_session() is None
+start_sail(gives_way=True)
+print(has_session(), start_spark().range(5).count(), has_session())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == [
+        "this process has a session of Spark Connect already",
+        "sail 5 spark",
+    ]

@@ -80,6 +80,7 @@ def stop_server() -> None:
 def start_sail(
     options: dict[str, str] | None = None,  # Spark options that add to or replace `SESSION_OPTIONS`
     warns: bool = False,  # Say on standard error what of a query is not known to give the same as on Spark
+    gives_way: bool = False,  # Whether Spark may take its place later, as after an update
 ) -> "SparkSession":  # A session of Spark Connect, which reads and writes Delta
     """Start, or find, the Sail session of this process.
 
@@ -97,7 +98,12 @@ def start_sail(
         )
     with _keep_signals():  # the server sets its own before it answers
         address = _start_server()
-        session = ConnectSession._get_default_session() or _connect(address, warns)
+        session = ConnectSession._get_default_session()
+        if session is None:
+            session = _connect(address, warns)
+            _running["gives way"] = gives_way
+        elif not gives_way:
+            _running["gives way"] = False  # whoever asked now keeps it
         session.conf.get("spark.sql.session.timeZone")
     if session.client.host != address.removeprefix("sc://").partition(":")[0]:
         raise UsageError("this process has a session of another server of Spark Connect")
@@ -141,8 +147,14 @@ def _warn_of_unknown(
             print(f"warning: {text}", file=sys.stderr)
 
 
+def gives_way() -> bool:
+    "Whether the session of this process may end for Spark, since nobody but updates has asked for it."
+    return bool(_running.get("gives way"))
+
+
 def end_session() -> None:
     "End the session of this process, if there is one; the server stays. Spark may be started afterwards."
+    _running["gives way"] = False
     if has_sail_session():
         sys.modules["pyspark.sql.connect.session"].SparkSession._get_default_session().stop()
     os.environ.pop(CONNECT_VARIABLE, None)

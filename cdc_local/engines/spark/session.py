@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
+from cdc_local.engines.sail.session import end_session, gives_way
 from cdc_local.engines.spark.jars import (
     delta_options,
     failure_line,
@@ -168,7 +169,9 @@ def restore_interrupts() -> Iterator[None]:
 
 def leave_connect() -> None:
     """Forget that the process which started this one speaks Spark Connect: PySpark tells so by a variable,
-    which is inherited. `UsageError` where this process itself does."""
+    which is inherited. A session of Sail that only updates have used ends; `UsageError` for another one."""
+    if gives_way():
+        end_session()
     connect = sys.modules.get("pyspark.sql.connect.session")
     if connect is not None and connect.SparkSession._get_default_session() is not None:
         raise UsageError(
@@ -192,8 +195,8 @@ def start_spark(
         from pyspark.sql import SparkSession
     except ImportError:
         raise UsageError("pyspark is not installed", hint=install_hint()) from None
-    find_java()
     leave_connect()
+    find_java()
     master = master or "local[*]"
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
