@@ -17,7 +17,7 @@ from pyspark.sql.types import (
 )
 
 from cdc_local.autoloader.json_rows import decode_text
-from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonTokens, Token
+from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonTokens, JsonToken
 from cdc_local.autoloader.json_trees import parse_tree
 from cdc_local.autoloader.json_values import (
     has_half_character,
@@ -89,27 +89,27 @@ class JsonColumns:
             return _TEXT
 
     def _infer_value(self, tokens: JsonTokens) -> Found:
-        token = tokens.next() if tokens.token is Token.NAME else tokens.token
-        if token is Token.START_OBJECT:
+        token = tokens.next() if tokens.token is JsonToken.NAME else tokens.token
+        if token is JsonToken.START_OBJECT:
             fields: dict[str, Found] = {}
-            while tokens.next() is not Token.END_OBJECT:
+            while tokens.next() is not JsonToken.END_OBJECT:
                 name = tokens.name
                 fields[name] = self._infer_value(tokens)
             return fields
-        if token is Token.START_ARRAY:
+        if token is JsonToken.START_ARRAY:
             element: Found = _NULL
-            while tokens.next() is not Token.END_ARRAY:
+            while tokens.next() is not JsonToken.END_ARRAY:
                 element = merge_types(element, self._infer_value(tokens))
             return [element]
-        if token is Token.STRING:
+        if token is JsonToken.STRING:
             return _TEXT if tokens.text() else _NULL
-        if token in (None, Token.NULL):
+        if token in (None, JsonToken.NULL):
             return _NULL
         if self._has_text_only:
             return _TEXT
-        if token in (Token.TRUE, Token.FALSE):
+        if token in (JsonToken.TRUE, JsonToken.FALSE):
             return _BOOLEAN
-        return _integer_type(tokens.text()) if token is Token.INTEGER else _DOUBLE
+        return _integer_type(tokens.text()) if token is JsonToken.INTEGER else _DOUBLE
 
     def _merge(self, found: Found) -> None:
         while isinstance(found, list):  # an array of records, in an array
@@ -197,15 +197,15 @@ def _is_taken_by_variant(document: str) -> bool:
     open_objects: list[set[str]] = [set()]
     while open_objects:
         token = tokens.next()
-        if token is Token.NAME:
+        if token is JsonToken.NAME:
             if tokens.name in open_objects[-1] or has_half_character(tokens.name):
                 return False
             open_objects[-1].add(tokens.name)
-        elif token is Token.STRING and has_half_character(tokens.text()):
+        elif token is JsonToken.STRING and has_half_character(tokens.text()):
             return False
-        elif token in (Token.START_OBJECT, Token.START_ARRAY):
+        elif token in (JsonToken.START_OBJECT, JsonToken.START_ARRAY):
             open_objects.append(set())
-        elif token in (Token.END_OBJECT, Token.END_ARRAY):
+        elif token in (JsonToken.END_OBJECT, JsonToken.END_ARRAY):
             open_objects.pop()
     return True
 

@@ -26,7 +26,7 @@ class JsonSyntaxError(Exception):
     "A text is no JSON here."
 
 
-class Token(Enum):
+class JsonToken(Enum):
     "What a parser stands at."
 
     START_OBJECT = "{"
@@ -42,16 +42,16 @@ class Token(Enum):
     NULL = "null"
 
 
-_STARTS = {Token.START_OBJECT, Token.START_ARRAY}
-_ENDS = {Token.END_OBJECT, Token.END_ARRAY}
-_LITERALS = {"t": ("true", Token.TRUE), "f": ("false", Token.FALSE), "n": ("null", Token.NULL)}
+_STARTS = {JsonToken.START_OBJECT, JsonToken.START_ARRAY}
+_ENDS = {JsonToken.END_OBJECT, JsonToken.END_ARRAY}
+_LITERALS = {"t": ("true", JsonToken.TRUE), "f": ("false", JsonToken.FALSE), "n": ("null", JsonToken.NULL)}
 
 
 @dataclass
 class _Context:
     "An open object or array, or the document."
 
-    kind: Token | None  # Its start; None for the document
+    kind: JsonToken | None  # Its start; None for the document
     parent: "_Context | None" = None
     depth: int = 0
     count: int = -1  # Values or names begun in it, less one
@@ -85,8 +85,8 @@ class JsonTokens:
                 f"A JSON document of more than {MAX_TEXT:,} characters is read by Spark alone"
             )
         self.source, self.position, self._allows_nan = text, 0, allows_nan
-        self.token: Token | None = None
-        self._after_name: Token | None = None
+        self.token: JsonToken | None = None
+        self._after_name: JsonToken | None = None
         self._context = _Context(None)
         self._text = ""  # Of the current string or number
         self._unread = ""  # The quote of a string that is not read yet; empty otherwise
@@ -106,9 +106,9 @@ class JsonTokens:
             self._text = self._read_string('"')
         return self._text
 
-    def next(self) -> Token | None:  # None at the document's end, and once after some errors
+    def next(self) -> JsonToken | None:  # None at the document's end, and once after some errors
         "Go to the next token; JsonSyntaxError where there is none."
-        if self.token is Token.NAME:
+        if self.token is JsonToken.NAME:
             return self._enter_value()
         if self._unread:
             self._unread = ""
@@ -125,14 +125,14 @@ class JsonTokens:
             if char != ",":
                 raise JsonSyntaxError(f"expected a comma, found {char}")
             char = self._skip_space() or self._fail("unexpected end")
-        if self._context.kind is not Token.START_OBJECT:
+        if self._context.kind is not JsonToken.START_OBJECT:
             found = self._begin_value(char)
             if found in _STARTS:
                 self._open(found)
             self.token = found
             return found
         self._context.name = self._read_name(char)
-        self.token = Token.NAME
+        self.token = JsonToken.NAME
         if (self._skip_space() or self._fail("unexpected end")) != ":":
             raise JsonSyntaxError("expected a colon")
         self._after_name = self._begin_value(self._skip_space() or self._fail("unexpected end"))
@@ -151,26 +151,28 @@ class JsonTokens:
                 return
             depth += (token in _STARTS) - (token in _ENDS)
 
-    def _enter_value(self) -> Token | None:
+    def _enter_value(self) -> JsonToken | None:
         found, self._after_name = self._after_name, None
         if found in _STARTS:
             self._open(found)
         self.token = found
         return found
 
-    def _open(self, kind: Token) -> None:
+    def _open(self, kind: JsonToken) -> None:
         self._context = _Context(kind, self._context, self._context.depth + 1)
         if self._context.depth > MAX_DEPTH:
             raise NeedsSparkError(f"JSON nested more than {MAX_DEPTH} deep is read by Spark alone")
 
-    def _close(self, char: str) -> Token:
+    def _close(self, char: str) -> JsonToken:
         opened, token = (
-            (Token.START_ARRAY, Token.END_ARRAY) if char == "]" else (Token.START_OBJECT, Token.END_OBJECT)
+            (JsonToken.START_ARRAY, JsonToken.END_ARRAY)
+            if char == "]"
+            else (JsonToken.START_OBJECT, JsonToken.END_OBJECT)
         )
         if self._context.kind is not opened or self._context.parent is None:
             raise JsonSyntaxError(f"unexpected {char}")
         self._context = self._context.parent
-        self.token = Token(char)
+        self.token = JsonToken(char)
         return self.token
 
     def _fail(self, message: str) -> str:
@@ -192,13 +194,13 @@ class JsonTokens:
             raise JsonSyntaxError("expected a name")
         return self._read_string(char)
 
-    def _begin_value(self, char: str) -> Token:
+    def _begin_value(self, char: str) -> JsonToken:
         self._text = ""
         if char == '"':
             self._unread = char
-            return Token.STRING
+            return JsonToken.STRING
         if char in "{[":
-            return Token(char)
+            return JsonToken(char)
         if char in _LITERALS:
             word, token = _LITERALS[char]
             self._match_word(word, 1)
@@ -207,10 +209,10 @@ class JsonTokens:
             return self._read_number()
         if char == "'":
             self._text = self._read_string(char)
-            return Token.STRING
+            return JsonToken.STRING
         return self._read_odd_value(char)
 
-    def _read_odd_value(self, char: str) -> Token:
+    def _read_odd_value(self, char: str) -> JsonToken:
         for word in ("NaN", "Infinity"):
             if char == word[0]:
                 return self._read_special_number(word, 1)
@@ -220,7 +222,7 @@ class JsonTokens:
             self._report_word(char)
         raise JsonSyntaxError(f"unexpected {char}")
 
-    def _read_odd_number(self, sign: str) -> Token:  # The position is behind the sign
+    def _read_odd_number(self, sign: str) -> JsonToken:  # The position is behind the sign
         start = self.source[self.position : self.position + 2]
         self.position += min(len(start), 1)
         if start[:1] == "I":
@@ -230,14 +232,14 @@ class JsonTokens:
                     return self._read_special_number(word, 3)
         raise JsonSyntaxError("a sign without a number")
 
-    def _read_special_number(self, word: str, matched: int) -> Token:
+    def _read_special_number(self, word: str, matched: int) -> JsonToken:
         self._match_word(word, matched)
         if not self._allows_nan:
             raise JsonSyntaxError(f"unexpected {word}")
         self._text = word
-        return Token.FLOAT
+        return JsonToken.FLOAT
 
-    def _read_number(self) -> Token:
+    def _read_number(self) -> JsonToken:
         start = self.position - 1
         match = _NUMBER.match(self.source, start)
         if match is None:
@@ -262,7 +264,7 @@ class JsonTokens:
             "\n",
         ):
             raise JsonSyntaxError("a number is followed by something")
-        return Token.FLOAT if match["more"] else Token.INTEGER
+        return JsonToken.FLOAT if match["more"] else JsonToken.INTEGER
 
     def _match_word(
         self, word: str, matched: int

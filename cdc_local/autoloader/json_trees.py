@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructType
 
-from cdc_local.autoloader.json_tokens import MAX_NUMBER, MAX_TEXT, Token
+from cdc_local.autoloader.json_tokens import MAX_NUMBER, MAX_TEXT, JsonToken
 from cdc_local.autoloader.json_values import (
     PartialValueError,
     TypedDocument,
@@ -129,11 +129,11 @@ def _reader(data_type: DataType) -> Reader:
     return read_scalar
 
 
-_TOKENS: dict[type, Callable[[Any], tuple[Token, str]]] = {
-    str: lambda tree: (Token.STRING, tree),
-    int: lambda tree: (Token.INTEGER, str(tree)),
-    FloatText: lambda tree: (Token.FLOAT, str(tree)),
-    bool: lambda tree: (Token.TRUE if tree else Token.FALSE, ""),
+_TOKENS: dict[type, Callable[[Any], tuple[JsonToken, str]]] = {
+    str: lambda tree: (JsonToken.STRING, tree),
+    int: lambda tree: (JsonToken.INTEGER, str(tree)),
+    FloatText: lambda tree: (JsonToken.FLOAT, str(tree)),
+    bool: lambda tree: (JsonToken.TRUE if tree else JsonToken.FALSE, ""),
 }
 
 

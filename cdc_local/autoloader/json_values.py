@@ -23,7 +23,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonTokens, Token
+from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonTokens, JsonToken
 from cdc_local.autoloader.value_texts import (
     INTEGER_BITS,
     format_double,
@@ -36,9 +36,9 @@ from cdc_local.autoloader.value_texts import (
 from cdc_local.errors import NeedsSparkError
 
 Converter = Callable[[JsonTokens], Any]
-_STARTS = (Token.START_OBJECT, Token.START_ARRAY)
-_NUMBERS = (Token.INTEGER, Token.FLOAT)
-_LITERALS = (Token.TRUE, Token.FALSE, Token.NULL)
+_STARTS = (JsonToken.START_OBJECT, JsonToken.START_ARRAY)
+_NUMBERS = (JsonToken.INTEGER, JsonToken.FLOAT)
+_LITERALS = (JsonToken.TRUE, JsonToken.FALSE, JsonToken.NULL)
 _SPECIAL_DOUBLES = {
     "NaN": "nan",
     **dict.fromkeys(("INF", "+INF", "Infinity", "+Infinity"), "inf"),
@@ -96,7 +96,7 @@ class RowParser:
             token = tokens.next()
             if token is None:
                 return TypedDocument(nothing)
-            if token is not Token.START_OBJECT:
+            if token is not JsonToken.START_OBJECT:
                 return TypedDocument(nothing, True)
             return TypedDocument(_read_object(tokens, self._fields, self._width))
         except PartialValueError as part:
@@ -113,7 +113,7 @@ def read_raw(
     for read_value in (_variant_text, _text_as_variant):
         try:
             tokens = JsonTokens(text or "")
-            if tokens.next() is not Token.START_OBJECT:
+            if tokens.next() is not JsonToken.START_OBJECT:
                 return None
             return [(_encodable(name), value) for name, value in _read_pairs(tokens, read_value)]
         except (JsonSyntaxError, WrongValueError):
@@ -142,9 +142,9 @@ def read_keys(
     tokens = JsonTokens(text, allows_nan=False)
     names = []
     try:
-        if tokens.next() is not Token.START_OBJECT:
+        if tokens.next() is not JsonToken.START_OBJECT:
             return None
-        while tokens.next() is not Token.END_OBJECT:
+        while tokens.next() is not JsonToken.END_OBJECT:
             names.append(tokens.name)
             tokens.next()
             tokens.skip_children()
@@ -227,12 +227,12 @@ def has_undeclared_part(
 
 def _read_tree(tokens: JsonTokens) -> Any:
     "Objects and arrays of the value that begins; of a key that occurs twice the first value but null."
-    if tokens.token is Token.START_ARRAY:
+    if tokens.token is JsonToken.START_ARRAY:
         return _read_elements(tokens, _read_tree)
-    if tokens.token is not Token.START_OBJECT:
-        return True if tokens.token is not Token.NULL else None
+    if tokens.token is not JsonToken.START_OBJECT:
+        return True if tokens.token is not JsonToken.NULL else None
     found: dict[str, Any] = {}
-    while tokens.next() is not Token.END_OBJECT:
+    while tokens.next() is not JsonToken.END_OBJECT:
         name = tokens.name
         tokens.next()
         value = _read_tree(tokens)
@@ -247,23 +247,23 @@ def _converter(
     "How a value of a type is read."
     if isinstance(data_type, StructType):
         fields, width = _field_converters(data_type), len(data_type.fields)
-        return _expect(Token.START_OBJECT, lambda tokens: _name_fields(data_type, tokens, fields, width))
+        return _expect(JsonToken.START_OBJECT, lambda tokens: _name_fields(data_type, tokens, fields, width))
     if isinstance(data_type, ArrayType):
         element = _converter(data_type.elementType)
-        return _expect(Token.START_ARRAY, lambda tokens: _read_elements(tokens, element))
+        return _expect(JsonToken.START_ARRAY, lambda tokens: _read_elements(tokens, element))
     if isinstance(data_type, MapType) and isinstance(data_type.keyType, StringType):
         value = _converter(data_type.valueType)
-        return _expect(Token.START_OBJECT, lambda tokens: _read_map(tokens, value))
+        return _expect(JsonToken.START_OBJECT, lambda tokens: _read_map(tokens, value))
     if type(data_type) is StringType:
         return _read_string
     scalar = read_scalars_of(data_type)
 
     def read_scalar(tokens: JsonTokens) -> Any:
         token = _enter(tokens)
-        if token is None or token is Token.NULL:
+        if token is None or token is JsonToken.NULL:
             return None
         text = tokens.text() if token not in _STARTS else ""
-        value = None if token is Token.STRING and not text else scalar(token, text)
+        value = None if token is JsonToken.STRING and not text else scalar(token, text)
         if value is None:
             raise WrongValueError
         return value
@@ -279,13 +279,13 @@ def _field_converters(schema: StructType) -> dict[str, tuple[int, Converter]]:
 
 def read_scalars_of(
     data_type: DataType,  # NeedsSparkError for one that is not read here
-) -> Callable[[Token, str], Any]:  # Gives None for a token that does not fit
+) -> Callable[[JsonToken, str], Any]:  # Gives None for a token that does not fit
     "Choose how a token and its text become a value."
     if isinstance(data_type, BooleanType):
-        return lambda token, _: {Token.TRUE: True, Token.FALSE: False}.get(token)
+        return lambda token, _: {JsonToken.TRUE: True, JsonToken.FALSE: False}.get(token)
     if type(data_type) in INTEGER_BITS:
         bits = INTEGER_BITS[type(data_type)]
-        return lambda token, text: _fit_integer(int(text), bits) if token is Token.INTEGER else None
+        return lambda token, text: _fit_integer(int(text), bits) if token is JsonToken.INTEGER else None
     if isinstance(data_type, DoubleType | FloatType):
         parse = nearest_float if isinstance(data_type, FloatType) else float
         return lambda token, text: _read_double(token, text, parse)
@@ -294,7 +294,7 @@ def read_scalars_of(
     if isinstance(data_type, TimestampNTZType):
         return _read_timestamp_without_zone
     if isinstance(data_type, DateType):
-        return lambda token, text: _read_date(text) if token is Token.STRING else None
+        return lambda token, text: _read_date(text) if token is JsonToken.STRING else None
     if isinstance(data_type, DecimalType):
         return lambda token, text: _read_decimal(token, text, data_type)
     raise NeedsSparkError(f"JSON is read as {data_type.simpleString()} by Spark alone")
@@ -306,28 +306,28 @@ def _fit_integer(value: int, bits: int) -> int | None:
     return value if -(2 ** (bits - 1)) <= value < 2 ** (bits - 1) else None
 
 
-def _read_double(token: Token, text: str, parse: Callable[[str], float]) -> float | None:
-    if token in _NUMBERS or token is Token.STRING:
+def _read_double(token: JsonToken, text: str, parse: Callable[[str], float]) -> float | None:
+    if token in _NUMBERS or token is JsonToken.STRING:
         if text in _SPECIAL_DOUBLES:
             return float(_SPECIAL_DOUBLES[text])
-        if token is Token.INTEGER and not int(text):
+        if token is JsonToken.INTEGER and not int(text):
             return 0.0  # -0 too
         return parse(text) if token in _NUMBERS else None
     return None
 
 
-def _read_timestamp(token: Token, text: str) -> int | None:
-    if token is Token.INTEGER:
+def _read_timestamp(token: JsonToken, text: str) -> int | None:
+    if token is JsonToken.INTEGER:
         seconds = _fit_integer(int(text), 64)
         return None if seconds is None else (seconds * 1_000_000 + 2**63) % 2**64 - 2**63  # wraps, as Spark's
-    if token is not Token.STRING:
+    if token is not JsonToken.STRING:
         return None
     value = parse_timestamp(text)
     return value if value is not None or "GMT" not in text else parse_timestamp(text.replace("GMT", ""))
 
 
-def _read_timestamp_without_zone(token: Token, text: str) -> int | None:
-    return None if token is not Token.STRING or names_zone(text) else parse_timestamp(text, False)
+def _read_timestamp_without_zone(token: JsonToken, text: str) -> int | None:
+    return None if token is not JsonToken.STRING or names_zone(text) else parse_timestamp(text, False)
 
 
 def _read_date(text: str) -> int | None:
@@ -344,24 +344,24 @@ def _read_date(text: str) -> int | None:
     return value
 
 
-def _read_decimal(token: Token, text: str, data_type: DecimalType) -> Any:
-    if token not in (*_NUMBERS, Token.STRING) or text in _SPECIAL_DOUBLES:
+def _read_decimal(token: JsonToken, text: str, data_type: DecimalType) -> Any:
+    if token not in (*_NUMBERS, JsonToken.STRING) or text in _SPECIAL_DOUBLES:
         return None
-    return parse_decimal(text.replace(",", "") if token is Token.STRING else text, data_type)
+    return parse_decimal(text.replace(",", "") if token is JsonToken.STRING else text, data_type)
 
 
-def _enter(tokens: JsonTokens) -> Token | None:
+def _enter(tokens: JsonTokens) -> JsonToken | None:
     "Go from a field's name to its value."
-    return tokens.next() if tokens.token is Token.NAME else tokens.token
+    return tokens.next() if tokens.token is JsonToken.NAME else tokens.token
 
 
-def _expect(start: Token, read: Converter) -> Converter:
+def _expect(start: JsonToken, read: Converter) -> Converter:
     def convert(tokens: JsonTokens) -> Any:
         token = _enter(tokens)
-        if token is None or token is Token.NULL:
+        if token is None or token is JsonToken.NULL:
             return None
         if token is not start:
-            if token is Token.STRING:
+            if token is JsonToken.STRING:
                 tokens.text()
             raise WrongValueError
         return read(tokens)
@@ -376,7 +376,7 @@ def _read_object(
 ) -> list[Any]:  # A value a field
     row = [None] * width
     is_bad = False
-    while tokens.next() not in (None, Token.END_OBJECT):
+    while tokens.next() not in (None, JsonToken.END_OBJECT):
         if tokens.name not in fields:
             tokens.skip_children()
             continue
@@ -408,7 +408,7 @@ def _read_elements(
 ) -> list[Any]:
     values = []
     is_bad = False
-    while tokens.next() not in (None, Token.END_ARRAY):
+    while tokens.next() not in (None, JsonToken.END_ARRAY):
         try:
             values.append(convert(tokens))
         except PartialValueError as part:
@@ -425,7 +425,7 @@ def _read_pairs(
 ) -> list[tuple[str, Any]]:
     pairs = []
     is_bad, is_wrong = False, False
-    while tokens.next() not in (None, Token.END_OBJECT):
+    while tokens.next() not in (None, JsonToken.END_OBJECT):
         name = tokens.name
         try:
             pairs.append((name, convert(tokens)))
@@ -461,9 +461,9 @@ def _refuse_double_keys(pairs: list[tuple[str, Any]]) -> None:
 def _read_string(tokens: JsonTokens) -> str | None:
     "A STRING column takes any value: what is no string as Spark writes it."
     token = _enter(tokens)
-    if token is None or token is Token.NULL:
+    if token is None or token is JsonToken.NULL:
         return None
-    if token is Token.STRING:
+    if token is JsonToken.STRING:
         return _encodable(tokens.text())
     return _copy(tokens)
 
@@ -471,15 +471,15 @@ def _read_string(tokens: JsonTokens) -> str | None:
 def _copy(tokens: JsonTokens) -> str:
     "The value that begins as JSON text, numbers as Spark writes them."
     token = tokens.token
-    if token is Token.START_ARRAY:
+    if token is JsonToken.START_ARRAY:
         return "[" + ",".join(_read_plain_elements(tokens, _copy)) + "]"
-    if token is Token.START_OBJECT:
+    if token is JsonToken.START_OBJECT:
         return write_object(_read_members(tokens, _copy), copy_string)
-    if token is Token.STRING:
+    if token is JsonToken.STRING:
         return copy_string(tokens.text())
-    if token is Token.INTEGER:
+    if token is JsonToken.INTEGER:
         return str(int(tokens.text()))
-    if token is Token.FLOAT:
+    if token is JsonToken.FLOAT:
         return write_double(tokens.text())
     if token not in _LITERALS:
         raise WrongValueError
@@ -488,14 +488,14 @@ def _copy(tokens: JsonTokens) -> str:
 
 def _read_plain_elements(tokens: JsonTokens, read: Callable[[JsonTokens], str]) -> list[str]:
     values = []
-    while tokens.next() is not Token.END_ARRAY:
+    while tokens.next() is not JsonToken.END_ARRAY:
         values.append(read(tokens))
     return values
 
 
 def _read_members(tokens: JsonTokens, read: Callable[[JsonTokens], str]) -> list[tuple[str, str]]:
     members = []
-    while tokens.next() is not Token.END_OBJECT:
+    while tokens.next() is not JsonToken.END_OBJECT:
         name = tokens.name
         tokens.next()
         members.append((name, read(tokens)))
@@ -505,15 +505,15 @@ def _read_members(tokens: JsonTokens, read: Callable[[JsonTokens], str]) -> list
 def _variant_text(tokens: JsonTokens) -> str:
     "The value that begins as VARIANT writes it; WrongValueError for what VARIANT refuses."
     token = _enter(tokens)
-    if token is Token.START_ARRAY:
+    if token is JsonToken.START_ARRAY:
         return "[" + ",".join(_read_plain_elements(tokens, _variant_text)) + "]"
-    if token is Token.START_OBJECT:
+    if token is JsonToken.START_OBJECT:
         members = _read_members(tokens, _variant_text)
         if len(dict(members)) < len(members) or any(has_half_character(name) for name, _ in members):
             raise WrongValueError
         members.sort(key=lambda member: member[0].encode("utf-16-be", "surrogatepass"))
         return write_object(members)
-    if token is Token.STRING:
+    if token is JsonToken.STRING:
         if has_half_character(tokens.text()):
             raise WrongValueError
         return write_string(tokens.text())
