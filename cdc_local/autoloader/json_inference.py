@@ -17,7 +17,7 @@ from pyspark.sql.types import (
 )
 
 from cdc_local.autoloader.json_rows import decode_text
-from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonTokens, JsonToken
+from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonToken, JsonTokens
 from cdc_local.autoloader.json_trees import parse_tree
 from cdc_local.autoloader.json_values import (
     has_half_character,

@@ -23,7 +23,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonTokens, JsonToken
+from cdc_local.autoloader.json_tokens import JsonSyntaxError, JsonToken, JsonTokens
 from cdc_local.autoloader.value_texts import (
     INTEGER_BITS,
     format_double,
