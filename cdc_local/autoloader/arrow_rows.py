@@ -295,7 +295,7 @@ def _decode_escapes(text: str) -> str:
 
 
 def read_file(
-    path: Path,
+    path: Path,  # A file of text, compressed or not
 ) -> str:
     "The text of a whole file."
     with _open(path) as file:
@@ -303,7 +303,7 @@ def read_file(
 
 
 def read_texts(
-    path: Path,
+    path: Path,  # A file of text
     options: Options,  # Of the read
 ) -> Iterator[list[bytes]]:  # Some lines each time, or the whole file once
     "Read the lines of a file, as Spark's `text` source splits it."

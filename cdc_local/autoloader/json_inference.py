@@ -119,8 +119,8 @@ class JsonColumns:
 
 
 def merge_types(
-    left: Found,
-    right: Found,
+    left: Found,  # A type
+    right: Found,  # Another one
 ) -> Found:  # The narrowest type that holds both
     "Merge the types of a field in two documents."
     if isinstance(left, dict) and isinstance(right, dict):

@@ -37,7 +37,7 @@ class FloatText(str):
 
 
 def parse_tree(
-    text: str,
+    text: str,  # A JSON document
 ) -> dict[str, Any] | None:  # None for what has to be read from token to token
     "Parse an object without keys that occur twice, numbers that are none, and half characters."
     if len(text) > MAX_NUMBER and (len(text) > MAX_TEXT or _LONG_NUMBER.search(text)):
@@ -52,7 +52,7 @@ def parse_tree(
 
 
 def copy_text(
-    tree: Any,
+    tree: Any,  # What `parse_tree` returns, or a part of it
 ) -> str:
     "A value as the text that a STRING column has of it, which is no string; numbers as Spark writes them."
     if type(tree) is str:
@@ -69,7 +69,7 @@ def copy_text(
 
 
 def variant_text(
-    tree: Any,
+    tree: Any,  # What `parse_tree` returns, or a part of it
 ) -> str:
     "A value as VARIANT writes it."
     if type(tree) is dict:

@@ -106,7 +106,7 @@ class RowParser:
 
 
 def read_raw(
-    text: str | None,
+    text: str | None,  # A JSON document
 ) -> list[tuple[str, str | None]] | None:  # Keys with their values as JSON text; None if it is no object
     """Read a document as `map<string,variant>`, so that numbers stay numbers; what VARIANT refuses, as a key
     that occurs twice deep inside, leaves the values as text."""
@@ -136,7 +136,7 @@ def read_elements(
 
 
 def read_keys(
-    text: str,
+    text: str,  # A JSON document
 ) -> list[str] | None:  # None if it is no object, or no JSON
     "The top-level keys of a document, as often as each occurs."
     tokens = JsonTokens(text, allows_nan=False)
@@ -154,7 +154,7 @@ def read_keys(
 
 
 def has_undeclared_key(
-    text: str,
+    text: str,  # JSON text of a value
     data_type: DataType,  # Its declared type
     no_object: bool = False,  # The answer for a text that is no object
 ) -> bool:
@@ -169,14 +169,14 @@ def has_undeclared_key(
 
 
 def write_string(
-    text: str,
+    text: str,  # Any text
 ) -> str:
     "Write a JSON string as Spark does; half a character, which only an escape can name, stays an escape."
     return '"' + _TO_ESCAPE.sub(lambda found: _ESCAPED.get(found[0]) or f"\\u{ord(found[0]):04X}", text) + '"'
 
 
 def copy_string(
-    text: str,
+    text: str,  # Any text
 ) -> str:
     "Write a string inside a value that a STRING column has as text: beyond 16 bits as two escapes."
     return _BEYOND_16_BITS.sub(_escape_pair, write_string(text))
@@ -197,7 +197,9 @@ def write_object(
     return "{" + ",".join(f"{write_name(name)}:{text or 'null'}" for name, text in members) + "}"
 
 
-def has_half_character(text: str) -> bool:
+def has_half_character(
+    text: str,  # Any text
+) -> bool:
     "Whether a text has one half of a pair of UTF-16, which only an escape can name."
     return _SURROGATE.search(text) is not None
 

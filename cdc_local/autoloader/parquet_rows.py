@@ -25,7 +25,7 @@ _LEGACY = (b"org.apache.spark.legacyDateTime", b"org.apache.spark.legacyINT96")
 
 
 def read_parquet_file(
-    path: Path,
+    path: Path,  # A Parquet file
     layout: Layout,  # The columns wanted
 ) -> Iterator[list[pyarrow.Array]]:  # The data columns
     "Read the declared columns of a file; NULL for those that it does not have."
@@ -55,7 +55,7 @@ def read_parquet_file(
 
 
 def infer_parquet_columns(
-    paths: Sequence[Path],
+    paths: Sequence[Path],  # Parquet files
 ) -> StructType:  # Columns of all files, those of the first by name first
     "Merge the columns of files; NeedsSparkError where two files differ in a type."
     merged: StructType = StructType()
@@ -66,7 +66,7 @@ def infer_parquet_columns(
 
 
 def parquet_columns(
-    file: pyarrow.parquet.ParquetFile,
+    file: pyarrow.parquet.ParquetFile,  # An open Parquet file
     path: Path,  # Of the file
 ) -> StructType:
     "The columns of a file as Spark sees them."

@@ -57,9 +57,9 @@ _MANY_DIGITS = Context(prec=5000, rounding=ROUND_HALF_UP, Emax=10**9, Emin=-(10*
 
 
 def days_since_1970(
-    year: int,
-    month: int,
-    day: int,
+    year: int,  # In the proleptic Gregorian calendar
+    month: int,  # 1 to 12
+    day: int,  # 1 to 31
 ) -> int | None:  # None for a day that there is not
     "Count days in the Gregorian calendar, for any year."
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
@@ -74,7 +74,7 @@ def days_since_1970(
 
 
 def parse_date(
-    text: str,
+    text: str,  # As it stands in a file
 ) -> int | None:  # Days since 1970; None where it is no date
     "Read a date as Spark casts a text."
     found = _DATE.fullmatch(text.strip(SPACE))
@@ -85,7 +85,7 @@ def parse_date(
 
 
 def parse_timestamp(
-    text: str,
+    text: str,  # As it stands in a file
     has_zone: bool = True,  # Whether the type knows zones; without, one that a text names does not count
 ) -> int | None:  # Microseconds since 1970; None where it is no timestamp
     "Read a timestamp as Spark casts a text, in a session whose zone is UTC."
@@ -184,7 +184,7 @@ def nearest_float(
 
 
 def format_double(
-    value: float,
+    value: float,  # Any number
 ) -> str:  # As Java writes it: the shortest text that is read as this number
     "Write a DOUBLE."
     if value != value or value in (float("inf"), float("-inf")):
@@ -205,8 +205,8 @@ def format_double(
 
 
 def cast_text(
-    text: str,
-    data_type: DataType,
+    text: str,  # As it stands in a file
+    data_type: DataType,  # The type wanted
 ) -> object:  # None where it does not fit
     "Read a text as `try_cast` does."
     trimmed = text.strip(SPACE)
