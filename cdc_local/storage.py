@@ -284,6 +284,13 @@ class Storage:
         )
 
 
+def strip_scheme(
+    path: str,  # A path, perhaps with `file:` before it
+) -> str:  # The path alone
+    "Leave out the scheme that names this machine's files."
+    return re.sub(r"^file:/+", "/", path)
+
+
 def localize(
     storage: Storage,  # Where volumes lie
     path: str,  # A path as a pipeline writes it

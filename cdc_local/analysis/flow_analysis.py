@@ -11,7 +11,7 @@ from pyspark.sql.types import StructType
 from cdc_local.analysis.evaluation import Evaluation, NewRowsReader, evaluating
 from cdc_local.analysis.runtime import Runtime, describe_cycle, evaluate
 from cdc_local.analysis.snapshot_source import snapshot_columns
-from cdc_local.auto_cdc.target import Target, compute_rows, extract_events, find_visible_schema
+from cdc_local.auto_cdc.target import Target, compute_from_changes, find_visible_schema
 from cdc_local.dataflow.graph import Dataset, Flow, settle_kind
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.errors import NeedsSparkError, PipelineError
@@ -62,19 +62,10 @@ def analyse_flow(
     check_rules(target, frame)
     runtime.note_unknown(flow.name, frame, target.expectations)
     if flow.spec is not None and is_sail(runtime.spark):
-        runtime.note_unknown(flow.name, compute_target_rows(flow, frame))
+        runtime.note_unknown(flow.name, compute_from_changes(frame, Target.of(flow, frame.schema)))
     check_layout(target, frame.schema.names)
     _add_target_columns(runtime, flow, frame.schema)
     return evaluation
-
-
-def compute_target_rows(
-    flow: Flow,  # An AUTO CDC flow
-    changes: DataFrame,  # Rows of its source
-) -> DataFrame:  # Rows of its target's backing table
-    "Put together what is computed of a flow's changes, for the engine to look at."
-    target = Target.of(flow, changes.schema)
-    return compute_rows(extract_events(changes, target), target)
 
 
 def _add_target_columns(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cdc_local.storage import strip_scheme
+
 
 def _do_nothing() -> None:
     "Stand for a caller who need not know."
@@ -30,6 +32,6 @@ class UpdateInputs:
         for path in value if isinstance(value, (list, tuple)) else [value]:
             if not isinstance(path, str):
                 continue
-            local = re.sub(r"^file:/+", "/", path)
+            local = strip_scheme(path)
             if not re.match(r"\w[\w+.-]+:/", local):
                 self.paths.add(str(Path(local).absolute()))

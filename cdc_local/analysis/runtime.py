@@ -1,7 +1,6 @@
 """What a pipeline's own code reads: tables are the pipeline's, paths are the volumes'."""
 
 import difflib
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from cdc_local.delta.reader import read_visible_part
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
-from cdc_local.storage import Storage, TableName, is_table
+from cdc_local.storage import Storage, TableName, is_table, strip_scheme
 
 
 def read_stored(
@@ -177,7 +176,7 @@ class Runtime:
             if file_format.lower() != "delta":
                 select_files = partial(new_rows.select_files, path)
                 return read_plain_files(self.spark, path, file_format, schema, options, select_files)
-            folder = find_local_table(re.sub(r"^file:/+", "/", path))
+            folder = find_local_table(strip_scheme(path))
             return None if folder is None else new_rows.read_table(folder, options)
 
     def _read_on_sail(
@@ -190,7 +189,7 @@ class Runtime:
         "Read a Delta table by its path; `NeedsSparkError` for a stream of anything else."
         folder = None
         if isinstance(path, str) and file_format.lower() == "delta":
-            folder = find_local_table(re.sub(r"^file:/+", "/", path))
+            folder = find_local_table(strip_scheme(path))
         if folder is None:
             if streaming:
                 raise NeedsSparkError(f"a stream of format {file_format} is read by Spark alone")

@@ -151,6 +151,14 @@ def compute_rows(
     return scd1.newest_events(events, target.keys)
 
 
+def compute_from_changes(
+    changes: DataFrame,  # Rows of the source
+    target: Target,  # The target
+) -> DataFrame:  # Rows of the backing table, as if nothing had come before
+    "Put together all that is computed of a source's rows."
+    return compute_rows(extract_events(changes, target), target)
+
+
 def select_visible_rows(
     rows: DataFrame,  # Rows of a backing table, batch or streaming
     part: VisiblePart,  # What its readers see
@@ -262,7 +270,7 @@ def _backing_schema(
     target: Target,  # The target
     source: StructType,  # Columns of its source
 ) -> StructType:  # Columns of the backing table
-    return compute_rows(extract_events(spark.createDataFrame([], source), target), target).schema
+    return compute_from_changes(spark.createDataFrame([], source), target).schema
 
 
 def _describe_declaration(

@@ -27,6 +27,7 @@ from cdc_local.autoloader.options import Options
 from cdc_local.autoloader.parquet_rows import infer_parquet_columns, read_parquet_file
 from cdc_local.autoloader.value_texts import cast_text, parse_timestamp
 from cdc_local.errors import NeedsSparkError, PipelineError
+from cdc_local.storage import strip_scheme
 
 METADATA = pyarrow.struct(
     [
@@ -60,7 +61,7 @@ class LandedFile:
         file: str,  # A path or a `file:` URI without escapes
     ) -> "LandedFile":
         "Look at a file."
-        path = Path(re.sub(r"^file:/+", "/", file)).absolute()
+        path = Path(strip_scheme(file)).absolute()
         status = path.stat()
         return cls(path, file_uri(path), status.st_size, status.st_mtime_ns // 1_000_000 * 1000)
 

@@ -17,6 +17,7 @@ from cdc_local.autoloader.listing import list_local_files
 from cdc_local.autoloader.options import Options
 from cdc_local.engines.engine import is_sail, observe
 from cdc_local.errors import NeedsSparkError, PipelineError
+from cdc_local.storage import strip_scheme
 
 if TYPE_CHECKING:
     from cdc_local.engines.protocol import Observed
@@ -125,7 +126,7 @@ def fixed_folder(
     path: str,  # Folder, file or glob
 ) -> str:  # The folder that it names before any sign of a glob
     "Find the folder that the names of files are relative to."
-    local = re.sub(r"^file:/+", "/", path)
+    local = strip_scheme(path)
     glob = re.search(r"[*?\[{\\]", local)
     if glob:
         return local[: glob.start()].rpartition("/")[0] or "/"

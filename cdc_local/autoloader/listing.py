@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from cdc_local.errors import PipelineError
+from cdc_local.storage import strip_scheme
 
 _GLOB = re.compile(r"[{}\[\]*?\\]")
 
@@ -19,7 +20,7 @@ def list_local_files(
     name_filter: str | None = None,  # A glob that the names of files match
 ) -> list[str] | None:  # Paths of files, in nested folders too, sorted; None where there is no such path
     "List the files of a path."
-    local = re.sub(r"^file:/+", "/", path)
+    local = strip_scheme(path)
     full = os.path.normpath(Path.cwd() / local)
     roots = _expand_glob(full) if _GLOB.search(full) else [Path(full)]
     roots = [root for root in roots if root.exists()]

@@ -6,7 +6,6 @@ another type. So does what Auto Loader parses files with here.
 
 import json
 import os
-import re
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pyspark.sql.types import StructType
 
 from cdc_local.autoloader.read import read_batch
 from cdc_local.errors import NeedsSparkError
+from cdc_local.storage import strip_scheme
 
 
 def install_json_reader() -> None:
@@ -49,6 +49,6 @@ def _declared_columns(reader: Any) -> StructType | str | None:
 
 def _refuse_nested(path: str, reads_nested: bool) -> None:
     "Spark's reader takes folders below a path for partitions."
-    folder = Path(re.sub(r"^file:/+", "/", path))
+    folder = Path(strip_scheme(path))
     if not reads_nested and folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir()):
         raise NeedsSparkError(f"{path} has folders below it, which only Spark reads as partitions")

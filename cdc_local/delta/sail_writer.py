@@ -150,8 +150,7 @@ def add_columns(
     properties: dict[str, str],  # Properties to set
 ) -> None:
     "Add the columns that a table does not have, and set properties of it."
-    known = {field.name.lower() for field in read_schema(table)}
-    new = [field for field in schema.toNullable() if field.name.lower() not in known]
+    new = _find_new_columns(read_schema(table), schema)
     if new:
         table.alter.add_columns(Schema.from_json(StructType(new).json()).fields)
     if properties:
@@ -167,5 +166,12 @@ def _merge_columns(
         same = [(field.name, field.dataType) for field in stored.toNullable()]
         given = rows.toNullable()
         return stored if same == [(field.name, field.dataType) for field in given] else given
+    return StructType([*stored, *_find_new_columns(stored, rows)])
+
+
+def _find_new_columns(
+    stored: StructType,  # Columns of the table
+    rows: StructType,  # Columns of rows
+) -> list[StructField]:  # Those that the table does not have; any may be NULL
     known = {field.name.lower() for field in stored}
-    return StructType([*stored, *(field for field in rows.toNullable() if field.name.lower() not in known)])
+    return [field for field in rows.toNullable() if field.name.lower() not in known]

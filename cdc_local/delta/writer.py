@@ -198,11 +198,8 @@ def hold_few_rows(
     if not chosen.is_delta_rs:
         yield frame, None
         return
-    held = frame.persist()
-    try:
+    with hold_rows(frame) as held:
         yield held, collect_few_rows(held)
-    finally:
-        held.unpersist()
 
 
 def collect_few_rows(

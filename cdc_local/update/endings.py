@@ -30,7 +30,9 @@ def describe_ending(
 ) -> PipelineError | None:  # None where the error has another cause
     "Say what ended an update that neither the pipeline nor this project is to blame for."
     messages = list_messages(error)
-    if any(is_full_disk(cause) for cause in _chain(error)) or any(is_full_disk(text) for text in messages):
+    if any(is_full_disk(cause) for cause in list_causes(error)) or any(
+        is_full_disk(text) for text in messages
+    ):
         spilling = (os.environ.get("SPARK_LOCAL_DIRS") or tempfile.gettempdir()).split(",")
         return full_disk_error(storage.root, *map(Path, spilling))
     if ended := describe_java_end(messages, _is_connection_error(error, messages)):
@@ -55,7 +57,7 @@ def list_messages(
         return [f"{type(lost).__name__}: {lost}"]
 
 
-def _chain(
+def list_causes(
     error: BaseException,  # What was raised
 ) -> list[BaseException]:  # It, and what it was raised from or in the handling of
     "List an exception and the ones before it."
@@ -72,8 +74,8 @@ def _is_connection_error(
     messages: list[str],  # What it and its causes say
 ) -> bool:  # Whether the connection to the JVM broke
     "Tell a question that the JVM did not answer."
-    names = [type(cause).__name__ for cause in _chain(error)]
-    return any(isinstance(cause, ConnectionError) for cause in _chain(error)) or any(
+    names = [type(cause).__name__ for cause in list_causes(error)]
+    return any(isinstance(cause, ConnectionError) for cause in list_causes(error)) or any(
         _NO_ANSWER.search(text) for text in (*names, *messages)
     )
 

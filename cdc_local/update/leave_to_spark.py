@@ -8,6 +8,7 @@ from pyspark.errors import PySparkException
 from cdc_local.dataflow.graph import Flow
 from cdc_local.errors import NeedsSparkError, PipelineError, UsageError
 from cdc_local.source.user_errors import describe_exception
+from cdc_local.update.endings import list_causes
 from cdc_utils import snapshots
 
 _RAISED_BY_US = ("AUTO CDC:", snapshots.DUPLICATE_KEY)  # In queries of our own
@@ -23,7 +24,7 @@ def leave_to_spark(
     except (NeedsSparkError, UsageError):
         raise
     except PipelineError as wrong:
-        if may_leave and _is_of_engine(wrong):
+        if may_leave and any(isinstance(cause, PySparkException) for cause in list_causes(wrong)):
             raise NeedsSparkError(f"Sail says {wrong.message}", wrong.location) from None
         raise
 
@@ -38,12 +39,3 @@ def find_need_of_spark(
     if not isinstance(error, PySparkException) or any(words in str(error) for words in _RAISED_BY_US):
         return None
     return NeedsSparkError(f"{flow.name}: Sail says {describe_exception(error)}", flow.location)
-
-
-def _is_of_engine(
-    error: BaseException,  # A mistake in the pipeline
-) -> bool:  # Whether the engine found it
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, PySparkException):
-        cause = cause.__cause__ or cause.__context__
-    return cause is not None

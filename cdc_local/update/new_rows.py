@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from cdc_local.delta.log import read_table_version
 from cdc_local.delta.new_files import SourceChangedError, SourceLostError, read_new_files
 from cdc_local.engines.engine import engine_of
 from cdc_local.errors import PipelineError
+from cdc_local.storage import strip_scheme
 from cdc_local.update.progress import Position, Progress, Slice
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class NewRows:
         read = self._files_read(source)
         found = {}
         for file in files:
-            local = Path(re.sub(r"^file:/+", "/", file))
+            local = Path(strip_scheme(file))
             name = os.path.relpath(local, folder)
             if name not in read and local.exists():
                 status = local.stat()

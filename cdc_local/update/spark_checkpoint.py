@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import unquote
 
 from cdc_local.delta.log import read_table_version
 from cdc_local.delta.stream_progress import list_batches
-from cdc_local.storage import read_json
+from cdc_local.storage import read_json, strip_scheme
 from cdc_local.update.progress import Position
 
 
@@ -83,7 +82,7 @@ def _logged_files(
     for name in names:
         for line in (log / name).read_text().splitlines()[1:]:
             entry = json.loads(line)
-            path = Path(unquote(re.sub(r"^file:/+", "/", entry["path"])))
+            path = Path(unquote(strip_scheme(entry["path"])))
             if not path.is_absolute():
                 return None
             size = path.stat().st_size if path.exists() else -1

@@ -11,6 +11,8 @@ import grpc
 from pyspark.sql import DataFrame
 from pyspark.sql.connect.proto import base_pb2, expressions_pb2, relations_pb2
 
+from cdc_local.engines.known.expressions import parts_of_message
+
 METADATA = "_metadata"
 MARK = "__hides_metadata"  # Alias of a frame whose column `_metadata` is hidden
 
@@ -135,34 +137,28 @@ def _without_metadata(relation: Any) -> Any:
 def _relations_in(message: Any) -> list[Any]:
     "Relations that stand directly in a node."
     found = []
-    for field, value in message.ListFields():
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
-            continue
-        for part in value if field.is_repeated else [value]:
-            if part.DESCRIPTOR.full_name == "spark.connect.Relation":
-                found.append(part)
-            else:
-                found += _relations_in(part)
+    for part in parts_of_message(message):
+        if part.DESCRIPTOR.full_name == "spark.connect.Relation":
+            found.append(part)
+        else:
+            found += _relations_in(part)
     return found
 
 
 def _names_metadata(message: Any, into_relations: bool = True) -> bool:
     "Whether an expression names `_metadata`."
-    for field, value in message.ListFields():
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
+    for part in parts_of_message(message):
+        name = part.DESCRIPTOR.full_name
+        if name == "spark.connect.Relation" and not into_relations:
             continue
-        for part in value if field.is_repeated else [value]:
-            name = part.DESCRIPTOR.full_name
-            if name == "spark.connect.Relation" and not into_relations:
-                continue
-            if name.endswith("UnresolvedAttribute"):
-                text = part.unparsed_identifier
-            elif name.endswith("ExpressionString"):
-                text = part.expression
-            else:
-                text = ""
-            if METADATA in text or _names_metadata(part, into_relations):
-                return True
+        if name.endswith("UnresolvedAttribute"):
+            text = part.unparsed_identifier
+        elif name.endswith("ExpressionString"):
+            text = part.expression
+        else:
+            text = ""
+        if METADATA in text or _names_metadata(part, into_relations):
+            return True
     return False
 
 

@@ -7,6 +7,8 @@ from typing import Any, cast
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 
+from cdc_local.engines.known.expressions import parts_of_message
+
 # Functions whose answer is another one each time, and what holds code or names that the plan does not show
 _OPEN_FUNCTIONS = re.compile(
     r"rand|uuid|shuffle|random|current_|now|localtimestamp|monotonically_increasing_id|spark_partition_id"
@@ -42,22 +44,15 @@ def _collect_tables(message: Any, tables: list[tuple[str, str]]) -> bool:
     text = message.function_name if kind == "UnresolvedFunction" else ""
     if _OPEN_FUNCTIONS.search((message.expression if kind == "ExpressionString" else text).lower()):
         return False
-    for field, value in message.ListFields():
-        if field.name in _OPEN_FIELDS:
-            return False
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
-            continue
-        for part in value if field.is_repeated else [value]:
-            if not _collect_tables(part, tables):
-                return False
-    return True
+    if any(field.name in _OPEN_FIELDS for field, _ in message.ListFields()):
+        return False
+    return all(_collect_tables(part, tables) for part in parts_of_message(message))
 
 
 def _forget_plan_ids(message: Any) -> None:
     "Clear the numbers that PySpark gives to frames in the order of their making, and where they were made."
-    for field, value in list(message.ListFields()):
-        if field.name in ("plan_id", "origin"):
-            message.ClearField(field.name)
-        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
-            for part in value if field.is_repeated else [value]:
-                _forget_plan_ids(part)
+    for name in ("plan_id", "origin"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for part in parts_of_message(message):
+        _forget_plan_ids(part)
