@@ -9,14 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 from pyspark.sql import DataFrame
-
-from cdc_local.engines.sail.batches import read_batches
 
 _ROWS_OF_A_PIECE = 2**16
 
@@ -66,16 +64,13 @@ def stage_frame(
     frame: DataFrame,  # A batch on Sail
 ) -> Iterator[DataFrame]:  # The same rows
     "Compute a frame once, for queries that read it several times."
-    batches = read_batches(frame)
-    first = next(batches, None)
-    if first is None:
-        yield frame.sparkSession.createDataFrame([], frame.schema.toNullable())
-        return
-    file = stage_rows(first.schema, chain([first], batches))
+    folder = _staging_folder() / str(next(_numbers))
+    folder.mkdir()  # Sail makes none where there are no rows
     try:
-        yield frame.sparkSession.read.parquet(str(file))
+        frame.write.mode("append").parquet(str(folder))
+        yield frame.sparkSession.read.schema(frame.schema.toNullable()).parquet(str(folder))
     finally:
-        file.unlink()
+        shutil.rmtree(folder)
 
 
 def forget_staged_rows() -> None:
