@@ -24,6 +24,7 @@ EPILOG = "\n\n".join(
         "[cyan]make bench ARGS=--large[/cyan]  5,000,000 events too",
         "[cyan]make bench ARGS=--add-large[/cyan]  these alone, beside the figures that are there",
         '[cyan]make bench ARGS="first-update show"[/cyan]  these only, into build/bench/results.json',
+        '[cyan]make bench ARGS="--keep first-update"[/cyan]  these again, beside the figures that are there',
     ]
 )
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -60,13 +61,21 @@ def table(figures):
     return shown
 
 
-def earlier(results):
-    "What an earlier run of 500,000 events measured; it is kept beside new figures of 5,000,000."
+def kept_figures(results, measured):
+    "What an earlier run measured and this one did not."
+    again = {(figure.name, figure.events) for figure in measured}
     return [
         from_json(each)
         for each in json.loads(results.read_text())["figures"]
-        if each["events"] != JUDGED[1] and not each["name"].startswith("growth")
+        if (each["name"], each["events"]) not in again and not each["name"].startswith("growth")
     ]
+
+
+def write_results(output, kind, selected, figures):
+    "Write figures into a file, and give them as they stand there."
+    figures = [figure.as_json() for figure in (*figures, *growth(figures))]
+    output.write_text(json.dumps(whole_json(kind, selected, figures), indent=1, ensure_ascii=False) + "\n")
+    return figures
 
 
 def whole_json(kind, selected, figures):
@@ -95,12 +104,16 @@ def main(
             help="5,000,000 events alone; the other figures stay as benchmarks/results.json has them.",
         ),
     ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Leave the other figures as benchmarks/results.json has them."),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Where the figures go; benchmarks/results.json where all were taken.")
     ] = None,
 ):
     """Measure this project beside its rivals on this machine. Leave the machine alone meanwhile. Inputs are
-    kept in build/bench."""
+    kept in build/bench, and so are the figures of a run that did not end."""
     if quick + large + add_large > 1:
         raise typer.BadParameter("give one of --quick, --large and --add-large")
     if add_large and names:
@@ -120,12 +133,15 @@ def main(
         else (SIZES[kind], names or list(MEASURED))
     )
     bench = Bench(WORK, sizes, 2 if quick else 5, 2_000 if quick else 100_000, console.log)
-    figures = (earlier(RESULTS) if add_large else []) + [
-        figure for name, take in MEASURED.items() if name in taken for figure in take(bench)
-    ]
-    figures = [figure.as_json() for figure in (*figures, *growth(figures))]
-    output = output or (WORK / "results.json" if names else RESULTS)
-    output.write_text(json.dumps(whole_json(kind, names or [], figures), indent=1, ensure_ascii=False) + "\n")
+    figures = []
+    for name in (name for name in MEASURED if name in taken):
+        figures += MEASURED[name](bench)
+        write_results(WORK / "results.json", kind, names or [], figures)
+    if add_large or keep:
+        figures = kept_figures(RESULTS, figures) + figures
+        kind = "large" if any(figure.events == JUDGED[1] for figure in figures) else kind
+    output = output or (WORK / "results.json" if names and not keep else RESULTS)
+    figures = write_results(output, kind, [] if keep else names or [], figures)
     picture = WORK / "results.svg"
     plot.picture(figures).save(picture)
     console.print(table(figures))

@@ -313,7 +313,7 @@ def one_row(bench):
         "one-row", "One new row, six tables, whole process", "s", size, reach=Reach("ours", at_most=2.5)
     )
     engines = {"ours": "sail", "ours, Spark": "spark"}
-    rows = inputs.new_events(bench.work / "one-row", storage / VOLUME, bench.runs * len(engines), 1)
+    rows = inputs.new_events(bench.work / "one-row", bench.landing(size), bench.runs * len(engines), 1)
     for number, row in enumerate(rows):
         name = list(engines)[number % len(engines)]
         shutil.copy(row, storage / VOLUME / f"one-row-{number:02d}.json")
@@ -326,7 +326,7 @@ def new_events(bench):
     for size in bench.sizes:
         storage, rival = bench.tables(size)
         batches = bench.work / f"new-{size}"
-        inputs.new_events(batches, storage / VOLUME, bench.runs + 1, BATCH)
+        inputs.new_events(batches, bench.landing(size), bench.runs + 1, BATCH)
         reach = Reach("handwritten / ours", at_least=8 if size >= JUDGED[1] else 5)
         tables = {
             "customers": Figure(

@@ -8,7 +8,6 @@ from functools import reduce
 from operator import and_
 from pathlib import Path
 
-from delta.tables import DeltaTable as SparkTable
 from deltalake import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -127,6 +126,8 @@ def merge_with_spark(
     target: Target,  # The target
 ) -> None:
     "Merge a batch of any size, into any table that Delta Lake writes."
+    from delta.tables import DeltaTable as SparkTable
+
     table = SparkTable.forPath(events.sparkSession, str(path))
     stored = table.toDF()
     rows = recompute_rows(read_touched_rows(stored, events, target), events, target)

@@ -3,7 +3,6 @@
 import glob
 from pathlib import Path
 
-import duckdb
 import pyarrow
 from deltalake import DeltaTable
 
@@ -24,6 +23,8 @@ def can_read_files(
     "Whether all files lie in the table's folder, and no footer has a timestamp in the old format."
     if not all(file.exists() for file in files):
         return False  # a clone's files lie elsewhere, and are named in another way
+    import duckdb  # costs time that an update without new rows need not take
+
     query = "SELECT count(*) FROM parquet_schema($files) WHERE type = 'INT96'"
     return duckdb.connect().execute(query, {"files": _escape(files)}).fetchone() == (0,)
 
@@ -35,6 +36,8 @@ def read_rows_with_keys(
     limit: int,  # Read no more rows than that
 ) -> pyarrow.Table:  # All columns of the stored rows
     "Read the stored rows of some keys."
+    import duckdb
+
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.register("keys", keys)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow
-from delta.tables import DeltaTable as SparkTable
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -245,6 +244,8 @@ def create_with_spark(
     cluster_by: list[str] | None = None,  # Columns of liquid clustering
 ) -> None:
     "Create any table that Delta Lake knows."
+    from delta.tables import DeltaTable as SparkTable
+
     builder = SparkTable.createIfNotExists(spark).location(str(path)).addColumns(schema)
     if comment:
         builder = builder.comment(comment)

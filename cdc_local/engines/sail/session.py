@@ -22,6 +22,7 @@ SESSION_OPTIONS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
     "spark.sql.repl.eagerEval.enabled": "true",
+    "spark.python.sql.dataFrameDebugging.enabled": "false",  # places in code, which Sail never reads
 }
 
 # What the server reads of the environment as it starts; whoever sets one of them keeps it
