@@ -9,6 +9,7 @@ import unicodedata
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import quote, unquote
@@ -17,6 +18,7 @@ import pyarrow
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StringType, StructField, StructType
 
+from cdc_local.autoloader.ahead import map_ahead
 from cdc_local.autoloader.csv_inference import infer_csv_texts
 from cdc_local.autoloader.csv_rows import CsvReader
 from cdc_local.autoloader.file_formats import CSV, JSON, PARQUET, TEXT
@@ -184,8 +186,8 @@ def _find_reader(
         reader = JsonReader(layout, options)
 
         def read_json(file: LandedFile) -> Iterator[FileColumns]:
-            for texts in read_texts(file.path, options):
-                *data, rescued, corrupt = reader.read(texts, file.uri)
+            parse = partial(reader.read, file_path=file.uri)
+            for *data, rescued, corrupt in map_ahead(parse, read_texts(file.path, options)):
                 yield data, rescued, corrupt
 
         return read_json
