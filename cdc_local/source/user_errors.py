@@ -28,9 +28,14 @@ def describe_exception(
 ) -> str:  # Its type and first words; no plan, no JVM stack
     """Describe an exception in one sentence."""
     java = getattr(error, "java_exception", None)  # py4j: its message ends in a JVM stack
-    text = str(error) if java is None else str(java.toString())
+    if java is None:
+        name, text = type(error).__name__, str(error)
+    else:
+        from cdc_local.engines.spark.catalyst import describe_java_exception
+
+        name, text = describe_java_exception(java)
     text = _END_OF_SENTENCE.split(text.strip())[0].strip().rstrip(";")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{name}: {text}" if text else name
 
 
 def find_user_location(

@@ -1,6 +1,7 @@
 "Where an error of the user's code is, and what it says."
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from source_files import failure_of, run_source, write_notebook, write_source
@@ -146,11 +147,29 @@ def test_an_error_of_a_sql_cell_has_a_place(tmp_path):
         run_source(write_source(tmp_path / "a.sql", "SELECT 1"), run_sql)
 
 
+def java_exception(name, message, cause=None):
+    "What py4j gives of an exception of the JVM."
+    return SimpleNamespace(
+        toString=lambda: f"{name}: {message}", getMessage=lambda: message, getCause=lambda: cause
+    )
+
+
+def test_of_an_error_in_the_jvm_the_cause_with_a_condition_is_shown():
+    parsing = java_exception("java.time.format.DateTimeParseException", "Text '2024' could not be parsed")
+    wrong = java_exception(
+        "org.apache.spark.SparkDateTimeException", "[CANNOT_PARSE_TIMESTAMP] '2024'", parsing
+    )
+    task = java_exception("org.apache.spark.SparkException", "[TASK_WRITE_FAILED] Task failed.", wrong)
+    error = RuntimeError()
+    error.java_exception = java_exception("org.apache.spark.SparkException", "Job aborted", task)
+    assert describe_exception(error) == "SparkDateTimeException: [CANNOT_PARSE_TIMESTAMP] '2024'"
+
+
 def test_java_stack_and_plans_are_left_out():
     class JavaError(Exception):
-        java_exception = type("J", (), {"toString": lambda self: "java.io.IOException: disk full"})()
+        java_exception = java_exception("java.io.IOException", "disk full")
 
-    assert describe_exception(JavaError("\n\tat org.apache")) == "JavaError: java.io.IOException: disk full"
+    assert describe_exception(JavaError("\n\tat org.apache")) == "IOException: disk full"
     assert (
         describe_exception(ValueError("[X] no `a`; line 1 pos 7;\n'Project ['a]\n+- Range"))
         == "ValueError: [X] no `a`; line 1 pos 7"

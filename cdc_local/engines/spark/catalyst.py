@@ -289,6 +289,22 @@ def table_snapshots(
     return found
 
 
+def describe_java_exception(
+    java: Any,  # An exception of the JVM
+) -> tuple[str, str]:  # Its class without the package, and its message
+    """Describe the innermost cause that has an error condition of Spark, as `[CAST_INVALID_INPUT] …`, or the
+    exception itself: a task that failed is wrapped in sentences that name no reason."""
+    text, cause = str(java.toString()), java.getCause()
+    for _ in range(20):
+        if cause is None:
+            break
+        if str(cause.getMessage()).startswith("["):
+            text = str(cause.toString())
+        cause = cause.getCause()
+    name, _, message = text.partition(": ")
+    return name.rpartition(".")[2], message
+
+
 def exception_messages(
     error: BaseException,  # Raised by Spark or by Python
 ) -> list[str]:  # Its message and those of its causes, the JVM's too, outermost first
