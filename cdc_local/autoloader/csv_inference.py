@@ -23,9 +23,10 @@ from cdc_local.autoloader.options import Options
 from cdc_local.autoloader.value_texts import parse_date, parse_timestamp
 from cdc_local.errors import NeedsSparkError
 
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INTEGER = re.compile(r"[+-]?[0-9]+\.?")  # with a point it is a DECIMAL
 _DOUBLE = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[dDfF]?")
 _SPECIAL_DOUBLES = {"NaN", "+NaN", "-NaN", "Infinity", "+Infinity", "-Infinity", "Inf", "-Inf"}
+_DATE = re.compile(r"(-?[0-9]{4}|[+-][0-9]{5,6})-[0-9]{2}-[0-9]{2}")
 _MAX_PRECISION = 38
 
 
@@ -90,21 +91,25 @@ def _cell_type(
         number = _number_type(text, before)
         if number is not None:
             return number
-    if not isinstance(before, TimestampType | BooleanType) and parse_date(text) is not None:
+    if not isinstance(before, TimestampType | BooleanType) and _is_date(text):
         return DateType()
     if not isinstance(before, BooleanType) and parse_timestamp(text) is not None:
         return TimestampType()
     return BooleanType() if text.lower() in ("true", "false") else StringType()
 
 
+def _is_date(text: str) -> bool:  # In the default format; what else can be read as a date is a timestamp
+    return _DATE.fullmatch(text) is not None and parse_date(text) is not None
+
+
 def _number_type(text: str, before: DataType) -> DataType | None:
     if _INTEGER.fullmatch(text) and not isinstance(before, DoubleType):
-        if not isinstance(before, DecimalType):
+        if not isinstance(before, DecimalType) and not text.endswith("."):
             if not isinstance(before, LongType) and -(2**31) <= int(text) < 2**31:
                 return IntegerType()
             if -(2**63) <= int(text) < 2**63:
                 return LongType()
-        digits = len(text.lstrip("+-").lstrip("0")) or 1
+        digits = len(text.strip("+-.").lstrip("0")) or 1
         return DecimalType(digits, 0) if digits <= _MAX_PRECISION else DoubleType()
     found = _DOUBLE.fullmatch(text.strip())
     if found and found[2] and not isinstance(before, DoubleType):
@@ -117,6 +122,8 @@ def _number_type(text: str, before: DataType) -> DataType | None:
 def _merge_types(left: DataType, right: DataType) -> DataType:
     if isinstance(left, NullType) or left == right:
         return right
+    if isinstance(left, DateType) and isinstance(right, TimestampType):
+        return TimestampType()
     numbers = IntegerType | LongType | DecimalType | DoubleType
     if not isinstance(left, numbers) or not isinstance(right, numbers):
         return StringType()

@@ -1,5 +1,6 @@
 "Files read in Python give the rows that Spark gives, or are left to Spark by name."
 
+import itertools
 import random
 import re
 
@@ -164,6 +165,15 @@ CELLS = [
     *("true", "T", "yes", "0", "x", " 7 ", "\t8\t", "1,5", "2026-01-02", "2026-01-02T03:04:05Z", "2026"),
     *("2026-02-30", "12345678.905", "1234567.994", "é", '"q"', "''", "9223372036854775808", "1e400", "-"),
 ]
+MOMENTS = [
+    *("2024-01-01", "2024-01-01T00:01:00Z", "2024-01-01 00:01:00", "2024-01-01T", "2024-01-01 ", "2024-1-1"),
+    *("2024-01", "2024-01-01 x", "2024-01-01T00:01", "2024-01-01T00:01:00.123+02:00", "2024-02-30"),
+    *("2024/01/01", "+10000-01-01", "10000-01-01", "-0001-01-01", "0000-01-01", "+2024-01-01", "20240101"),
+    *("2024-01-01 00", "2024-01-01T24:00:00Z", "2024-12-31T23:59:60Z", "2024-01-01T00:00:00z", "24-01-01"),
+    *("2024-01-01  00:00:00", "2024-01-01T1:2:3", "2024-01-01 00:01:00 UTC", "2024-01-01T00:00:00 Z"),
+    *("2024-12-31 23:59:59.1234567", "2024-01-01T00:00:00+25:00", "2024-01-01T00:01:00[Europe/Paris]"),
+    *(" 2024-01-01", "999999-01-01"),
+]
 QUOTED = [
     *('"a",b', '"a""b",c', '"a\\"b",c', '"a"b,c', '"a" ,c', ' "a",c', '"a,b"c,d', '"a', '"a,b', 'a"b"c,d'),
     *('"",x', '"" ,x', ",", '"a\\\\",b', "a\\,b", 'a\\"b,c', '"a\\,b",c', '"a"\t,b', '""a"",b', '"""a""",b'),
@@ -185,7 +195,12 @@ QUOTED = [
 def test_a_cell_of_csv_is_the_same_in_every_type(spark, tmp_path):
     kinds = [kind for kind in TYPES if not kind.startswith(("struct", "array", "map"))]
     for number in range(len(kinds)):
-        put(tmp_path, f"{number}.csv", f"c{number};n", *[f"{cell};z" for cell in CELLS if cell != "0x1"])
+        put(
+            tmp_path,
+            f"{number}.csv",
+            f"c{number};n",
+            *[f"{cell};z" for cell in CELLS + MOMENTS if cell != "0x1"],
+        )
     schema = ", ".join(f"c{number} {kind}" for number, kind in enumerate(kinds)) + ", n string"
     assert assert_same_rows(spark, tmp_path, CSV | {"sep": ";"}, schema) == []
 
@@ -244,6 +259,16 @@ def test_columns_of_json_are_inferred_alike(spark, tmp_path):
             file = put(tmp_path, f"{number}-{size}.json", *chosen.sample(lines, size))
             expected, found = infer_both(spark, [file], JSON | more)
             assert found == expected, file.read_text()
+
+
+def test_a_column_of_any_two_cells_of_csv_is_inferred_alike(spark, tmp_path):
+    cells = [*(cell for cell in CELLS if cell not in ("0x1", "1e3", "1e400")), *MOMENTS, "", "TRUE", "7.5"]
+    pairs = list(itertools.product(cells, repeat=2))
+    header = ";".join(f"c{number}" for number in range(len(pairs)))
+    rows = [";".join(pair[row] for pair in pairs) for row in (0, 1)]
+    expected, found = infer_both(spark, [put(tmp_path, "pairs.csv", header, *rows)], CSV | {"sep": ";"})
+    types = zip(pairs, expected, found, strict=True)
+    assert [(pair, one.dataType, other.dataType) for pair, one, other in types if one != other] == []
 
 
 def test_columns_of_csv_are_inferred_alike(spark, tmp_path):
