@@ -70,8 +70,22 @@ def to_pipeline_error(
         for file, line in lines
         if file not in sources and not _is_library(file)
     ]
-    text = describe_exception(error) + (f" (in {imported[-1]})" if imported else "")
-    return PipelineError(text, location, explain(error) or "")
+    text = describe_exception(error)
+    hint = explain(error) or explain_types(text, location)
+    return PipelineError(text + (f" (in {imported[-1]})" if imported else ""), location, hint)
+
+
+def explain_types(
+    text: str,  # What Spark says
+    location: Location | None,  # The user's line
+) -> str:  # What to do; empty where the error is another
+    """Explain that Spark wants a cast where Databricks
+    [converts a STRING](https://docs.databricks.com/aws/en/sql/language-manual/sql-ref-datatype-rules)."""
+    if "[DATATYPE_MISMATCH." not in text or '"STRING"' not in text:
+        return ""
+    is_sql = location is not None and location.file.partition(" cell ")[0].endswith(".sql")
+    cast = "CAST(amount AS DOUBLE)" if is_sql else 'col("amount").cast("double")'
+    return f"Databricks converts a STRING here, Spark does not: write a cast, such as {cast}"
 
 
 def _is_library(

@@ -11,6 +11,7 @@ from cdc_local.source.files import execute_source, read_source
 from cdc_local.source.user_errors import (
     describe_exception,
     display_path,
+    explain_types,
     find_user_location,
     to_pipeline_error,
 )
@@ -163,6 +164,13 @@ def test_of_an_error_in_the_jvm_the_cause_with_a_condition_is_shown():
     error = RuntimeError()
     error.java_exception = java_exception("org.apache.spark.SparkException", "Job aborted", task)
     assert describe_exception(error) == "SparkDateTimeException: [CANNOT_PARSE_TIMESTAMP] '2024'"
+
+
+@pytest.mark.parametrize("file, cast", [("a.py", 'col("amount").cast("double")'), ("a.sql", "CAST(")])
+def test_a_string_that_databricks_converts_is_said_to_want_a_cast(file, cast):
+    text = '[DATATYPE_MISMATCH.BINARY_OP_WRONG_TYPE] … requires ("DOUBLE" or "DECIMAL"), not "STRING".'
+    assert cast in explain_types(text, Location(file, 3))
+    assert explain_types("[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION]", Location(file)) == ""
 
 
 def test_java_stack_and_plans_are_left_out():
