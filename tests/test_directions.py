@@ -53,7 +53,7 @@ FLOORS = [
     {"update"},
     {"bundles"},
     {"reports"},
-    {"workspace", "operations"},
+    {"workspace", "operations", "unit_tests"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -132,6 +132,7 @@ def lay_out_local(work):
         LOCAL.name,
         dependencies=needs + project["optional-dependencies"]["local"],
         scripts=project["scripts"],
+        **{"entry-points": {"pytest11": project["entry-points"]["pytest11"]}},
     )
     lay_out_package(work, LOCAL, text)
 

@@ -9,7 +9,7 @@ from typing import Any
 from cdc_local.storage import strip_scheme
 
 
-def _do_nothing() -> None:
+def _do_nothing(*_: Any) -> None:
     "Stand for a caller who need not know."
 
 
@@ -21,6 +21,8 @@ class UpdateInputs:
     tables: set[Path] = field(default_factory=set)  # Folders of tables that the pipeline does not declare
     sources: set[Path] = field(default_factory=set)  # Source files that ran, those of `%run` included
     modules: set[Path] = field(default_factory=set)  # Files of the user's modules, folders of their packages
+    # Called with the `Runtime` when the source files have declared, before flows are analysed
+    on_declared: Callable[[Any], None] = _do_nothing
     # Called when the flows are analysed, before they read: all that is to be known of the inputs is known
     on_analysed: Callable[[], None] = _do_nothing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +138,14 @@ def merge_parts(
 def read_yaml(
     path: Path,  # The file
     shown: str | None = None,  # What locations call it; its path by default
+    keeps_dates: bool = False,  # Days and moments stay what they are; they become text by default
 ) -> LocatedValues:
     "Read a YAML file; `BundleError` at the line for one that is broken or gives a key twice."
     file, node = shown or str(path), _parse_yaml(path)
     if not node:
         return LocatedValues({}, {(): Location(file, 1)})
     locations: dict[ValuePath, Location] = {}
-    values = _plain_values(node, file, locations)
+    values = _plain_values(node, file, locations, keeps_dates)
     return LocatedValues(values, locations)
 
 
@@ -173,20 +175,21 @@ def _plain_values(
     node: Any,  # What ruamel.yaml read, or a part of it
     file: str,  # The file, for locations
     locations: dict[ValuePath, Location],  # Gets the location of each value
+    keeps_dates: bool,  # Whether days and moments stay what they are
     path: ValuePath = (),  # Path of the part
 ) -> Any:  # Dicts, lists, strings, numbers, booleans, None
     "Turn what was read into plain values, and note where each stands."
     if not isinstance(node, (Mapping, list)):
-        return _plain_scalar(node)
+        return _plain_date(node) if keeps_dates and isinstance(node, date) else _plain_scalar(node)
     lines: Any = node.lc  # type: ignore[union-attr]  # of ruamel.yaml, which has no types for it
     locations.setdefault(path, Location(file, (lines.line or 0) + 1))
     for key, line in _entry_lines(node, lines):
         locations[*path, key] = Location(file, line + 1)
         if isinstance(node, Mapping) and not isinstance(key, str):
             raise BundleError(f"the key {key!r} is no text", locations[*path, key], "put it in quotes")
-    if isinstance(node, Mapping):
-        return {key: _plain_values(value, file, locations, (*path, key)) for key, value in node.items()}
-    return [_plain_values(value, file, locations, (*path, number)) for number, value in enumerate(node)]
+    entries = node.items() if isinstance(node, Mapping) else enumerate(node)
+    plain = {key: _plain_values(value, file, locations, keeps_dates, (*path, key)) for key, value in entries}
+    return plain if isinstance(node, Mapping) else list(plain.values())
 
 
 def _entry_lines(
@@ -198,6 +201,15 @@ def _entry_lines(
         return [(position, lines.item(position)[0]) for position in range(len(node))]
     known = lines.data or {}  # which does not know what `<<` brings
     return [(key, lines.key(key)[0] if key in known else lines.line) for key in node]
+
+
+def _plain_date(
+    value: date,  # A day, or a moment of ruamel.yaml, which may be a subclass of datetime
+) -> date:  # A plain one
+    "Turn a day or a moment into a plain value."
+    if not isinstance(value, datetime):
+        return value
+    return datetime.combine(value.date(), value.timetz())
 
 
 def _plain_scalar(

@@ -7,7 +7,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -245,11 +245,14 @@ def load_resource(
     bundle: Bundle,  # The bundle
     kind: str,  # jobs or pipelines
     key: str,  # Its key
+    without: Collection[str] = (),  # Settings that the caller does not need
 ) -> dict[str, Any]:  # As the API would get it, with paths of this machine
     "Take a job or a pipeline, ready to run; `BundleError` for a pattern of wheels that does not match one."
     settings = copy.deepcopy(bundle.resources(kind)[key])
     return {
-        name: _localize(bundle, value, ("resources", kind, key, name)) for name, value in settings.items()
+        name: _localize(bundle, value, ("resources", kind, key, name))
+        for name, value in settings.items()
+        if name not in without
     }
 
 

@@ -122,6 +122,7 @@ def _run_declared(
         _log_state(request, log, "INITIALIZING")
         with leave_to_spark(may_leave):
             declare_sources(request, runtime, sources)
+            inputs.on_declared(runtime)
             analyse_pipeline(runtime)
         _judge_unknown(runtime, log, may_leave)
         return _run_analysed(request, runtime, log, inputs, may_leave)
