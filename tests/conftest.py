@@ -1,6 +1,8 @@
-"""Files that take long begin first, so that no worker is left alone with one of them.
+"""The engine of each file's tests, and the order of files.
 
-Tests run on Spark where they name no engine; those of Sail, and of both, say so.
+Tests run on Spark, the reference, unless their file says `pytestmark = pytest.mark.sail`; where CDC_ENGINE is
+set, all run on the engine that it names. Files on Sail come first, since Sail gives way to Spark and Spark to
+nobody; then those that take long, so that no worker is left alone with one of them.
 """
 
 import os
@@ -13,7 +15,7 @@ import pytest
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-os.environ.setdefault("CDC_ENGINE", "spark")
+ASKED_ENGINE = os.environ.get("CDC_ENGINE")
 
 LONGEST = (
     "runs_like_databricks",
@@ -42,15 +44,34 @@ if gone:
 
 def pytest_collection_modifyitems(items):
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+    items.sort(key=lambda item: (engine_of(item) != "sail", ranks.get(item.path.stem, len(ranks))))
 
 
-@pytest.fixture(scope="session")
-def spark():
+def engine_of(node):
+    "The engine that a file, or a test in it, runs on."
+    return ASKED_ENGINE or ("sail" if node.get_closest_marker("sail") else "spark")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def file_engine(request):
+    "The engine of a file: of its sessions, its updates, and the processes that it starts."
+    from cdc_local.engines.sail.session import end_session
+    from cdc_local.engines.session import ENGINE_VARIABLE
+
+    name = engine_of(request.node)
+    if name != "sail":
+        end_session()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(ENGINE_VARIABLE, name)
+        yield name
+
+
+@pytest.fixture(scope="module")
+def spark(file_engine):
     "The session that updates run in."
-    from cdc_local.engines.spark.session import start_spark
+    from cdc_local.engines.session import local_spark
 
-    return start_spark()
+    return local_spark()
 
 
 @pytest.fixture
@@ -60,9 +81,11 @@ def storage(tmp_path):
     return Storage(tmp_path / "cdc").create()
 
 
-@pytest.fixture(scope="session")
-def tiny(spark):
+@pytest.fixture(scope="module")
+def tiny(file_engine, spark):
     "A session for frames so small that planning a query costs more than running it."
+    if file_engine == "sail":
+        return spark
     session = spark.newSession()
     session.conf.set("spark.sql.adaptive.enabled", "false")
     session.conf.set("spark.sql.shuffle.partitions", "1")

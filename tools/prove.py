@@ -1,12 +1,12 @@
 """Deeper proofs than `make test` has time for: more examples, more kills, and faults to catch.
 
-    python tools/prove.py [laws] [kills] [pipelines] [faults] [mutants] [engines] [PATH …]
+    python tools/prove.py [laws] [kills] [pipelines] [reference] [faults] [mutants] [engines] [PATH …]
 
 All but `engines` without a name: that compares Sail with Spark, function by function, for half an hour, and
-writes the list of what is the same (tools/engines.py). `faults` are those chosen by hand,
-`tests/mutants/ROOM.toml`; a PATH there chooses rooms. `mutants` are made by Cosmic Ray; a PATH is a folder, a
-file or `FILE::function` of cdc_local or cdc_utils. They run in a copy of the tree, and a sample of them is
-tried unless `--all` is given:
+writes the list of what is the same (tools/engines.py). `reference` runs on Spark the tests that `make test`
+runs on Sail. `faults` are those chosen by hand, `tests/mutants/ROOM.toml`; a PATH there chooses rooms.
+`mutants` are made by Cosmic Ray; a PATH is a folder, a file or `FILE::function` of cdc_local or cdc_utils.
+They run in a copy of the tree, and a sample of them is tried unless `--all` is given:
 
     python tools/prove.py mutants cdc_local/delta --sample 50 --minutes 20
     python tools/prove.py mutants cdc_local/delta/log.py::has_only_grown --all
@@ -30,6 +30,7 @@ PROOFS = {
     "laws": ("test_laws.py", "test_small_batches.py", "test_writes.py"),
     "kills": ("test_kill.py",),
     "pipelines": ("test_prove.py",),
+    "reference": (),
     "faults": (),
     "mutants": (),
     "engines": (),
@@ -58,13 +59,22 @@ def run_tests(
     outcome: Outcome,
 ) -> None:
     "Run tests of the work tree."
-    paths = [next((ROOT / "tests").rglob(name)).relative_to(ROOT).as_posix() for name in names]
-    for path in paths:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-s", path], cwd=ROOT, env={**os.environ, **environ}
-        )
-        good = done.returncode == 0
-        outcome.add(good, f"{'holds     ' if good else 'BROKEN    '}{path} with {environ}")
+    for name in names:
+        path = next((ROOT / "tests").rglob(name)).relative_to(ROOT).as_posix()
+        run_pytest(["-s", path], environ, outcome)
+
+
+def run_pytest(
+    words: list[str],  # of its command line
+    environ: dict[str, str],  # variables that the tests read
+    outcome: Outcome,
+) -> None:
+    "Run some tests of the work tree."
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *words], cwd=ROOT, env={**os.environ, **environ}
+    )
+    good = done.returncode == 0
+    outcome.add(good, f"{'holds     ' if good else 'BROKEN    '}{words[-1]} with {environ}")
 
 
 def choose_faults(
@@ -137,6 +147,8 @@ def main() -> int:  # 0 if all that was asked for is proved
     for name in ("laws", "kills", "pipelines"):
         if name in what:
             run_tests(PROOFS[name], environ[name], outcome)
+    if "reference" in what:
+        run_pytest(["-m", "sail", "tests"], {"CDC_ENGINE": "spark"}, outcome)
     if "faults" in what:
         try_faults(asked, of_faults, outcome)
     if "mutants" in what:
