@@ -19,6 +19,8 @@ from cdc_local.delta.reader import read_table
 from cdc_local.storage import Storage, TableName
 from cdc_utils.spec import CdcSpec
 
+pytestmark = pytest.mark.sail
+
 STORIES = 200
 LISTS = {"keys": KEYS, "sequence_by": "at", "apply_as_deletes": DELETE, "column_list": COLUMNS}
 some = settings(

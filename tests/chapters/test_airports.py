@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.sail
+
 DATA = Path(__file__).parents[1] / "data"
 COLUMNS = ("iata", "name", "city", "subd", "country", "elevation", "tz")
 SCHEMA = ", ".join(f"{name} string" for name in ("icao", *COLUMNS, "operation")) + ", sequence int"
@@ -79,14 +81,6 @@ def test_changes_lead_from_each_snapshot_to_the_next(snapshots, changes):
 
 def test_files_are_small():
     assert sum(path.stat().st_size for path in DATA.glob("airports_*.json.gz")) <= 500_000
-
-
-@pytest.fixture(scope="module")
-def spark():
-    pytest.importorskip("pyspark")
-    from cdc_local.engines.session import local_spark
-
-    return local_spark()
 
 
 def as_frame(spark, changes):

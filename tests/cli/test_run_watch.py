@@ -13,6 +13,8 @@ import pytest
 from cdc_local.delta.reader import read_rows
 from cdc_local.storage import Storage, TableName
 
+pytestmark = pytest.mark.sail
+
 SOURCE = """from pyspark import pipelines as dp
 from pyspark.sql import functions as F
 import rules

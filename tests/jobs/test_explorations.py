@@ -49,13 +49,6 @@ class Shell:
         self.lines.append(f"%{name} {line}")
 
 
-@pytest.fixture(scope="module")
-def spark():
-    from cdc_local.engines.spark.session import start_spark
-
-    return start_spark()
-
-
 @pytest.fixture
 def raw(tmp_path, monkeypatch):
     "The raw folder of an otherwise empty storage."

@@ -16,6 +16,8 @@ from cdc_local.update.request import UpdateRequest
 from cdc_local.update.run import run_update
 from cdc_utils.feed import write_whole
 
+pytestmark = pytest.mark.sail
+
 ROOT = Path(__file__).parents[2]
 QUARANTINE = TableName("main", "default", "customers_cdc_quarantine")
 
@@ -55,9 +57,7 @@ def storage(tmp_path_factory):
 def update(storage):
     configuration = {"cdc.catalog": "main", "cdc.schema": "default"}
     return run_update(
-        UpdateRequest(
-            (str(ROOT / "transformations"),), storage.root, configuration=configuration, master="local[2]"
-        )
+        UpdateRequest((str(ROOT / "transformations"),), storage.root, configuration=configuration)
     )
 
 

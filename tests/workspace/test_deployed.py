@@ -14,6 +14,8 @@ from cdc_local.storage import Storage, TableName
 from cdc_local.workspace.server import serve_workspace
 from cdc_utils import remote
 
+pytestmark = pytest.mark.sail
+
 USER, TOKEN = "ann@example.org", "a-token-for-tests-only"
 HOME, WHEELS = f"/Workspace/Users/{USER}/shop", "/Volumes/dev/shop/wheels"
 SOURCE = """from pyspark import pipelines as dp
