@@ -19,21 +19,18 @@ ASKED_ENGINE = os.environ.get("CDC_ENGINE")
 
 LONGEST = (
     "runs_like_databricks",
+    "both_engines",
     "site",
     "lab",
-    "update",
     "small_batches",
     "repair",
     "connect",
-    "snapshots",
     "erase",
     "writes",
     "benchmarks",
     "check",
-    "deployed",
     "kill",
     "checksums",
-    "laws",
 )
 
 here = {path.stem for path in Path(__file__).parent.rglob("test_*.py")}

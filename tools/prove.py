@@ -140,13 +140,15 @@ def main() -> int:  # 0 if all that was asked for is proved
     what |= ({"faults"} if of_faults else set()) | ({"mutants"} if of_mutants else set())
     what = what or set(PROOFS) - {"engines"}
     environ = {
-        "laws": {"LAWS_EXAMPLES": asked.examples},
+        "laws": {"LAWS_EXAMPLES": asked.examples, "CDC_ENGINE": "spark"},
         "kills": {"KILLS": asked.kills},
         "pipelines": {"PROVE": "1"},
     }
     for name in ("laws", "kills", "pipelines"):
         if name in what:
             run_tests(PROOFS[name], environ[name], outcome)
+    if "laws" in what:
+        run_tests(("test_laws.py",), environ["laws"] | {"CDC_ENGINE": "sail"}, outcome)
     if "reference" in what:
         run_pytest(["-m", "sail", "tests"], {"CDC_ENGINE": "spark"}, outcome)
     if "faults" in what:
