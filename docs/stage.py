@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+import known_functions
 import reference
 import yaml
 from fastcore.nbio import mk_cell, write_nb
@@ -55,6 +56,12 @@ def page(path):
     return str(nbpath2html(PurePosixPath(path)).with_suffix(""))
 
 
+def source_of(link):
+    "The file behind a link without its ending: a notebook's, or one of the pages that are none"
+    found = page(f"{link}.ipynb")
+    return f"{found}.{'md' if found.removeprefix('../') in PAGES else 'ipynb'}"
+
+
 def module_of(path):
     "The module that a notebook exports to, or None"
     sources = ["".join(cell["source"]) for cell in json.loads(Path(path).read_text())["cells"]]
@@ -89,7 +96,7 @@ def prose(text, module=None):
             line = re.sub(r"^:::\s*\{\.callout-(\w+)[^}]*\}", r":::{\1}", line)
             line = re.sub(
                 r"\]\((?!\w+:)([^)#]+)\.(?:ipynb|html)(#[^)]*)?\)",
-                lambda found: f"]({page(found[1] + '.ipynb')}.ipynb{found[2] or ''})",
+                lambda found: f"]({source_of(found[1])}{found[2] or ''})",
                 line,
             )
         lines.append(line)
@@ -210,6 +217,7 @@ ROOMS = "Rooms of cdc_local"
 PAGES = {
     "cdc": ("Reference", reference.command_page, "cdc_local/cli/main.py"),
     "configuration": ("Reference", reference.configuration_page, "docs/configuration.yml"),
+    "functions": ("Reference", known_functions.functions_page, "docs/known_functions.py"),
     "names": ("Reference", lambda: reference.names_page(chapters()), "docs/reference.py"),
     **{
         f"rooms/{room}": (ROOMS, partial(reference.room_page, room), reference.face(room))

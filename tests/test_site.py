@@ -252,7 +252,7 @@ def test_every_notebook_is_in_the_sidebar_and_can_be_edited(pages):
         assert pages[name].xpath("//a[@rel='edit']/@href")[0].endswith(f"/-/edit/main/nbs/{notebook}"), (
             notebook
         )
-    for name in ("cdc", "configuration", "names", "changelog"):
+    for name in ("cdc", "configuration", "functions", "names", "changelog"):
         edited = pages[f"{name}.html"].xpath("//a[@rel='edit']/@href")[0].split("/-/edit/main/")[1]
         assert f"{name}.html" in sidebar and (ROOT / edited).is_file(), name
 

@@ -1,8 +1,9 @@
-"""The engines, each in a process of its own, and what they answer."""
+"""The engines, each in a process of its own, and what they answer; one that does not is started anew."""
 
 import atexit
 import json
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from datetime import date, datetime
 from decimal import Decimal
 
 WRONG_CALL = ("AnalysisException", "ParseException")  # no such call: types, number of arguments
+SILENT = "timed out"  # the error of an engine that has not answered
+SECONDS_TO_ANSWER, SECONDS_TO_START = 180, 300
 
 
 def report(line: str) -> None:
@@ -49,6 +52,26 @@ def plain_value(value) -> object:
     return value if value is None or isinstance(value, str | bool | int) else repr(value)
 
 
+def values_in(column) -> list[object]:
+    "The values of a column; of a date or a text that Python has no value for, what Arrow holds."
+    try:
+        return [plain_value(value) for value in column.to_pylist()]
+    except (OverflowError, UnicodeDecodeError, ValueError):
+        return [_value_of(cell) for cell in column]
+
+
+def _value_of(cell) -> object:
+    "A value, or what Arrow holds of it."
+    import pyarrow as pa
+
+    try:
+        return plain_value(cell.as_py())
+    except (OverflowError, ValueError):
+        is_moment = pa.types.is_temporal(cell.type)
+        held = {32: pa.int32(), 64: pa.int64()}[cell.type.bit_width] if is_moment else pa.binary()
+        return f"{plain_type(cell.type)} {cell.cast(held).as_py()!r}"
+
+
 def arrow_of(frame):
     "The rows of a query; where parts of a struct that is NULL can't be NULL, Arrow has none of Spark's."
     import pyarrow as pa
@@ -75,7 +98,7 @@ def ask(spark, sql: str) -> dict[str, object]:
     try:
         table = arrow_of(spark.sql(sql))
         types = [plain_type(field.type) for field in table.schema]
-        columns = [[plain_value(value) for value in column.to_pylist()] for column in table.columns]
+        columns = [values_in(column) for column in table.columns]
         return {"types": types, "rows": [list(row) for row in zip(*columns, strict=True)]}
     except Exception as error:
         from pyspark.errors import PySparkException
@@ -174,31 +197,49 @@ def serve(engine: str) -> None:
 
 
 class Engine:
-    "An engine in a process; where a query ends the process, that is its answer."
+    "An engine in a process; where a query ends the process or takes too long, that is its answer."
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, command: list[str] | None = None) -> None:
         self.name, self.process = name, None
+        self.command = command or [sys.executable, __file__, name]
 
     def ask(self, question):
         "Ask a query (text), groups of expressions (lists) or for the functions (None)."
         if self.process is None:
-            self.process = subprocess.Popen(
-                [sys.executable, __file__, self.name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
+            self._start()
+        answer = self._answer(question, SECONDS_TO_ANSWER)
+        if "error" not in answer:
+            return answer["answer"]
+        if not isinstance(question, list):
+            return answer
+        return [self.ask([group])[0] if len(question) > 1 else [answer for _ in group] for group in question]
+
+    def _start(self) -> None:
+        "Start the process, and wait until it answers."
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        if "error" in self._answer("SELECT 1", SECONDS_TO_START):
+            raise SystemExit(f"the engine {self.name} does not start")
+
+    def _answer(self, question, seconds: int) -> dict:
+        "The answer, or why there is none; the process is gone then."
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
-        line = self.process.stdout.readline()
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)  # a line is read whole each time
+        line = self.process.stdout.readline() if ready else ""
         if line:
-            return json.loads(line)
+            return {"answer": json.loads(line)}
+        self.process.kill()
+        self.process.communicate()
         self.process = None
-        died = {"error": "died", "says": "the engine ended"}
-        if not isinstance(question, list):
-            return died
-        return [self.ask([group])[0] if len(question) > 1 else [died for _ in group] for group in question]
+        if ready:
+            return {"error": "died", "says": "the engine ended"}
+        return {"error": SILENT, "says": f"no answer in {seconds} s"}
 
     def close(self) -> None:
         if self.process is not None:

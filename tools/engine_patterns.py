@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from engine_answers import WRONG_CALL, Engine, report
 from engine_shapes import Instance, Shape, instances, instantiate, values_of
-from engine_verdicts import Case, Verdict, compare, judge_rows, with_values, worst
+from engine_verdicts import KNOWN_RANKS, Case, Verdict, compare, judge_rows, with_values, worst
 
 from cdc_local.engines.known.listed import parts_of
 
@@ -23,7 +23,7 @@ QUERIES = {
 def shape_cases(shape: Shape, instance: Instance) -> list[Case]:
     "The forms of a shape, of a type."
     columns = [instantiate(part, instance.kind) for part in shape.columns]
-    rows = tuple(combine([values_of(column) for column in columns]))
+    rows = (*combine([values_of(column) for column in columns]), *((value,) for value in shape.values))
     forms = [form.replace("§A", columns[0].simpleString()) for form in shape.forms]
     types = shape.signature(instance).removeprefix(shape.name)
     return [Case(shape.name, types, form, rows) for form in forms]
@@ -126,7 +126,7 @@ class Asked:
 
     def note(self, instance: Instance, verdict: Verdict) -> None:
         "Note what was found of a type."
-        if verdict[0] != "same":
+        if verdict[0] not in KNOWN_RANKS:
             self.blamed |= {instance.new, f"<{instance.new}>" if instance.new[0] != "<" else instance.new}
             return
         for part in self.shape.general:
@@ -176,7 +176,7 @@ def find_patterns(
                 found = judge_shapes(over, [one.shape for one in mine], instance, spark, sail)
                 for one in mine:
                     one.note(instance, found[one.shape])
-                    if found[one.shape][0] in ("differs", "refused"):
+                    if found[one.shape][0] not in ("same", "no call"):
                         verdicts[one.shape.signature(instance)] = found[one.shape]
         known = {one.shape.pattern: one.made_of for one in asked if one.made_of is not None}
         yield known, verdicts

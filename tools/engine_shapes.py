@@ -5,7 +5,7 @@ Each is asked with every scalar type, then with arrays, structs and maps of them
 or is refused takes the part that was new in it off the shape."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -27,7 +27,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from cdc_local.engines.known.listed import split_types, write_call
+from cdc_local.engines.known.listed import FITS, parts_of, split_types, write_call
 
 # Type -> values as SQL writes them, one a line; the first is the base of a call
 SCALARS: dict[DataType, str] = {
@@ -43,11 +43,12 @@ SCALARS: dict[DataType, str] = {
     TimestampNTZType(): "timestamp_ntz'2024-02-29_23:59:59.999999' timestamp_ntz'1970-01-01_00:00:00'"
     " timestamp_ntz'1899-12-31_12:00:00'",
 }
-DECIMALS = [DecimalType(*both) for both in ((10, 2), (38, 18), (38, 0), (5, 5), (18, 4))]
+DECIMALS = [DecimalType(*both) for both in ((10, 2), (38, 18), (20, 2), (38, 0), (5, 5), (18, 4))]
 
 
 GENERAL = ("T", "U", "any", "struct", "decimal")  # Patterns that stand for many types
-FIXED = ("*", "lambda", "natural", "day", "moment", "plain", "regex")  # What has no type, or is a constant
+# What has no type, or is a constant
+FIXED = ("*", "lambda", "natural", "day", "moment", "plain", "text", "regex", "solid", "groups", "path")
 FEW = (IntegerType(), StringType(), TimestampType())
 
 
@@ -69,6 +70,7 @@ class Shape:
     over: str = "rows"  # By itself, over a `window`, a `group`; a `query`, with an `order`; in `python`
     kinds: str = "all"  # `all`, `orderable`, `decimals`; a `few` or `one` where all would be the same
     void: bool = False  # Whether a form has NULL beside a value
+    values: tuple[str, ...] = ()  # More values of the one column that it has
 
     @property
     def name(self) -> str:
@@ -107,7 +109,13 @@ EQUAL = tuple(
     shape(f"{name}(T, T)", f"(§a {sign} §b)") for name, sign in (("==", "="), ("!=", "!="), ("<=>", "<=>"))
 )
 DECIMAL_OPERATORS = tuple(
-    shape(f"{name}({left}, {right})", f"(§a {name} §b)", f"(§b {name} §a)", kinds="decimals")
+    shape(
+        f"{name}({left}, {right})",
+        f"(§a {name} §b)",
+        f"(§b {name} §a)",
+        *(f"(§a {name} cast(§b as decimal{other}))" for other in ("(7,3)", "(18,0)")),
+        kinds="decimals",
+    )
     for name in ("+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "<=>")
     for left, right in (("decimal", "decimal"), ("decimal", "int"), ("int", "decimal"), ("decimal", "bigint"))
 )
@@ -185,6 +193,24 @@ READ_TEXTS = (
         kinds="one",
     ),
 )
+# Whole numbers at the ends of their types, added to and multiplied with what keeps the sum inside
+ENDS = {
+    "int": ("2147483647", "(-2147483647 - 1)", "46340"),
+    "bigint": ("9223372036854775807", "3037000499", "0"),
+}
+SUMS_THAT_FIT = tuple(
+    shape(
+        f"{name} {FITS}({left}, {right})",
+        f"(cast(length(§a) as {left}) {name} cast(length(§a) as {right}))",
+        *(f"(cast({end} as {left}) {name} cast({1 if name == '*' else 0} as {right}))" for end in ENDS[left]),
+        *(f"(cast({end} as {left}) {name} cast({end} as {right}))" for end in (7, -7, 46340)),
+        columns="string",
+        kinds="one",
+    )
+    for name in ("+", "-", "*")
+    for left in ENDS
+    for right in ENDS
+)
 MIXED_SUMS = tuple(
     shape(f"{name}({left}, {right})", f"(§a {name} §b)", f"(§a {name} 1)", f"(§b {name} §a)", kinds="one")
     for name in ("+", "-", "*")
@@ -205,8 +231,28 @@ FORMATS = (
     "dd/MM/yyyy",
     "MM/dd/yyyy",
     "dd.MM.yyyy",
+    "yyyyMM",
+    "yyyy/MM/dd",
+    "dd-MM-yyyy",
+    "yyyyMMddHHmmss",
+    "yyyy-MM-dd HH:mm",
+    "yyyy-MM-dd HH",
 )
+NAMED_FORMATS = ("E", "EEEE", "MMM", "MMMM", "MMM yyyy", "dd MMM yyyy")
 UNITS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
+JSON_TEXTS = (
+    '{"a": 1, "b": "x"}',
+    '{"a": 1.0, "b": 1e3}',
+    '{"a": null, "b": true}',
+    '{"a": {"b": [1, 2.50]}, "b": [ {"c" : 1} ]}',
+    '{"a": "Z\\u00fcrich", "b": "\\n"}',
+    '{"a": 12345678901234567890, "b": -0.0}',
+    '{"a": 1, "a": 2}',
+    '{"a": 1',
+    '[{"a": 1}]',
+    '"a"',
+    "no",
+)
 MOMENTS = (
     "2024-02-29",
     "2024-02-29 23:59:59",
@@ -230,23 +276,19 @@ MOMENTS = (
 )
 
 
-def of_text(pattern: str, *forms: str) -> Shape:
+def of_text(pattern: str, *forms: str, texts: Iterable[str] = ()) -> Shape:
     "A call over a text and constants."
-    return shape(pattern, *forms, columns="string", kinds="one")
+    return shape(pattern, *forms, columns="string", kinds="one", values=tuple(f"'{text}'" for text in texts))
 
 
 BY_CONSTANT = (
     *(
         shape(f"date_format({kind}, '{form}')", f"date_format(§a, '{form}')", columns=kind, kinds="one")
-        for form in FORMATS
+        for form in FORMATS + NAMED_FORMATS
         for kind in ("date", "timestamp")
     ),
     *(
-        of_text(
-            f"{name}(string, '{form}')",
-            f"{name}(§a, '{form}')",
-            *(f"{name}('{text}', '{form}')" for text in MOMENTS),
-        )
+        of_text(f"{name}(string, '{form}')", f"{name}(§a, '{form}')", texts=MOMENTS)
         for name in ("to_date", "to_timestamp", "try_to_timestamp")
         for form in FORMATS
     ),
@@ -263,22 +305,74 @@ BY_CONSTANT = (
         of_text(f"{name}(string, natural)", *(f"{name}(§a, {count})" for count in (0, 1, 500)))
         for name in ("left", "right")
     ),
+    *(
+        of_text(
+            f"{name}(string, natural, natural)",
+            *(f"{name}(§a, {at}, {count})" for at in (0, 1, 2, 9) for count in (0, 1, 99)),
+        )
+        for name in ("substring", "substr")
+    ),
+    *(
+        of_text(f"{name}(string, natural)", *(f"{name}(§a, {at})" for at in (0, 1, 2, 9, 99)))
+        for name in ("substring", "substr")
+    ),
+    *(
+        of_text(
+            f"{name}(string, natural, text)",
+            *(f"{name}(§a, {count}, '{text}')" for count in (0, 1, 5, 40) for text in ("0", " ", "xy")),
+        )
+        for name in ("lpad", "rpad")
+    ),
+    of_text("repeat(string, natural)", *(f"repeat(§a, {count})" for count in (0, 1, 5))),
+    *(
+        shape(
+            f"from_unixtime({kind}, '{form}')",
+            f"from_unixtime(§a, '{form}')",
+            columns=kind,
+            kinds="one",
+            values=(f"1709251199{suffix}", f"4102444{suffix}"),
+        )
+        for form in FORMATS
+        for kind, suffix in (("int", ""), ("bigint", "L"))
+    ),
+    *(
+        of_text(f"{name}(string, '{form}')", f"{name}(§a, '{form}')", texts=MOMENTS)
+        for name in ("unix_timestamp", "to_unix_timestamp")
+        for form in FORMATS
+    ),
     of_text(
-        "substring(string, natural, natural)",
-        *(f"substring(§a, {at}, {count})" for at in (0, 1, 2, 9) for count in (0, 1, 99)),
+        "regexp_extract(string, groups, natural)",
+        *(
+            f"regexp_extract(§a, '{text}', {at})"
+            for text in ("([0-9]+)", "^([a-z]+)([0-9]*)", "([^a]*)b", "[a-z_-]+@([a-z]+)", "(A)(b)?_", "ß")
+            for at in (0, 1, 2)
+        ),
+        texts=("a1b22", "Ab_7 c-9@x", "é9"),
+    ),
+    of_text(
+        "get_json_object(string, path)",
+        *(f"get_json_object(§a, '{path}')" for path in ("$.a", "$.b", "$.a.b", "$.a_1")),
+        texts=JSON_TEXTS,
     ),
     shape("round(double, natural)", "round(§a, 0)", "round(§a, 2)", columns="double", kinds="one"),
     shape("round(decimal, natural)", "round(§a, 0)", "round(§a, 2)", columns="decimal", kinds="decimals"),
     of_text("sha2(string, natural)", *(f"sha2(§a, {bits})" for bits in (0, 1, 224, 256, 512))),
-    of_text("split(string, plain)", *(f"split(§a, '{text}')" for text in (",", "a", " ", "", "_1"))),
+    of_text("split(string, text)", *(f"split(§a, '{text}')" for text in (",", "a", " ", "_1", ";", "ab"))),
+    of_text(
+        "split(string, text, int)",
+        *(f"split(§a, '{text}', {limit})" for text in (",", "a", " ", "_1") for limit in (-1, 0, 1, 2)),
+    ),
     of_text(
         "rlike(string, regex)",
         *(f"(§a rlike '{text}')" for text in ("a", "^[A-Z]", "[0-9]+", "[^a-z ]*", "ü?r", "^[a-z_-]+@")),
     ),
     of_text(
-        "regexp_replace(string, regex, plain)",
-        *(f"regexp_replace(§a, '{text}', '')" for text in ("a", "[^0-9]", "[a-z]+", " *", "^[A-Z]")),
-        *(f"regexp_replace(§a, '{text}', '-x')" for text in ("a", "[^0-9]", "[a-z]+", " *", "^[A-Z]")),
+        "regexp_replace(string, solid, plain)",
+        *(
+            f"regexp_replace(§a, '{text}', '{other}')"
+            for text in ("a", "[^0-9]", "[a-z]+", " +", "^[A-Z]", "[^a-z0-9 ]+", "r[a-z]*", "a?r", "ß")
+            for other in ("", "-x")
+        ),
     ),
     of_text(
         "like(string, plain)",
@@ -289,7 +383,7 @@ SO_FAR = "rows between unbounded preceding and current row"
 ROWS = "partition by g order by i rows between"
 FIRST_OR_LAST = tuple(
     found
-    for name in ("first", "last")
+    for name in ("first", "last", "first_value", "last_value")
     for found in (
         shape(f"{name} over(T)", f"{name}(§a) over (partition by g order by i)", over="window"),
         shape(
@@ -353,6 +447,7 @@ SHAPES = (
     *READ_TEXTS,
     *BY_CONSTANT,
     *MIXED_SUMS,
+    *SUMS_THAT_FIT,
     *FIRST_OR_LAST,
     *BESIDE,
     shape("coalesce(T, ...)", "coalesce(§a, §b)", "coalesce(§a, NULL, §b)", "coalesce(§a)", void=True),
@@ -400,6 +495,15 @@ SHAPES = (
     shape("array_sort(array<T>)", "array_sort(§a)", kinds="orderable"),
     shape("sort_array(array<T>)", "sort_array(§a)", kinds="orderable"),
     shape("array_union(array<T>, array<T>)", "array_union(§a, §b)"),
+    shape("array_except(array<T>, array<T>)", "array_except(§a, §b)"),
+    shape("array_intersect(array<T>, array<T>)", "array_intersect(§a, §b)"),
+    shape("arrays_overlap(array<T>, array<T>)", "arrays_overlap(§a, §b)"),
+    shape("array_remove(array<T>, T)", "array_remove(§a, §b)"),
+    shape("array_position(array<T>, T)", "array_position(§a, §b)"),
+    shape("array_prepend(array<T>, T)", "array_prepend(§a, §b)"),
+    shape("array_repeat(T, natural)", "array_repeat(§a, 0)", "array_repeat(§a, 3)", columns="T"),
+    shape("xxhash64(any, ...)", "xxhash64(§a)", "xxhash64(§a, §b)", columns="T, T"),
+    shape("hash(any, ...)", "hash(§a)", "hash(§a, §b)", columns="T, T"),
     shape("concat(array<T>, array<T>)", "concat(§a, §b)"),
     shape("flatten(array<T>)", "flatten(§a)", columns="array<T>"),
     shape("slice(array<T>, int, int)", "slice(§a, 1, 2)", columns="array<T>"),
@@ -473,7 +577,45 @@ SHAPES = (
             over="window",
             kinds="few",
         )
-        for name in ("rank", "dense_rank")
+        for name in ("rank", "dense_rank", "percent_rank", "cume_dist")
+    ),
+    shape(
+        "ntile over(natural)",
+        "ntile(2) over (partition by g order by i)",
+        "ntile(3) over (order by i desc)",
+        columns="T",
+        over="window",
+        kinds="few",
+    ),
+    *(
+        shape(f"{name}(decimal)", f"{name}(§a)", over="group", kinds="decimals")
+        for name in ("sum", "avg", "mean")
+    ),
+    *(
+        shape(
+            f"{name} over(decimal)",
+            f"{name}(§a) over (partition by g)",
+            f"{name}(§a) over (partition by g order by i)",
+            over="window",
+            kinds="decimals",
+        )
+        for name in ("sum", "avg")
+    ),
+    *(
+        shape(f"{name}(decimal)", f"{name}(§a)", kinds="decimals")
+        for name in ("floor", "ceil", "ceiling", "sign")
+    ),
+    shape("sum DISTINCT(int)", "sum(distinct cast(§a as int))", over="group", kinds="one"),
+    *(
+        shape(
+            f"{name} over(int)",
+            f"{name}(i) over (partition by g)",
+            f"{name}(i) over (partition by g order by i)",
+            columns="T",
+            over="window",
+            kinds="few",
+        )
+        for name in ("avg", "mean")
     ),
     shape(
         "concat(string, ...)",
@@ -647,6 +789,11 @@ SHAPES = (
     shape("explode_outer(array<T>)", "SELECT i, explode_outer(§a) FROM t", over="query"),
     shape("posexplode(array<T>)", "SELECT i, posexplode(§a) FROM t", over="query"),
     shape("explode(map<T,U>)", "SELECT i, explode(§a) FROM t", over="query"),
+    shape("explode_outer(map<T,U>)", "SELECT i, explode_outer(§a) FROM t", over="query"),
+    shape("posexplode_outer(array<T>)", "SELECT i, posexplode_outer(§a) FROM t", over="query"),
+    shape(
+        "inline_outer(array<T>)", "SELECT i, inline_outer(§a) FROM t", columns="array<struct>", over="query"
+    ),
     shape("inline(array<T>)", "SELECT i, inline(§a) FROM t", columns="array<struct>", over="query"),
 )
 
@@ -661,7 +808,7 @@ def _instances(kinds: str) -> Iterator[Instance]:
         return
     if kinds != "decimals":
         yield from (Instance(kind, kind.simpleString()) for kind in SCALARS)
-    yield from (Instance(kind, "decimal") for kind in DECIMALS)
+    yield from (Instance(kind, *parts_of(kind)) for kind in DECIMALS)
     if kinds == "decimals":
         return
     whole = IntegerType()
@@ -671,8 +818,8 @@ def _instances(kinds: str) -> Iterator[Instance]:
         yield Instance(MapType(StringType(), whole), "map")
         yield Instance(MapType(LongType(), whole), "key bigint")
     for leaf in (*SCALARS, *DECIMALS[:2]):
-        new = "<decimal>" if isinstance(leaf, DecimalType) else f"<{leaf.simpleString()}>"
-        yield from (Instance(outer, new) for outer in (ArrayType(leaf), _struct(leaf)))
+        (new,) = parts_of(leaf)
+        yield from (Instance(outer, f"<{new}>") for outer in (ArrayType(leaf), _struct(leaf)))
     yield from _nested(kinds)
 
 

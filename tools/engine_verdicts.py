@@ -5,12 +5,18 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from engine_answers import WRONG_CALL, Engine
+from engine_answers import SILENT, WRONG_CALL, Engine
 
 # Their answers are the moment's: types are compared, and what they say is not
 CLOCKS = {"current_date", "curdate", "current_timestamp", "now", "localtimestamp", "unix_timestamp"}
 
-Verdict = tuple[str, str]  # `same`, `refused`, `differs` or `no call`, and how it differs
+# From the best to the worst. `raises`: Sail does for some values, and is the same for others
+RANKS = ("no call", "same", "raises", "refused", SILENT, "differs")
+KNOWN_RANKS = ("same", "raises")  # Nothing differs in silence: what Sail raises at is run on Spark
+
+Verdict = tuple[str, str]  # One of `RANKS`, and how it differs
+
+MOST_EXPRESSIONS = 150  # of a query: where one of them raises, its halves are asked
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,11 @@ class Case:
     sql: str  # a query, or a call of `a`, `b` … over the rows
     rows: tuple[tuple[str, ...], ...] = ()  # values of `a`, `b` … as SQL writes them
     aggregates: bool = False  # rows are one group
+
+    @property
+    def signature(self) -> str:
+        "The call, with types."
+        return self.function + (self.types or "(?)")
 
 
 def over_values(call: str, rows: Iterable[tuple[str, ...]]) -> str:
@@ -67,26 +78,36 @@ def judge_rows(
     if asked is not None:
         left = [{"type": asked["type"], "value": value} for value in asked["value"]]
     elif "error" in batch:
-        column = [sail.ask(over_values(call, [row])) for row in case.rows]
-        left = [
-            one if "error" in one else {"type": one["types"][0], "value": one["rows"][0][0]} for one in column
-        ]
+        left = ask_each(case, call, right, sail)
     else:
         left = [{"type": batch["types"][0], "value": row[0]} for row in batch["rows"]]
     written_out = [with_values(case.sql, row) for row in case.rows]
-    verdict = worst(
-        compare(case, f"{call} of {', '.join(row)}", one, other)
-        for row, one, other in zip(case.rows, right, left, strict=True)
-    )
-    if verdict[0] != "same":
+    texts = [f"{call} of {', '.join(row)}" for row in case.rows]
+    verdict = compare_all(case, texts, right, left)
+    if verdict[0] not in KNOWN_RANKS:
         return verdict
-    alone = sail.ask([written_out])[0]
-    return worst(
-        compare(case, text, one, other) for text, one, other in zip(written_out, right, alone, strict=True)
-    )
+    return worst([verdict, compare_all(case, written_out, right, sail.ask([written_out])[0])])
 
 
-RANKS = ("no call", "same", "refused", "differs")
+def ask_each(case: Case, call: str, right: list[dict], sail: Engine) -> list[dict]:
+    "Sail's answers row by row, until one differs."
+    found = []
+    for row, one in zip(case.rows, right, strict=True):
+        answer = sail.ask(over_values(call, [row]))
+        if "error" not in answer:
+            answer = {"type": answer["types"][0], "value": answer["rows"][0][0]}
+        found.append(answer)
+        if compare(case, call, one, answer)[0] == "differs":
+            break
+    return found
+
+
+def compare_all(case: Case, texts: list[str], right: list[dict], left: list[dict]) -> Verdict:
+    "Compare the answers to a call as far as Sail was asked: one that it answers for some rows is not refused."
+    verdicts = [compare(case, *answers) for answers in zip(texts, right, left, strict=False)]
+    found = worst(verdicts)
+    answered = any("error" not in one and one["value"] is not None for one in left)
+    return ("raises", found[1]) if found[0] == "refused" and answered else found
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -94,9 +115,20 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=lambda verdict: RANKS.index(verdict[0]))
 
 
+def both(before: Verdict | None, verdict: Verdict) -> Verdict:
+    "The verdict on two cases of a call: one that Sail answers is not refused."
+    found = worst([before or verdict, verdict])
+    other = before if found is verdict else verdict
+    return ("raises", found[1]) if found[0] == "refused" and other and other[0] in KNOWN_RANKS else found
+
+
 def compare(case: Case, text: str, right: dict, left: dict) -> Verdict:
     "Compare two answers."
     text = " ".join(text.split())[:120]
+    if SILENT in (right.get("error"), left.get("error")):
+        return SILENT, f"{text}: {'Spark' if right.get('error') == SILENT else 'Sail'} gives no answer"
+    if left.get("error") == "died":
+        return "differs", f"{text}: Sail ends, and the process with it"
     if right.get("unread") or left.get("unread"):
         return "differs", f"{text}: an answer can't be read, {right.get('error') or left.get('error')}"
     if "error" in right and "error" in left:
@@ -107,9 +139,15 @@ def compare(case: Case, text: str, right: dict, left: dict) -> Verdict:
         return "differs", f"{text}: Spark raises {right['error']}, Sail answers {short(left['value'])}"
     if right["type"] != left["type"]:
         return "differs", f"{text}: Spark gives {right['type']}, Sail {left['type']}"
-    if right["value"] == left["value"] or case.function in CLOCKS:
+    if right["value"] == left["value"] or tells_the_moment(case):
         return "same", ""
     return "differs", f"{text}: Spark gives {short(right['value'])}, Sail {short(left['value'])}"
+
+
+def tells_the_moment(case: Case) -> bool:
+    "Whether a call is one of a clock: `unix_timestamp()` is, of a text it is not."
+    alone = re.fullmatch(rf"(?i)(select\s+)?{re.escape(case.function)}(\(\s*\))?", case.sql.strip())
+    return case.function in CLOCKS and alone is not None
 
 
 def short(value: object) -> str:
@@ -117,8 +155,8 @@ def short(value: object) -> str:
     return text if len(text) < 60 else f"{text[:57]}…"
 
 
-def judge(cases: list[Case], spark: Engine, sail: Engine) -> Iterator[tuple[Case, tuple[str, str]]]:
-    "The verdict on each case."
+def judge(cases: list[Case], spark: Engine, sail: Engine) -> Iterator[tuple[Case, Verdict]]:
+    "The verdict on each case; those over rows are asked of Spark in one query."
     scalar = [case for case in cases if case.rows and not case.aggregates]
     groups = [[with_values(case.sql, row) for row in case.rows] for case in scalar]
     answers = dict(zip(scalar, spark.ask(groups) if groups else [], strict=True))
@@ -127,3 +165,16 @@ def judge(cases: list[Case], spark: Engine, sail: Engine) -> Iterator[tuple[Case
             case,
             judge_rows(case, answers[case], sail) if case in answers else judge_query(case, spark, sail),
         )
+
+
+def batches(cases: list[Case]) -> Iterator[list[Case]]:
+    "Some cases at a time: where an expression raises, halves of the query are asked."
+    some, count = [], 0
+    for case in cases:
+        if some and count + len(case.rows) > MOST_EXPRESSIONS:
+            yield some
+            some, count = [], 0
+        some.append(case)
+        count += len(case.rows)
+    if some:
+        yield some

@@ -2,34 +2,44 @@
 
     python tools/prove.py engines                      all of it, into cdc_local/engines/known/
     python tools/engines.py prove abs substr           a few functions; what the list says of others stays
-    python tools/engines.py prove --missing            what is not on the list: a run that was cut goes on
+    python tools/engines.py prove --missing            what was not asked yet: a run that was cut goes on
+    python tools/engines.py prove --only calls abs     its calls in pipelines alone, which takes seconds
+    python tools/engines.py missing                    its names, those that pipelines call most first
     python tools/engines.py compare abs substr         a few functions, shown, nothing written
 
 What is asked: every example of Spark's own documentation, and generated values (NULL, extremes, empty,
 unicode, decimals, far dates) for each argument of each function, one argument at a time and all together
-(this file); calls that take any type, as `coalesce`, with one type after the other (engine_patterns.py).
-Both engines answer in processes of their own (engine_answers.py). An answer is a type and rows; it is the
-same where both are equal, floating-point numbers to the last bit. An error is the same as an error, whatever
-it says (engine_verdicts.py).
+(this file); the types with which pipelines call them (engine_calls.py); calls that take any type, as
+`coalesce`, with one type after the other (engine_patterns.py). Both engines answer in processes of their own;
+one that does not answer is started anew, and the call is listed as timed out (engine_answers.py). An answer
+is a type and rows; it is the same where both are equal, floating-point numbers to the last bit. An error is
+the same as an error, whatever it says. Where Sail alone raises for some values, Spark can take over, so such
+calls are known (engine_verdicts.py). The list is written after each function.
 """
 
 import argparse
 import json
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from engine_answers import Engine, report, serve
+from engine_answers import SILENT, Engine, report, serve
+from engine_calls import CALLS, SIZED, in_order, known_lines, lines, name_of
 from engine_patterns import find_patterns
 from engine_shapes import SCALARS, SHAPES, values_of
-from engine_verdicts import CLOCKS, Case, Verdict, judge, short, worst
+from engine_verdicts import CLOCKS, KNOWN_RANKS, Case, Verdict, batches, both, judge, short
 from pyspark.sql.types import DecimalType
+
+from cdc_local.engines.known.listed import known_of
 
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = ROOT / "cdc_local/engines/known/functions.json"
+BATCH = 12  # functions whose patterns are asked together
+SECONDS = 240  # for a function
 
 # Type as `typeof` writes it -> values as SQL writes them; the first is the base of a call
 VALUES = {
@@ -52,6 +62,7 @@ VALUES = {
 VALUES = {kind: [text.replace("_", " ") for text in texts.split()] for kind, texts in VALUES.items()}
 VALUES["decimal(10,2)"] = [f"cast({value} as decimal(10,2))" for value in VALUES["decimal(10,2)"]]
 VALUES["string"] = [value.replace("Spark SQL", "Spark_SQL") for value in VALUES["string"]]
+VALUES["string"].append("'" + "long text " * 9 + "'")
 VALUES["timestamp_ntz"] = [
     value.replace("timestamp ntz", "timestamp_ntz") for value in VALUES["timestamp_ntz"]
 ]
@@ -85,6 +96,13 @@ MOMENTS = [
         "0001-01-01",
         "9999-12-31 23:59:59.999999",
         "1899-12-31 23:59:59",
+        "2026-01-31 24:00:00",
+        "2026-01-31 1:2:3",
+        "2026-01-31T10",
+        "2026-01-31t10:00:00z",
+        "2026-01-31 10:00:00+0200",
+        "2026-01-31 10:00:00 UTC",
+        "+2026-01-31",
         "10:00:00",
         "now",
     )
@@ -252,6 +270,12 @@ ADD_UP = """
     regr_sxy regr_syy skewness std stddev stddev_pop stddev_samp sum try_avg try_sum var_pop var_samp variance
 """
 
+# The last digit is that of a library: no engine promises it
+BY_LIBRARY = """
+    acos acosh asin asinh atan atan2 atanh cbrt cos cosh cot csc degrees e exp expm1 hypot ln log log10 log1p
+    log2 pi pow power radians sec sin sinh tan tanh
+"""
+
 READ_MOMENTS = """
     add_months date date_add date_diff date_format date_part date_sub date_trunc dateadd datediff datepart
     day dayname dayofmonth dayofweek dayofyear extract hour last_day minute month monthname months_between
@@ -330,14 +354,35 @@ def generate(
         for other in family_of(kind):
             parts = [*arguments[:place], "§a", *arguments[place + 1 :]]
             types = ", ".join([*kinds[:place], other, *kinds[place + 1 :]])
-            rows = rows_of([other])
+            rows = askable(name, rows_of([other]))
             if other == "string" and name in READ_MOMENTS.split():
                 rows += [(text,) for text in MOMENTS]
             yield Case(name, f"({types})", written(name, parts), tuple(rows), aggregates)
     plain = [family_of(kind) and ("decimal(10,2)" if kind.startswith("decimal") else kind) for kind in kinds]
     if 1 < len(kinds) < 5 and all(plain):
-        call = written(name, [f"§{letter}" for letter in "abcdefgh"[: len(kinds)]])
-        yield Case(name, f"({', '.join(plain)})", call, tuple(rows_of(plain)), aggregates)
+        yield case_of(name, plain, aggregates)
+
+
+def case_of(name: str, kinds: list[str], aggregates: bool) -> Case:
+    "A call over columns of some types."
+    call = written(name, [f"§{letter}" for letter in "abcdefgh"[: len(kinds)]])
+    return Case(name, f"({', '.join(kinds)})", call, tuple(askable(name, rows_of(kinds))), aggregates)
+
+
+def askable(name: str, rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    "Leave out rows with large numbers where they are a size."
+    large = re.compile(r"\d{5}")
+    return [row for row in rows if not (name in SIZED and any(map(large.search, row)))]
+
+
+def called_in_pipelines(name: str, aggregates: bool) -> Iterator[Case]:
+    "Calls with the types of engine_calls.py."
+    for line in CALLS.strip().splitlines():
+        names, _, signatures = line.partition(": ")
+        if name in names.split():
+            for signature in re.split(r" (?![^(]*\))", signatures):
+                kinds = re.split(r",(?![^(]*\))", signature)
+                yield case_of(name, kinds, aggregates)
 
 
 def operator_cases() -> Iterator[Case]:
@@ -409,7 +454,10 @@ def cases_of(name: str, examples: list[str], spark: Engine) -> list[Case]:
 
 
 def is_open(case: Case) -> bool:
-    "Whether more than the types of a call decides what it gives: a constant, or the order of its rows."
+    "Whether more than the types of a call decides what it gives: a constant, the order of rows, a library."
+    reads_text = case.types.startswith("(string") and case.function in READ_MOMENTS.split()
+    if case.function in BY_LIBRARY.split() or (reads_text and "timestamp" not in case.function):
+        return True  # a text has more forms than can be asked
     if case.function in BY_CONSTANTS.split():
         return ", " in case.types
     exact = case.function in ("sum", "try_sum") and re.fullmatch(r"\((\w*int|decimal.*)\)", case.types)
@@ -417,24 +465,44 @@ def is_open(case: Case) -> bool:
     return case.function in BY_ORDER.split() or (case.function in ADD_UP.split() and not exact)
 
 
-def find_verdicts(
-    functions: dict[str, list[str]],  # Name -> examples
+def ask_about(
+    name: str,  # A function or an operator
+    examples: list[str],
+    aggregates: bool,  # Whether it is of many rows
     spark: Engine,
     sail: Engine,
-    keep: Callable[[dict[str, Verdict]], object],  # Gets what was found so far, now and then
-) -> dict[str, Verdict]:  # Signature -> the worst of its cases
-    "Ask for functions and operators."
+    seconds: float,  # What is not asked by then is listed as timed out
+) -> dict[str, Verdict]:  # Signature -> what all its cases say
+    "Ask for a function."
+    cases = [case for case in operator_cases() if case.function == name]
+    cases += [*called_in_pipelines(name, aggregates), *cases_of(name, examples, spark)]
+    return ask_cases(cases, spark, sail, seconds)
+
+
+def ask_cases(
+    cases: list[Case],
+    spark: Engine,
+    sail: Engine,
+    seconds: float,  # What is not asked by then is listed as timed out
+) -> dict[str, Verdict]:  # Signature -> what all its cases say
+    "Ask cases, until one of a call differs."
     found: dict[str, Verdict] = {}
-    for count, (name, examples) in enumerate(functions.items()):
-        cases = [case for case in operator_cases() if case.function == name]
-        for case, verdict in judge([*cases, *cases_of(name, examples, spark)], spark, sail):
-            if verdict[0] != "no call" and not (verdict[0] == "same" and is_open(case)):
-                signature = case.function + (case.types or "(?)")
-                found[signature] = worst([found.get(signature, ("no call", "")), verdict])
-        if count % 5 == 4:
-            report(f"  {count + 1} of {len(functions)} functions and operators")
-            keep(found)
+    until = time.monotonic() + seconds
+    for some in [*batches(probes(cases)), *batches(list(dict.fromkeys(cases)))]:
+        some = [case for case in some if found.get(case.signature, ("", ""))[0] != "differs"]
+        if time.monotonic() > until:
+            found |= {case.signature: (SILENT, f"not asked within {seconds} s") for case in some}
+            continue
+        for case, verdict in judge(some, spark, sail):
+            if verdict[0] != "no call" and not (verdict[0] in KNOWN_RANKS and is_open(case)):
+                found[case.signature] = both(found.get(case.signature), verdict)
     return found
+
+
+def probes(cases: list[Case]) -> list[Case]:
+    "Cases with the texts at which most functions differ: where they do, no other text has to be asked."
+    probe = (("'20260131'",),)
+    return [replace(case, rows=probe) for case in cases if probe[0] in case.rows and len(case.rows) > 1]
 
 
 @dataclass
@@ -445,10 +513,7 @@ class Listed:
     patterns: dict[str, list[str]] = field(default_factory=dict)  # What each may be made of
     nodes: list[str] = field(default_factory=list)  # Kinds of plan nodes
     aggregates: list[str] = field(default_factory=list)  # Functions of many rows
-
-    def names(self) -> set[str]:
-        "Functions and operators that were asked for."
-        return {name_of(signature) for signature in [*self.verdicts, *self.patterns]}
+    asked: set[str] = field(default_factory=set)  # Functions and operators
 
     def without(self, names: set[str]) -> "Listed":
         "The list without some functions."
@@ -457,6 +522,7 @@ class Listed:
             {one: made_of for one, made_of in self.patterns.items() if name_of(one) not in names},
             self.nodes,
             self.aggregates,
+            self.asked - names,
         )
 
     def as_data(self) -> dict[str, object]:
@@ -471,10 +537,13 @@ class Listed:
             "clocks": sorted(CLOCKS),
             "aggregates": self.aggregates,
             "nodes": self.nodes,
+            "asked": sorted(self.asked),
             "patterns": dict(sorted(self.patterns.items())),
             "same": sorted(kept["same"]),
+            "raises": kept["raises"],
             "differs": kept["differs"],
             "refused": sorted(kept["refused"]),
+            "timed out": sorted(kept[SILENT]),
         }
 
     def write(self) -> None:
@@ -486,78 +555,125 @@ class Listed:
         KNOWN.write_text(text[:-2] + ',\n "patterns": {\n' + lines + "\n }\n}\n", encoding="utf-8")
 
 
-def name_of(signature: str) -> str:
-    return signature.partition("(")[0]
-
-
 def read_listed() -> Listed:
     "The list as it is."
     if not KNOWN.exists():
         return Listed()
     data = json.loads(KNOWN.read_text(encoding="utf-8"))
-    texts = {verdict: {one: "" for one in data[verdict]} for verdict in ("same", "refused")}
-    texts["differs"] = data["differs"]
+    texts = {verdict: dict.fromkeys(data[verdict], "") for verdict in ("same", "refused", SILENT)}
+    texts |= {verdict: data[verdict] for verdict in ("raises", "differs")}
     verdicts = {one: (verdict, how) for verdict in texts for one, how in texts[verdict].items()}
-    return Listed(verdicts, data["patterns"], data["nodes"], data["aggregates"])
+    return Listed(verdicts, data["patterns"], data["nodes"], data["aggregates"], set(data["asked"]))
 
 
 def summary(data: dict) -> list[str]:
     "How many calls and functions are the same."
-
-    def names(signatures):
-        return {name_of(signature) for signature in signatures}
-
-    same, differs, refused = (data[verdict] for verdict in ("same", "differs", "refused"))
-    whole = names(same) - names(differs) - names(refused)
+    verdicts = ("same", "raises", "differs", "refused", SILENT)
+    counts = ", ".join(f"{len(data[verdict])} {verdict}" for verdict in verdicts)
+    named = {name_of(call) for verdict in ("same", "raises", "patterns") for call in data[verdict]}
+    known = known_lines(known_of(data))
+    missing = [line for line in lines() if line not in known]
     return [
         f"{data['engine']} beside {data['compared_with']}",
-        f"calls, by types of arguments: {len(same)} the same, {len(differs)} differ, {len(refused)} refused",
-        f"functions: {len(whole)} the same in all that was asked, {len(names(differs))} differ somewhere",
-        f"calls of any type: {len(data['patterns'])}; plan nodes: {len(data['nodes'])} the same",
+        f"calls, by types of arguments: {counts}; of any type: {len(data['patterns'])}",
+        f"functions and operators: {len(data['asked'])} asked,"
+        f" {len(named & set(data['asked']))} known for some types",
+        f"of the {len(lines())} things that pipelines do most, {len(known)} are known; not these:",
+        *(f"  {' '.join(line)}" for line in missing),
     ]
 
 
+class Comparison:
+    "Both engines, and the list that they write."
+
+    def __init__(self) -> None:
+        self.spark, self.sail = Engine("spark"), Engine("sail")
+        described = self.spark.ask(None)
+        self.examples = {name: [] for name in [*OPERATORS, "cast", "try_cast"]}
+        self.examples |= {name: examples for name, (_, examples) in described.items()}
+        self.aggregates = sorted(name for name, (group, _) in described.items() if group == "agg_funcs")
+        self.listed = read_listed()
+
+    def missing(self) -> list[str]:
+        "What was not asked yet."
+        return in_order({*self.examples, *(shape.name for shape in SHAPES)} - self.listed.asked)
+
+    def ask_part(self, part: str, names: list[str], keep: Callable[[Listed], object]) -> None:
+        "Ask for the patterns of functions, or for their calls in pipelines; the rest stays to be asked."
+        shapes = [shape for shape in SHAPES if shape.name in names] if part == "patterns" else []
+        for patterns, verdicts in find_patterns(shapes, self.spark, self.sail):
+            self.listed.patterns |= patterns
+            self._add(verdicts)
+        for name in names if part == "calls" else []:
+            cases = called_in_pipelines(name, name in self.aggregates)
+            if name in READ_MOMENTS.split():  # texts are asked with the whole function
+                cases = (case for case in cases if "string" not in case.types)
+            self._add(ask_cases(list(cases), self.spark, self.sail, SECONDS))
+            report(f"  {name}")
+            keep(self.listed)
+        keep(self.listed)
+
+    def ask(self, names: list[str], seconds: float, keep: Callable[[Listed], object]) -> None:
+        "Ask for functions; what the list says of others stays."
+        shapes = [shape for shape in SHAPES if shape.name in names]
+        patterns, verdicts = {}, {}
+        for some in find_patterns(shapes, self.spark, self.sail):
+            patterns |= some[0]
+            verdicts |= some[1]
+        for count, name in enumerate(names):
+            begun = time.monotonic()
+            self.listed = self.listed.without({name})
+            self.listed.patterns |= {one: made for one, made in patterns.items() if name_of(one) == name}
+            self._add({one: verdict for one, verdict in verdicts.items() if name_of(one) == name})
+            is_of_rows, examples = name in self.aggregates, self.examples.get(name, [])
+            self._add(ask_about(name, examples, is_of_rows, self.spark, self.sail, seconds))
+            self.listed.asked.add(name)
+            keep(self.listed)
+            report(f"  {count + 1} of {len(names)}: {name}, {time.monotonic() - begun:.0f} s")
+
+    def ask_nodes(self) -> None:
+        "Ask for the kinds of plan nodes."
+        self.listed.nodes = find_nodes_that_agree(self.spark, self.sail)
+        self.listed.aggregates = self.aggregates
+
+    def _add(self, verdicts: dict[str, Verdict]) -> None:
+        for signature, verdict in verdicts.items():
+            self.listed.verdicts[signature] = both(self.listed.verdicts.get(signature), verdict)
+
+    def close(self) -> None:
+        self.spark.close()
+        self.sail.close()
+
+
 def compare_engines(
-    chosen: set[str],  # Functions and operators, all where empty
-    missing: bool = False,  # Only those that are not on the list at all
-    keep: Callable[[Listed], object] = lambda listed: None,  # Gets the list now and then
+    chosen: list[str],  # Functions and operators, all where empty
+    missing: bool = False,  # Only those that were not asked yet
+    seconds: float = SECONDS,  # For a function
+    parts: Iterable[str] = (),  # Only the `calls` in pipelines, the `patterns`
+    keep: Callable[[Listed], object] = lambda listed: None,  # Gets the list after each function
 ) -> Listed:
     "Ask both engines; what the list says of what is not asked stays."
-    spark, sail = Engine("spark"), Engine("sail")
-    functions = {name: examples for name, (_, examples) in spark.ask(None).items()}
-    functions = {name: [] for name in [*OPERATORS, "cast", "try_cast"]} | functions
-    shapes = {shape.name for shape in SHAPES}
-    before = read_listed()
-    names = chosen or {*functions, *shapes}
-    names -= before.names() if missing else set()
-    listed = before.without(names)
-    if not chosen:
-        listed.nodes = find_nodes_that_agree(spark, sail)
-        listed.aggregates = sorted(
-            name for name, (group, _) in spark.ask(None).items() if group == "agg_funcs"
-        )
-
-    def add(verdicts: dict[str, Verdict]) -> None:
-        for signature, verdict in verdicts.items():
-            listed.verdicts[signature] = worst([verdict, listed.verdicts.get(signature, verdict)])
-        keep(listed)
-
-    for patterns, verdicts in find_patterns([one for one in SHAPES if one.name in names], spark, sail):
-        listed.patterns.update(patterns)
-        add(verdicts)
-    asked = {name: examples for name, examples in functions.items() if name in names}
-    add(find_verdicts(asked, spark, sail, add))
-    spark.close()
-    sail.close()
-    return listed
+    comparison = Comparison()
+    if not chosen and not missing:
+        comparison.ask_nodes()
+        comparison.listed.asked.clear()
+    names = chosen or comparison.missing()
+    for part in parts:
+        comparison.ask_part(part, names, keep)
+    for at in range(0, 0 if parts else len(names), BATCH):
+        comparison.ask(names[at : at + BATCH], seconds, keep)
+    comparison.close()
+    return comparison.listed
 
 
 def prove(
-    chosen: set[str],  # Functions, all where empty; what the list says of others stays
-    missing: bool = False,  # Only those that are not on the list at all
+    chosen: list[str],  # Functions, all where empty; what the list says of others stays
+    missing: bool = False,  # Only those that were not asked yet
+    seconds: float = SECONDS,  # For a function
+    parts: Iterable[str] = (),  # Only the `calls` in pipelines, the `patterns`
 ) -> list[str]:  # Lines to print
     "Compare functions, and write the list."
-    listed = compare_engines(chosen, missing, Listed.write)
+    listed = compare_engines(chosen, missing, seconds, parts, Listed.write)
     return summary(listed.as_data())
 
 
@@ -565,17 +681,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["serve", "compare", "prove"])
+    parser.add_argument("what", choices=["serve", "compare", "prove", "missing"])
     parser.add_argument("names", nargs="*", help="an engine, or functions")
     parser.add_argument("--json", action="store_true", help="of `compare`: the list alone, as data")
-    parser.add_argument("--missing", action="store_true", help="of `prove`: what is not on the list yet")
+    parser.add_argument("--missing", action="store_true", help="of `prove`: what was not asked yet")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for a function (%(default)s)")
+    parser.add_argument("--only", choices=["calls", "patterns"], action="append", default=[], help="a part")
     asked = parser.parse_intermixed_args()
     if asked.what == "serve":
         serve(asked.names[0])
     elif asked.what == "prove":
-        print("\n".join(prove(set(asked.names), asked.missing)))
+        print("\n".join(prove(asked.names, asked.missing, asked.seconds, asked.only)))
+    elif asked.what == "missing":
+        print("\n".join(Comparison().missing()))
     else:
-        data = compare_engines(set(asked.names)).as_data()
+        data = compare_engines(asked.names).as_data()
         print(json.dumps(data, indent=1, ensure_ascii=False))
         if not asked.json:
             print("\n".join(summary(data)))

@@ -156,7 +156,7 @@ def main() -> int:  # 0 if all that was asked for is proved
     if "mutants" in what:
         try_mutants(asked, of_mutants, outcome)
     if "engines" in what:
-        outcome.add(True, *engines.prove(set()))
+        outcome.add(True, *engines.prove([]))
     print("\n" + "\n".join(outcome.lines))
     return 0 if outcome.good else 1
 

@@ -16,6 +16,7 @@ from cdc_local.engines.known.listed import Known, parts_of, read_known
 ROOT = Path(__file__).parents[2]
 LIST = ROOT / "cdc_local/engines/known/functions.json"
 SAMPLE = 6  # functions that are asked anew
+VERDICTS = ("same", "raises", "differs", "refused", "timed out")
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +31,9 @@ def test_the_list_is_of_the_engines_that_are_installed(data):
 
 
 def test_the_list_is_sorted_and_each_call_has_one_verdict(data):
-    for verdict in ("same", "differs", "refused", "nodes", "clocks"):
-        assert list(data[verdict]) == sorted(set(data[verdict]))
-    calls = [*data["same"], *data["differs"], *data["refused"]]
+    for part in (*VERDICTS, "nodes", "clocks", "asked"):
+        assert list(data[part]) == sorted(set(data[part]))
+    calls = [call for verdict in VERDICTS for call in data[verdict]]
     assert len(calls) == len(set(calls))
     assert [call for call in calls if not re.fullmatch(r"[^(]+\(.*\)", call)] == []
 
@@ -47,15 +48,14 @@ def test_what_differs_in_silence_is_not_on_the_list(data):
 
 def test_a_sample_of_the_list_is_the_same_when_it_is_asked_anew(data):
     "Functions are chosen by a hash of their names: always the same ones, and none by hand"
-    patterns = {name_of(pattern) for pattern in data["patterns"]}
+    asked, patterns = set(data["asked"]), {name_of(pattern) for pattern in data["patterns"]}
     general = {name_of(pattern) for pattern, made_of in data["patterns"].items() if made_of}
-    chosen = choose({name_of(call) for call in data["same"]} - patterns, SAMPLE) + choose(
-        patterns - general, 2
-    )
+    chosen = choose({name_of(call) for call in data["same"]} & asked - patterns, SAMPLE)
+    chosen += choose(patterns & asked - general, 2)
     command = [sys.executable, ROOT / "tools/engines.py", "compare", "--json", *chosen]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=1500)
     again = json.loads(done.stdout)
-    for verdict in ("same", "refused", "differs", "patterns"):
+    for verdict in ("same", "raises", "refused", "differs", "patterns"):
         before = {call for call in data[verdict] if name_of(call) in chosen}
         assert {call for call in again[verdict] if name_of(call) in chosen} == before, verdict
 
@@ -72,12 +72,17 @@ TYPES = {kind.simpleString(): kind for kind in (types.IntegerType(), types.Strin
 TYPES |= {f"array<{name}>": types.ArrayType(kind) for name, kind in TYPES.items()}
 TYPES |= {f"map<{name},int>": types.MapType(TYPES[name], TYPES["int"]) for name in ("string", "int")}
 TYPES["void"] = types.NullType()
+TYPES |= {f"decimal({digits},2)": types.DecimalType(digits, 2) for digits in (10, 38)}
 PATTERNS = {
     "coalesce(T, ...)": {"int", "date", "void", "array", "<int>"},
     "element_at(map<T,U>, T)": {"map", "key string", "string", "<int>"},
     "left(string, natural)": set(),
     "date_format(date, 'yyyy')": set(),
-    "regexp_replace(string, regex, plain)": set(),
+    "regexp_replace(string, solid, plain)": set(),
+    "regexp_extract(string, groups, natural)": set(),
+    "split(string, text)": set(),
+    "get_json_object(string, path)": set(),
+    "sum(decimal)": {"decimal"},
     "<(date, day)": set(),
     "row_number over()": set(),
 }
@@ -105,6 +110,19 @@ PATTERNS = {
         ("regexp_replace", "string, string, string", [None, "a.b", ""], False),
         ("regexp_replace", "string, string, string", [None, "[a&&b]", ""], False),
         ("regexp_replace", "string, string, string", [None, "a", "$1"], False),
+        ("regexp_replace", "string, string, string", [None, "a*", ""], False),  # it matches nothing, too
+        ("regexp_replace", "string, string, string", [None, "[0-9]?a+b*", ""], True),
+        ("regexp_replace", "string, string, string", [None, "[a--b]", ""], False),
+        ("regexp_extract", "string, string, int", [None, "^([a-z]+)-([0-9]*)", 2], True),
+        ("regexp_extract", "string, string, int", [None, "(a|b)", 1], False),
+        ("regexp_extract", "string, string, int", [None, "(?i)a", 0], False),
+        ("split", "string, string", [None, ","], True),
+        ("split", "string, string", [None, ""], False),
+        ("split", "string, string", [None, "|"], False),
+        ("get_json_object", "string, string", [None, "$.a.b_1"], True),
+        ("get_json_object", "string, string", [None, "$.a[*]"], False),
+        ("sum", "decimal(10,2)", [], True),
+        ("sum", "decimal(38,2)", [], False),
         ("<", "date, string", [None, "2024-02-29"], True),
         ("<", "date, string", [None, "2023-02-29"], False),
         ("<", "date, string", [None, "2024-2-9"], False),
@@ -144,6 +162,7 @@ spark = local_spark(engine='sail')
 frame = spark.createDataFrame([(1, 'a')], 'a int, b string')
 other = frame.alias('o').select(F.col('a').alias('x'))
 calls = frozenset({'upper(string)', '>(int, int)', 'cast(int AS string)', 'sum(int)'})
+calls |= {'+ that fits(int, int)', 'year(date)', 'current_date()'}
 nodes = frozenset({'project', 'filter', 'local_relation', 'join INNER', 'aggregate GROUPBY'})
 patterns = {'coalesce(T, ...)': {'int', 'struct', '<int>'}, 'array(T, ...)': {'int'}}
 patterns['group by(T)'] = {'string'}
@@ -171,6 +190,9 @@ queries = {
     'field': frame.select(F.struct('a')['a']),
     'text lambda': frame.filter("exists(array(a), x -> x > 1)"),
     'grouped': frame.groupBy('a').agg(F.sum('a')),
+    'fits': frame.select(F.year(F.current_date()) + 1),
+    'may not fit': frame.select(F.col('a') + 1),
+    'text fits': frame.filter('year(current_date()) + 1 > a'),
 }
 found = {name: find_unknown(query, known) for name, query in queries.items()}
 rules = ['a > 1', "upper(b) LIKE 'A%'", 'a >', F.col('a') > 1, F.upper('b') == 'A']
@@ -238,6 +260,9 @@ def unknown():
         ("mixed", ["`coalesce(int, string)` is not known"]),
         ("field", ["`[](struct<a:int>, string)` is not known", "`struct(int)` is not known"]),
         ("grouped", ["`group by(int)` is not known"]),
+        ("fits", []),
+        ("may not fit", ["`+(int, int)` is not known"]),
+        ("text fits", []),
     ],
 )
 def test_what_a_query_has_that_the_list_has_not_is_said(unknown, query, sentences):

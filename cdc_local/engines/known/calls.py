@@ -71,6 +71,6 @@ def constant_of(
     if kind != "expression_string":
         return None
     text = argument.expression_string.expression
-    if re.fullmatch(r"[0-9]+", text):
+    if re.fullmatch(r"-?[0-9]+", text):
         return int(text)
     return text[1:-1] if re.fullmatch(r"'[^'\\\\]*'", text) else None

@@ -17,16 +17,26 @@ _SPELLINGS = {"=": "==", "<>": "!=", "!": "not", "~": "not", "regexp": "rlike", 
 
 
 # Constants that mean one thing to all engines: text without a sign that means something to a regular
-# expression, and expressions of letters, sets and repetitions. `.`, `$`, `\\d` are read in different ways
+# expression, and expressions of letters, sets and repetitions. `.`, `$`, `\\d` are read in different ways.
+# An expression is solid where it can't match nothing: engines look for nothing in different places
+_SIGN = r"[A-Za-z0-9 _,;:/@#=&%~'\"!<>-]"
+_ITEM = rf"(?:{_SIGN}|\[\^?(?:[A-Za-z0-9 _,;:/@]|-(?!-))+\])"
 _PLAIN = {
-    "plain": re.compile(r"[A-Za-z0-9 _,;:/@#=&%~'\"!<>-]*"),
-    "regex": re.compile(r"\^?(?:(?:[A-Za-z0-9 _,;:/@#=&%~'\"!<>-]|\[\^?[A-Za-z0-9 _,;:/@-]+\])[*+?]?)+"),
+    "plain": re.compile(f"{_SIGN}*"),
+    "text": re.compile(f"{_SIGN}+"),
+    "regex": re.compile(rf"\^?(?:{_ITEM}[*+?]?)+"),
+    "solid": re.compile(rf"\^?(?:{_ITEM}[*+?]?)*{_ITEM}(?![*?])\+?(?:{_ITEM}[*+?]?)*"),
+    "groups": re.compile(rf"\^?(?:{_ITEM}[*+?]?|\((?:{_ITEM}[*+?]?)+\)\??)+"),
+    "path": re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*)+"),
 }
+
+
+FITS = "that fits"  # Sums of whole numbers that never leave their type, `+ that fits(int, int)`
 
 
 @dataclass(frozen=True)
 class Known:
-    """The list, as it was written."""
+    """The list, as it was written: calls that give the same, or raise on Sail and are run on Spark then."""
 
     calls: frozenset[str]  # `abs(int)`, `cast(int AS string)`
     nodes: frozenset[str]  # Kinds of plan nodes, `filter`, `join INNER`
@@ -56,11 +66,18 @@ class Known:
 @cache
 def read_known() -> Known:
     "Read the list that is part of this package."
-    data = json.loads(files(__package__).joinpath("functions.json").read_text(encoding="utf-8"))
+    return known_of(json.loads(files(__package__).joinpath("functions.json").read_text(encoding="utf-8")))
+
+
+def known_of(
+    data: dict[str, Any],  # The list as its file holds it
+) -> Known:
+    "What a list knows."
     in_some_form = {call.removesuffix("(?)") for call in data["differs"] if call.endswith("(?)")}
-    calls = (call for call in data["same"] if call.partition("(")[0] not in in_some_form)
-    patterns = {pattern: frozenset(made_of) for pattern, made_of in data.get("patterns", {}).items()}
-    return Known(frozenset(calls), frozenset(data["nodes"]), frozenset(data["differs"]), patterns)
+    same = [*data["same"], *data["raises"]]
+    calls = frozenset(call for call in same if call.partition("(")[0] not in in_some_form)
+    patterns = {pattern: frozenset(made_of) for pattern, made_of in data["patterns"].items()}
+    return Known(calls, frozenset(data["nodes"]), frozenset(data["differs"]), patterns)
 
 
 def write_call(
@@ -84,8 +101,8 @@ def parts_of(
     inner: list[DataType] = []
     keys: set[str] = set()
     name = kind.simpleString()
-    if isinstance(kind, DecimalType):
-        name = "decimal"
+    if isinstance(kind, DecimalType):  # two narrow ones have sums and products that no engine has to cut
+        name = "decimal" if kind.precision <= 18 else "wide decimal"
     elif isinstance(kind, ArrayType):
         name, inner = "array", [kind.elementType]
     elif isinstance(kind, MapType):

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from cdc_local.engines.known.bounds import always_fits
 from cdc_local.engines.known.calls import Call, Found, constant_of, variable_types
 from cdc_local.engines.known.expressions import parts_of_message, read_expression
-from cdc_local.engines.known.listed import Known, read_known, write_call
+from cdc_local.engines.known.listed import FITS, Known, read_known, write_call
 from cdc_local.engines.known.queries import Scope, read_query
 
 if TYPE_CHECKING:
@@ -210,7 +211,8 @@ class _PlanReader:
         if None in kinds:
             self._note({f"`{call.name}` is not known: the types of its arguments can't be had"})
             return []
-        if not self.known.has(call.name, kinds, [constant_of(part) for part in call.arguments]):
+        constants = [constant_of(part) for part in call.arguments]
+        if not self.known.has(call.name, kinds, constants) and not self._fits(call, kinds, types):
             self._note({f"`{write_call(call.name, kinds)}` is not known"})
         if not call.lambdas:
             return []
@@ -221,6 +223,12 @@ class _PlanReader:
         if len(bodies) < len(call.lambdas) or None in bodies:
             self._note({f"`{call.name}` is not known: the types of its variables can't be had"})
         return [body for body in bodies if body is not None]
+
+    def _fits(self, call: Call, kinds: list[Any], types: dict[bytes, Any]) -> bool:
+        "Whether a sum is known as one that never leaves its type."
+        return self.known.has(f"{call.name} {FITS}", kinds) and always_fits(
+            call, lambda part: types.get(_key(part)) if _is_message(part) else part
+        )
 
     def _read_keys(self, name: str, node: Any, source: Any) -> None:
         "Note the types by which rows are grouped or compared, where the list does not have them."
