@@ -11,6 +11,7 @@ from engine_verdicts import KNOWN_RANKS, Case, Verdict, compare, judge_rows, wit
 
 from cdc_local.engines.known.listed import parts_of
 
+KINDS = ("one", "few", "decimals", "orderable", "all")  # those that are asked soon are asked first
 MOST_FORMS = 12  # of windows in a query, each of which sorts anew
 
 QUERIES = {
@@ -166,7 +167,7 @@ def find_patterns(
     """Ask shapes, a type after the other: what a type has that the ones before had not is to blame.
 
     Now and then: what patterns may be made of, and the calls that are not the same."""
-    for kinds in dict.fromkeys(shape.kinds for shape in shapes):
+    for kinds in sorted({shape.kinds for shape in shapes}, key=KINDS.index):
         asked = [Asked(shape) for shape in shapes if shape.kinds == kinds]
         verdicts: dict[str, Verdict] = {}
         for instance in instances(kinds):

@@ -108,12 +108,13 @@ COMPARED = tuple(
 EQUAL = tuple(
     shape(f"{name}(T, T)", f"(§a {sign} §b)") for name, sign in (("==", "="), ("!=", "!="), ("<=>", "<=>"))
 )
+OTHER_DECIMALS = ("cast('1.234' as decimal(7,3))", "cast('-123456789012345678' as decimal(18,0))")
 DECIMAL_OPERATORS = tuple(
     shape(
         f"{name}({left}, {right})",
         f"(§a {name} §b)",
         f"(§b {name} §a)",
-        *(f"(§a {name} cast(§b as decimal{other}))" for other in ("(7,3)", "(18,0)")),
+        *(f"(§a {name} {other})" for other in OTHER_DECIMALS),
         kinds="decimals",
     )
     for name in ("+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "<=>")

@@ -103,7 +103,7 @@ def ask_each(case: Case, call: str, right: list[dict], sail: Engine) -> list[dic
 
 
 def compare_all(case: Case, texts: list[str], right: list[dict], left: list[dict]) -> Verdict:
-    "Compare the answers to a call as far as Sail was asked: one that it answers for some rows is not refused."
+    "Compare answers to a call as far as Sail was asked: what it answers for some rows is not refused."
     verdicts = [compare(case, *answers) for answers in zip(texts, right, left, strict=False)]
     found = worst(verdicts)
     answered = any("error" not in one and one["value"] is not None for one in left)
@@ -119,7 +119,9 @@ def both(before: Verdict | None, verdict: Verdict) -> Verdict:
     "The verdict on two cases of a call: one that Sail answers is not refused."
     found = worst([before or verdict, verdict])
     other = before if found is verdict else verdict
-    return ("raises", found[1]) if found[0] == "refused" and other and other[0] in KNOWN_RANKS else found
+    if found[0] == "refused" and other and other[0] in KNOWN_RANKS:
+        return "raises", found[1] or other[1]
+    return found
 
 
 def compare(case: Case, text: str, right: dict, left: dict) -> Verdict:

@@ -4,6 +4,7 @@
     python tools/engines.py prove abs substr           a few functions; what the list says of others stays
     python tools/engines.py prove --missing            what was not asked yet: a run that was cut goes on
     python tools/engines.py prove --only calls abs     its calls in pipelines alone, which takes seconds
+    python tools/engines.py prove --only timed-out cast    what was not answered, or not asked in time
     python tools/engines.py missing                    its names, those that pipelines call most first
     python tools/engines.py compare abs substr         a few functions, shown, nothing written
 
@@ -38,6 +39,7 @@ from cdc_local.engines.known.listed import known_of
 
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = ROOT / "cdc_local/engines/known/functions.json"
+PARTS = ("calls", "patterns", "timed-out")  # of what a function is asked: those of pipelines, of any type
 BATCH = 12  # functions whose patterns are asked together
 SECONDS = 240  # for a function
 
@@ -465,20 +467,6 @@ def is_open(case: Case) -> bool:
     return case.function in BY_ORDER.split() or (case.function in ADD_UP.split() and not exact)
 
 
-def ask_about(
-    name: str,  # A function or an operator
-    examples: list[str],
-    aggregates: bool,  # Whether it is of many rows
-    spark: Engine,
-    sail: Engine,
-    seconds: float,  # What is not asked by then is listed as timed out
-) -> dict[str, Verdict]:  # Signature -> what all its cases say
-    "Ask for a function."
-    cases = [case for case in operator_cases() if case.function == name]
-    cases += [*called_in_pipelines(name, aggregates), *cases_of(name, examples, spark)]
-    return ask_cases(cases, spark, sail, seconds)
-
-
 def ask_cases(
     cases: list[Case],
     spark: Engine,
@@ -598,20 +586,37 @@ class Comparison:
         "What was not asked yet."
         return in_order({*self.examples, *(shape.name for shape in SHAPES)} - self.listed.asked)
 
-    def ask_part(self, part: str, names: list[str], keep: Callable[[Listed], object]) -> None:
-        "Ask for the patterns of functions, or for their calls in pipelines; the rest stays to be asked."
+    def ask_part(self, part: str, names: list[str], seconds: float, keep: Callable[[Listed], object]) -> None:
+        "Ask for a part of what functions are asked; the rest stays."
         shapes = [shape for shape in SHAPES if shape.name in names] if part == "patterns" else []
         for patterns, verdicts in find_patterns(shapes, self.spark, self.sail):
             self.listed.patterns |= patterns
             self._add(verdicts)
-        for name in names if part == "calls" else []:
-            cases = called_in_pipelines(name, name in self.aggregates)
-            if name in READ_MOMENTS.split():  # texts are asked with the whole function
-                cases = (case for case in cases if "string" not in case.types)
-            self._add(ask_cases(list(cases), self.spark, self.sail, SECONDS))
+        for name in names if part != "patterns" else []:
+            cases = self._calls(name) if part == "calls" else self._timed_out(name)
+            for case in cases if part == "timed-out" else []:
+                self.listed.verdicts.pop(case.signature, None)
+            self._add(ask_cases(cases, self.spark, self.sail, seconds))
             report(f"  {name}")
             keep(self.listed)
         keep(self.listed)
+
+    def _calls(self, name: str) -> list[Case]:
+        "Calls in pipelines; dates as texts are asked with the whole function."
+        cases = called_in_pipelines(name, name in self.aggregates)
+        return [case for case in cases if name not in READ_MOMENTS.split() or "string" not in case.types]
+
+    def _timed_out(self, name: str) -> list[Case]:
+        "What of a function is listed as timed out."
+        silent = {one for one, verdict in self.listed.verdicts.items() if verdict[0] == SILENT}
+        cases = self._cases(name)
+        return [case for case in cases if case.signature in silent]
+
+    def _cases(self, name: str) -> list[Case]:
+        "All that a function is asked."
+        cases = [case for case in operator_cases() if case.function == name]
+        cases += called_in_pipelines(name, name in self.aggregates)
+        return [*cases, *cases_of(name, self.examples.get(name, []), self.spark)]
 
     def ask(self, names: list[str], seconds: float, keep: Callable[[Listed], object]) -> None:
         "Ask for functions; what the list says of others stays."
@@ -625,8 +630,7 @@ class Comparison:
             self.listed = self.listed.without({name})
             self.listed.patterns |= {one: made for one, made in patterns.items() if name_of(one) == name}
             self._add({one: verdict for one, verdict in verdicts.items() if name_of(one) == name})
-            is_of_rows, examples = name in self.aggregates, self.examples.get(name, [])
-            self._add(ask_about(name, examples, is_of_rows, self.spark, self.sail, seconds))
+            self._add(ask_cases(self._cases(name), self.spark, self.sail, seconds))
             self.listed.asked.add(name)
             keep(self.listed)
             report(f"  {count + 1} of {len(names)}: {name}, {time.monotonic() - begun:.0f} s")
@@ -649,7 +653,7 @@ def compare_engines(
     chosen: list[str],  # Functions and operators, all where empty
     missing: bool = False,  # Only those that were not asked yet
     seconds: float = SECONDS,  # For a function
-    parts: Iterable[str] = (),  # Only the `calls` in pipelines, the `patterns`
+    parts: Iterable[str] = (),  # Of `PARTS`; all where there is none
     keep: Callable[[Listed], object] = lambda listed: None,  # Gets the list after each function
 ) -> Listed:
     "Ask both engines; what the list says of what is not asked stays."
@@ -659,7 +663,7 @@ def compare_engines(
         comparison.listed.asked.clear()
     names = chosen or comparison.missing()
     for part in parts:
-        comparison.ask_part(part, names, keep)
+        comparison.ask_part(part, names, seconds, keep)
     for at in range(0, 0 if parts else len(names), BATCH):
         comparison.ask(names[at : at + BATCH], seconds, keep)
     comparison.close()
@@ -670,7 +674,7 @@ def prove(
     chosen: list[str],  # Functions, all where empty; what the list says of others stays
     missing: bool = False,  # Only those that were not asked yet
     seconds: float = SECONDS,  # For a function
-    parts: Iterable[str] = (),  # Only the `calls` in pipelines, the `patterns`
+    parts: Iterable[str] = (),  # Of `PARTS`; all where there is none
 ) -> list[str]:  # Lines to print
     "Compare functions, and write the list."
     listed = compare_engines(chosen, missing, seconds, parts, Listed.write)
@@ -686,7 +690,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="of `compare`: the list alone, as data")
     parser.add_argument("--missing", action="store_true", help="of `prove`: what was not asked yet")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for a function (%(default)s)")
-    parser.add_argument("--only", choices=["calls", "patterns"], action="append", default=[], help="a part")
+    parser.add_argument("--only", choices=PARTS, action="append", default=[], help="a part")
     asked = parser.parse_intermixed_args()
     if asked.what == "serve":
         serve(asked.names[0])
