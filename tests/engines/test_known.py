@@ -162,6 +162,7 @@ spark = local_spark(engine='sail')
 frame = spark.createDataFrame([(1, 'a')], 'a int, b string')
 other = frame.alias('o').select(F.col('a').alias('x'))
 calls = frozenset({'upper(string)', '>(int, int)', 'cast(int AS string)', 'sum(int)'})
+calls |= {'*(decimal(10,2), int)', 'cast(int AS decimal(10,2))'}
 calls |= {'+ that fits(int, int)', 'year(date)', 'current_date()'}
 nodes = frozenset({'project', 'filter', 'local_relation', 'join INNER', 'aggregate GROUPBY'})
 patterns = {'coalesce(T, ...)': {'int', 'struct', '<int>'}, 'array(T, ...)': {'int'}}
@@ -190,6 +191,9 @@ queries = {
     'field': frame.select(F.struct('a')['a']),
     'text lambda': frame.filter("exists(array(a), x -> x > 1)"),
     'grouped': frame.groupBy('a').agg(F.sum('a')),
+    'decimal by a column': frame.select(F.col('a').cast('decimal(10,2)') * F.col('a')),
+    'decimal by a literal': frame.select(F.col('a').cast('decimal(10,2)') * 2),
+    'decimal by a literal in text': frame.filter('cast(a as decimal(10,2)) * 2L > 1'),
     'fits': frame.select(F.year(F.current_date()) + 1),
     'may not fit': frame.select(F.col('a') + 1),
     'text fits': frame.filter('year(current_date()) + 1 > a'),
@@ -260,6 +264,8 @@ def unknown():
         ("mixed", ["`coalesce(int, string)` is not known"]),
         ("field", ["`[](struct<a:int>, string)` is not known", "`struct(int)` is not known"]),
         ("grouped", ["`group by(int)` is not known"]),
+        ("decimal by a column", []),
+        ("decimal by a literal", ["`*(decimal(10,2), int)` is not known"]),
         ("fits", []),
         ("may not fit", ["`+(int, int)` is not known"]),
         ("text fits", []),
@@ -267,6 +273,10 @@ def unknown():
 )
 def test_what_a_query_has_that_the_list_has_not_is_said(unknown, query, sentences):
     assert unknown[query] == sentences
+
+
+def test_a_decimal_by_a_long_literal_is_not_known_either(unknown):
+    assert "`*(decimal(10,2), bigint)` is not known" in unknown["decimal by a literal in text"]
 
 
 def test_what_a_type_is_made_of_counts_at_every_depth(unknown):

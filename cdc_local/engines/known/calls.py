@@ -59,6 +59,17 @@ def variable_types(
     return [[IntegerType() if kind == "int" else kind for kind in kinds] for kinds in found]
 
 
+def is_whole_literal(
+    argument: Any,  # Of a call
+) -> bool:
+    "Whether an argument is a whole number as it is written, `2` or `2L`."
+    kind = argument.WhichOneof("expr_type") if hasattr(argument, "WhichOneof") else None
+    if kind == "literal":
+        return argument.literal.WhichOneof("literal_type") in ("byte", "short", "integer", "long")
+    text = argument.expression_string.expression if kind == "expression_string" else ""
+    return re.fullmatch(r"[-+]?[0-9]+[a-z]?", text, re.I) is not None
+
+
 def constant_of(
     argument: Any,  # Of a call
 ) -> Any:  # A text or a whole number; None for what is no such constant

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from cdc_local.engines.known.bounds import always_fits
-from cdc_local.engines.known.calls import Call, Found, constant_of, variable_types
+from cdc_local.engines.known.calls import Call, Found, constant_of, is_whole_literal, variable_types
 from cdc_local.engines.known.expressions import parts_of_message, read_expression
 from cdc_local.engines.known.listed import FITS, Known, read_known, write_call
 from cdc_local.engines.known.queries import Scope, read_query
@@ -12,6 +12,7 @@ from cdc_local.engines.known.queries import Scope, read_query
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+_ARITHMETIC = ("+", "-", "*", "/", "%", "div")
 _LONGEST = 300  # Characters of a sentence: a type can be long
 
 
@@ -211,8 +212,7 @@ class _PlanReader:
         if None in kinds:
             self._note({f"`{call.name}` is not known: the types of its arguments can't be had"})
             return []
-        constants = [constant_of(part) for part in call.arguments]
-        if not self.known.has(call.name, kinds, constants) and not self._fits(call, kinds, types):
+        if not self._is_known(call, kinds) and not self._fits(call, kinds, types):
             self._note({f"`{write_call(call.name, kinds)}` is not known"})
         if not call.lambdas:
             return []
@@ -223,6 +223,13 @@ class _PlanReader:
         if len(bodies) < len(call.lambdas) or None in bodies:
             self._note({f"`{call.name}` is not known: the types of its variables can't be had"})
         return [body for body in bodies if body is not None]
+
+    def _is_known(self, call: Call, kinds: list[Any]) -> bool:
+        "Whether a call is on the list; beside a decimal, Spark gives a literal fewer digits than its type."
+        is_decimal = any(write_call("", [kind]).startswith("(decimal") for kind in kinds)
+        if call.name in _ARITHMETIC and is_decimal and any(map(is_whole_literal, call.arguments)):
+            return False
+        return self.known.has(call.name, kinds, [constant_of(part) for part in call.arguments])
 
     def _fits(self, call: Call, kinds: list[Any], types: dict[bytes, Any]) -> bool:
         "Whether a sum is known as one that never leaves its type."
