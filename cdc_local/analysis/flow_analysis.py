@@ -6,6 +6,7 @@ from typing import cast
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, NewRowsReader, evaluating
@@ -89,11 +90,16 @@ def check_rules(
 ) -> None:
     "Refuse a rule that the engine cannot read, before there are rows."
     for rule in dataset.expectations:
+        where = f"expectation {rule.name!r} of {dataset.name}"
         try:
-            engine_of(frame.sparkSession).analyse(frame.where(rule.constraint))
+            condition = F.expr(rule.constraint) if isinstance(rule.constraint, str) else rule.constraint
+            engine_of(frame.sparkSession).analyse(frame.where(condition))
+        except NeedsSparkError:
+            raise
+        except PipelineError as wrong:
+            raise PipelineError(f"{where}: {wrong.message}", dataset.location, wrong.hint) from None
         except PySparkException as wrong:  # Sail has other classes of it than Spark
-            message = f"expectation {rule.name!r} of {dataset.name}: {describe_exception(wrong)}"
-            raise PipelineError(message, dataset.location) from None
+            raise PipelineError(f"{where}: {describe_exception(wrong)}", dataset.location) from None
 
 
 def check_layout(
@@ -123,7 +129,8 @@ def check_view(
     dataset: Dataset,  # A view, read by a flow or not
 ) -> None:
     "Evaluate a view without data, and its rules with it."
-    evaluation = Evaluation(Flow(str(dataset.name), dataset.name, "view"), views=[dataset.name])
+    flow = Flow(str(dataset.name), dataset.name, "view", language=dataset.language)
+    evaluation = Evaluation(flow, views=[dataset.name])
     frame = evaluate(runtime, evaluation, dataset)
     check_rules(dataset, frame)
     runtime.note_unknown(str(dataset.name), frame, dataset.expectations)

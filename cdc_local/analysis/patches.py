@@ -12,7 +12,7 @@ from functools import partial, wraps
 from typing import Any
 
 import pyspark
-from pyspark.sql import GroupedData, SparkSession
+from pyspark.sql import GroupedData, SparkSession, functions
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 from pyspark.sql.conf import RuntimeConfig
 from pyspark.sql.readwriter import DataFrameReader, DataFrameWriter
@@ -21,6 +21,7 @@ from pyspark.sql.streaming.readwriter import DataStreamReader
 from cdc_local.analysis.evaluation import current_evaluation, evaluated_flow
 from cdc_local.analysis.queries import run_query
 from cdc_local.analysis.runtime import Runtime
+from cdc_local.analysis.sql_texts import translate_condition, translate_expression, translate_selection
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.engines.sail.settings import refuse_setting
 from cdc_local.errors import PipelineError
@@ -448,6 +449,17 @@ def list_patches(
             _set_option,
             "a setting that changes answers is obeyed by Spark alone",
         ),
+        *[
+            Patch(
+                owner, name, replacement, "a text may say what Databricks' SQL has and the engine's has not"
+            )
+            for owner, name, replacement in (
+                (functions, "expr", translate_expression),
+                (classes.frame, "selectExpr", translate_selection),
+                (classes.frame, "where", translate_condition),
+                (classes.frame, "filter", translate_condition),
+            )
+        ],
         Patch(
             pyspark,
             "pipelines",

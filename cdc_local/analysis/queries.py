@@ -9,9 +9,11 @@ from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
 from cdc_local.analysis.runtime import Runtime
+from cdc_local.analysis.sql_texts import run_by_types
 from cdc_local.engines.engine import is_sail
 from cdc_local.engines.sql_parser import parser_of
 from cdc_local.errors import PipelineError
+from cdc_local.sql.dialect import translate
 from cdc_local.sql.lexer import tokenize
 from cdc_local.sql.relations import Relation, find_relations, substitute_relations
 from cdc_local.storage import localize
@@ -25,12 +27,16 @@ def run_query(
     **kwargs: Any,
 ) -> DataFrame:  # Its rows
     "Run a pipeline's SQL; `PipelineError` for a statement that changes more than the session."
-    evaluation = current_evaluation.get() or Evaluation(None)
+    evaluation, text = current_evaluation.get() or Evaluation(None), translate(text)
     with runtime.lock, evaluating(None):
         if evaluation.flow is None and (moved := apply_use(runtime, text)) is not None:
             return moved
         if parser_of(runtime.spark).is_query(runtime.spark, text):
-            return _query_tables(runtime, run_sql, evaluation, text, *args, **kwargs)
+            return run_by_types(
+                runtime.spark,
+                [text],
+                lambda texts: _query_tables(runtime, run_sql, evaluation, texts[0], *args, **kwargs),
+            )
         if evaluation.flow is None and is_session_statement(text):
             return run_sql(text, *args, **kwargs)
         raise PipelineError(

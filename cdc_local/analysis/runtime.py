@@ -20,13 +20,22 @@ from cdc_local.autoloader.plain_files import read_plain_files
 from cdc_local.autoloader.read import read_batch, read_stream
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
-from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph
+from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph, Language
 from cdc_local.delta.log import find_local_table
 from cdc_local.delta.reader import read_visible_part
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
+from cdc_local.sql.json_paths import explain_type
 from cdc_local.storage import Storage, TableName, is_table, strip_scheme
+
+# How a view is read, by the language of what reads it, and whether the view is a stream
+_VIEW_HINTS: dict[tuple[Language, bool], str] = {
+    ("python", True): "read it with spark.readStream",
+    ("python", False): "read it with spark.read",
+    ("sql", True): "read it as STREAM(view)",
+    ("sql", False): "read it without STREAM",
+}
 
 
 def read_stored(
@@ -120,7 +129,7 @@ class Runtime:
                 if dataset.kind == "view":
                     return self._read_view(dataset, streaming, evaluation)
                 if self.analysing:
-                    return self._stand_in(name, streaming)
+                    return self._stand_in(name, streaming, evaluation or Evaluation(None))
             path = self.storage.table_path(name)
             if dataset is None:
                 self.update_inputs.tables.add(path)
@@ -226,29 +235,41 @@ class Runtime:
         evaluation = evaluation or Evaluation(None)
         if dataset.name in evaluation.views:
             raise describe_cycle([*map(str, evaluation.views), str(dataset.name)], dataset)
+        language = self._language_of_reader(evaluation)
         evaluation.views.append(dataset.name)
-        flow = evaluation.flow or Flow(str(dataset.name), dataset.name, "view")
+        flow = evaluation.flow or Flow(str(dataset.name), dataset.name, "view", language=dataset.language)
         frame = evaluate(self, replace(evaluation, flow=flow), dataset)
         evaluation.views.pop()
         if frame.isStreaming != streaming and evaluation.new_rows is None:
-            found, reader = ("a stream", "readStream") if frame.isStreaming else ("a batch", "read")
-            message = f"view {dataset.name} is {found}"
-            raise PipelineError(message, dataset.location, f"read it with spark.{reader}")
+            message = f"view {dataset.name} is {'a stream' if frame.isStreaming else 'a batch'}"
+            raise PipelineError(message, dataset.location, _VIEW_HINTS[language, frame.isStreaming])
         return with_expectations(dataset, frame, evaluation).alias(dataset.name.table)
 
     def _stand_in(
         self,
         name: TableName,  # A table of the graph, which may not be there yet
         streaming: bool,  # Read as a stream
+        evaluation: Evaluation,  # What reads it
     ) -> DataFrame:  # No rows
         "A frame with a table's columns, while flows are analysed; `PipelineError` for a stream of a view."
         frame = empty_frame(self.spark, self.columns_of(self, name), streaming).alias(name.table)
         if not streaming or self.graph.datasets[name].kind != "materialized_view":
             return frame
+        language = self._language_of_reader(evaluation)
+        reading = "without STREAM" if language == "sql" else "with spark.read"
         raise PipelineError(
             f"{name} is a materialized view, which is computed anew and cannot be streamed from",
-            hint="read it with spark.read, or declare it as a streaming table",
+            hint=f"read it {reading}, or declare it as a streaming table",
         )
+
+    def _language_of_reader(
+        self,
+        evaluation: Evaluation,  # What is evaluated
+    ) -> Language:
+        "The language of what reads: the innermost view that is evaluated, or the flow."
+        if evaluation.views:
+            return self.graph.datasets[evaluation.views[-1]].language
+        return evaluation.flow.language if evaluation.flow is not None else "python"
 
     def _unknown_table(
         self,
@@ -325,6 +346,7 @@ def evaluate(
     except Exception as error:
         wrong = to_pipeline_error(error, runtime.sources)
         wrong.location = wrong.location or item.location
+        wrong.hint = wrong.hint or explain_type(error)
         raise wrong from None
     if isinstance(frame, DataFrame):
         return frame

@@ -17,6 +17,7 @@ Action = Literal["warn", "drop", "fail"]  # What happens when a row breaks a rul
 # 'view' stands for a view that is evaluated by itself
 DatasetKind = Literal["streaming_table", "materialized_view", "view", "sink", "table"]
 FlowKind = Literal["append", "complete", "auto_cdc", "snapshot", "table", "view"]
+Language = Literal["python", "sql"]  # Of what declares: a hint is written in the same
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Dataset:
     private: bool = False  # Left out of the catalog
     expectations: tuple[Expectation, ...] = ()  # Its rules, in the order of their decorators
     sink: dict[str, Any] = field(default_factory=dict)  # A sink's `format`, `options` or `handler`
+    language: Language = "python"  # What declared it
     scope: Scope | None = None  # Catalog and schema of one-part names in its query
     location: Location | None = None  # Where it was declared
 
@@ -59,8 +61,16 @@ class Flow:
     snapshots: Query | None = None  # Returns a snapshot and its version; absent where `spec` names a table
     once: bool = False  # Runs once, and again on full refresh
     spark_conf: dict[str, str] = field(default_factory=dict)  # Spark settings of this flow
+    language: Language = "python"  # What declared it
     scope: Scope | None = None  # Catalog and schema of one-part names in its query
     location: Location | None = None  # Where it was declared
+
+    @property
+    def hint_of_changed_source(self) -> str:
+        """What to write where rows of a streaming source were changed."""
+        if self.language == "sql":
+            return "Read it without STREAM, or write FROM STREAM events WITH (SKIPCHANGECOMMITS)"
+        return "Read it with spark.read, or set skipChangeCommits on the stream"
 
     @property
     def cdc_spec(self) -> CdcSpec:
@@ -169,6 +179,21 @@ def _refuse_second(
         )
 
 
+# What to write, by the language of the file, the kind of the flow, and whether it reads a stream
+_HINTS: dict[tuple[Language, str, bool], str] = {
+    ("python", "complete", True): "use spark.read, or declare a streaming table",
+    ("python", "append", False): "use spark.readStream, or once=True",
+    ("python", "append", True): "use spark.read, or leave out once=True",
+    ("sql", "complete", True): "leave out STREAM, or write CREATE OR REFRESH STREAMING TABLE",
+    (
+        "sql",
+        "append",
+        False,
+    ): "write STREAM before what it reads: FROM STREAM read_files(…), FROM STREAM(events)",
+    ("sql", "append", True): "leave out STREAM, or ONCE",
+}
+
+
 def settle_kind(
     graph: Graph,  # Takes the settled flow
     flow: Flow,  # A flow, perhaps of kind 'table'
@@ -185,20 +210,14 @@ def settle_kind(
         flow = replace(flow, kind="append" if streaming else "complete")
         graph.flows[flow.name] = flow
     if flow.kind == "complete" and streaming:
-        message, hint = (
-            f"materialized view {flow.target} reads a stream",
-            "use spark.read, or declare a streaming table",
-        )
+        message = f"materialized view {flow.target} reads a stream"
     elif flow.kind == "append" and not streaming and not flow.once:
-        message, hint = f"flow {flow.name} appends a batch", "use spark.readStream, or once=True"
+        message = f"flow {flow.name} appends a batch"
     elif flow.kind == "append" and streaming and flow.once:
-        message, hint = (
-            f"flow {flow.name} runs once, but reads a stream",
-            "use spark.read, or leave out once=True",
-        )
+        message = f"flow {flow.name} runs once, but reads a stream"
     else:
         return flow
-    raise PipelineError(message, flow.location, hint)
+    raise PipelineError(message, flow.location, _HINTS[flow.language, flow.kind, streaming])
 
 
 def check_graph(

@@ -5,8 +5,10 @@ from typing import Any
 
 from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.errors import PipelineError, locate
+from cdc_local.sql.dialect import translate, translate_words
 from cdc_local.sql.lexer import closing_bracket, split_at_commas, tokenize
 from cdc_local.sql.parser import Statement, read_columns, read_expression, read_name_parts
+from cdc_local.sql.positions import find_position
 from cdc_local.sql.relations import Relation, find_relations
 from cdc_local.sql.scope import Reading, qualify_names
 from cdc_local.storage import TableName
@@ -20,18 +22,40 @@ def read_once(
     return statement.takes("ONCE")
 
 
-CDC_CLAUSES = (
+# In the order of Databricks' grammar, which is the only one that it takes; 2026-11-29:
+# docs.databricks.com/aws/en/sql/language-manual/sql-ref-syntax-ddl-create-streaming-table-auto-cdc
+ORDERED_CLAUSES = (
     "KEYS (",
     "IGNORE NULL UPDATES",
     "APPLY AS DELETE WHEN",
     "APPLY AS TRUNCATE WHEN",
     "SEQUENCE BY",
+    "SYSTEM SEQUENCE BY",
     "COLUMNS",
     "STORED AS",
     "TRACK HISTORY ON",
-    "SYSTEM SEQUENCE BY",
-    "WHERE",
+    "COLUMNS TO UPDATE",
 )
+CDC_CLAUSES = (*ORDERED_CLAUSES, "WHERE")
+
+
+def check_order(
+    statement: Statement,  # Stands at a clause
+    before: str,  # The clause before it; '' at the first
+) -> str:  # The clause; what is none gives the one before it
+    "Refuse a clause that stands before one it must follow, as Databricks' parser does."
+    here = [clause for clause in ORDERED_CLAUSES if statement.sees(clause)]
+    if not here:
+        return before
+    clause = here[-1]  # COLUMNS TO UPDATE is also COLUMNS
+    if before and ORDERED_CLAUSES.index(clause) < ORDERED_CLAUSES.index(before):
+        first, second = (name.rstrip(" (") for name in (clause, before))
+        order = ", ".join(name.rstrip(" (") for name in ORDERED_CLAUSES)
+        statement.fail(
+            f"AUTO CDC: {first} stands after {second}",
+            f"Databricks takes the clauses in one order: {order}",
+        )
+    return clause
 
 
 def read_column_choice(
@@ -59,11 +83,11 @@ def read_cdc_clause(
             return {"ignore_null_updates": True}
         return read_column_choice(statement, "ignore_null_updates_") or {"ignore_null_updates": True}
     if statement.takes("APPLY AS DELETE WHEN"):
-        return {"apply_as_deletes": read_expression(statement, *CDC_CLAUSES)}
+        return {"apply_as_deletes": read_condition(statement)}
     if statement.takes("APPLY AS TRUNCATE WHEN"):
-        return {"apply_as_truncates": read_expression(statement, *CDC_CLAUSES)}
+        return {"apply_as_truncates": read_condition(statement)}
     if statement.takes("SEQUENCE BY"):
-        return {"sequence_by": read_sequence_by(read_expression(statement, *CDC_CLAUSES))}
+        return {"sequence_by": read_sequence_by(read_condition(statement))}
     if statement.takes("COLUMNS TO UPDATE"):
         return {"columns_to_update": read_name_parts(statement).strip("`")}
     if statement.takes("COLUMNS"):
@@ -79,6 +103,15 @@ def read_cdc_clause(
             f"AUTO CDC: {statement.here.text.upper()} is not supported", "filter in a view and stream from it"
         )
     statement.fail("expected a clause of AUTO CDC")
+
+
+def read_condition(
+    statement: Statement,  # An expression comes next
+) -> str:  # Its text for Spark
+    "Read an expression up to the next clause."
+    start = statement.at
+    read_expression(statement, *CDC_CLAUSES)
+    return translate_words(statement, statement.words[start : statement.at])
 
 
 def read_sequence_by(
@@ -118,6 +151,8 @@ def read_source_clause(
     start = statement.at
     sql = SELECT + read_expression(statement, *CDC_CLAUSES)
     origin = locate(statement.sql, statement.words[start].start, statement.origin)
+    position = find_position(statement.sql, statement.words[start].start, statement.origin)
+    sql = SELECT + translate(sql.removeprefix(SELECT), position)
     found = find_relations(reading.spark, sql, origin)
     if not once and not any(relation.streaming for relation in found):
         raise PipelineError(
@@ -128,7 +163,7 @@ def read_source_clause(
     view = TableName(full.catalog, full.schema, "__" + re.sub(r"\W", "_", flow) + "_source")
     sql = qualify_names(reading, statement, sql, found)
     reading.graph.add_dataset(
-        Dataset(view, "view", lambda: reading.spark.sql(sql), private=True, location=origin)
+        Dataset(view, "view", lambda: reading.spark.sql(sql), private=True, language="sql", location=origin)
     )
     return str(view)
 
@@ -150,7 +185,9 @@ def read_auto_cdc(
         "keys": (),
         "sequence_by": None,
     }
+    before = ""
     while statement.here.text:
+        before = check_order(statement, before)
         clause, line = read_cdc_clause(statement), statement.location
         twice = [name for name, value in clause.items() if fields.get(name)]
         if twice:
@@ -168,6 +205,7 @@ def read_auto_cdc(
             spec=spec,
             once=once,
             spark_conf=dict(reading.scope.settings),
+            language="sql",
             location=statement.location,
         )
     )

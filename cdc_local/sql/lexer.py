@@ -79,6 +79,19 @@ def tokenize(
     return words
 
 
+def string_value(
+    text: str,  # A string as written, with its quotes
+) -> str:  # What it means
+    "Read a string."
+    if text[0] in "rR":
+        return text[2:-1]
+    return re.sub(
+        r'\\(.)|(\'\'|"")',
+        lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]) if m[1] else m[2][0],
+        text[1:-1],
+    )
+
+
 def closing_bracket(
     words: list[Token],  # Tokens
     start: int,  # Index of an opening bracket

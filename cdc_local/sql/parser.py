@@ -5,7 +5,7 @@ import re
 from typing import NoReturn
 
 from cdc_local.errors import Location, PipelineError, locate
-from cdc_local.sql.lexer import Token, closing_bracket, lex, split_at_commas, tokenize
+from cdc_local.sql.lexer import Token, closing_bracket, lex, split_at_commas, string_value, tokenize
 
 
 def fill_parameters(
@@ -128,17 +128,7 @@ def read_string(
     "Read a string; several in a row are one."
     parts = []
     while statement.here.kind == "string":
-        text = statement.next().text
-        if text[0] in "rR":
-            parts.append(text[2:-1])
-        else:
-            parts.append(
-                re.sub(
-                    r'\\(.)|(\'\'|"")',
-                    lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]) if m[1] else m[2][0],
-                    text[1:-1],
-                )
-            )
+        parts.append(string_value(statement.next().text))
     return "".join(parts) if parts else statement.fail("expected a string")
 
 

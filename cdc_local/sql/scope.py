@@ -8,7 +8,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from cdc_local.dataflow.graph import Graph
 from cdc_local.errors import Location, PipelineError, UsageError, locate
+from cdc_local.sql.dialect import leave_paths_to_spark, translate
 from cdc_local.sql.parser import Statement, spanned_text
+from cdc_local.sql.positions import find_position
 from cdc_local.sql.relations import Relation, find_relations, substitute_relations
 from cdc_local.sql_names import quote_for_spark
 from cdc_local.storage import TableName
@@ -61,6 +63,9 @@ def read_query(
     start = statement.here.start
     sql = spanned_text(statement, statement.words[statement.at :])
     origin = locate(statement.sql, start, statement.origin)
+    position = find_position(statement.sql, start, statement.origin)
+    sql = translate(sql, position)
+    leave_paths_to_spark(reading.spark, sql, position)
     statement.at = len(statement.words)
     found = find_relations(reading.spark, sql, origin)
     sql = qualify_names(reading, statement, sql, found)

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from cdc_local.dataflow.graph import Action, Dataset, DatasetKind, Expectation, Flow, Graph
 from cdc_local.errors import Location, PipelineError
 from cdc_local.sql.auto_cdc_clauses import read_auto_cdc, read_once
+from cdc_local.sql.dialect import translate_words
 from cdc_local.sql.parser import (
     Statement,
     fill_parameters,
@@ -55,7 +56,7 @@ def read_constraint(
         statement.fail(
             f"constraint {name} is not supported", "a pipeline has EXPECT (…), PRIMARY KEY and FOREIGN KEY"
         )
-    rule = spanned_text(statement, skip_bracket(statement))
+    rule = translate_words(statement, skip_bracket(statement))
     action = _read_action(statement, name)
     if any(each.name == name for each in clauses.expectations):
         statement.fail(f"expectation {name} is declared twice")
@@ -281,6 +282,7 @@ def build_dataset(
         table_properties=clauses.table_properties,
         private=private,
         expectations=tuple(clauses.expectations),
+        language="sql",
         location=statement.location,
     )
 
@@ -311,6 +313,7 @@ def declare_with_query(
                 "append" if kind == "streaming_table" else "complete",
                 query,
                 spark_conf=dict(reading.scope.settings),
+                language="sql",
                 location=statement.location,
             )
         )
@@ -363,6 +366,7 @@ def declare_append(
             query,
             once=once,
             spark_conf=dict(reading.scope.settings),
+            language="sql",
             location=statement.location,
         )
     )

@@ -201,8 +201,7 @@ class NewRows:
     def _refuse_changed_source(self) -> PipelineError:
         return PipelineError(
             f"{self.flow.name} streams from a table whose rows were changed or deleted; "
-            "a streaming source must only grow. "
-            "Read it with spark.read, or set skipChangeCommits on the stream",
+            f"a streaming source must only grow. {self.flow.hint_of_changed_source}",
             self.flow.location,
         )
 

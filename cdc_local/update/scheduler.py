@@ -52,8 +52,7 @@ def describe_failure(
     if any(code in text for code in _SOURCE_CHANGED):
         return (
             f"{flow.location}: {flow.name} streams from a table whose rows were changed or deleted; "
-            "a streaming source must only grow. "
-            "Read it with spark.read, or set skipChangeCommits on the stream"
+            f"a streaming source must only grow. {flow.hint_of_changed_source}"
         )
     if any(code in text for code in _SOURCE_REBUILT):
         return (

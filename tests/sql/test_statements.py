@@ -448,7 +448,7 @@ def spec_of(**more):
             dict(apply_as_deletes="op = 'D' OR (a = 1 AND columns = 2)"),
         ),
         (
-            "APPLY AS TRUNCATE WHEN op = 'T' APPLY AS DELETE WHEN op = 'D'",
+            "APPLY AS DELETE WHEN op = 'D' APPLY AS TRUNCATE WHEN op = 'T'",
             dict(apply_as_truncates="op = 'T'", apply_as_deletes="op = 'D'"),
         ),
         ("COLUMNS (id, `a b`)", dict(column_list=("id", "a b"))),
@@ -463,7 +463,7 @@ def spec_of(**more):
             dict(stored_as_scd_type=2, track_history_column_list=("a", "b")),
         ),
         (
-            "TRACK HISTORY ON * EXCEPT (a) STORED AS SCD TYPE 2",
+            "STORED AS SCD TYPE 2 TRACK HISTORY ON * EXCEPT (a)",
             dict(stored_as_scd_type=2, track_history_except_column_list=("a",)),
         ),
     ],
@@ -477,13 +477,35 @@ def spec_of(**more):
     ],
 )
 def test_auto_cdc(declared, spelling, name, clauses, fields):
-    for order in ("KEYS (id) {} SEQUENCE BY n", "SEQUENCE BY n KEYS (id) {}"):
-        flow = only(declared(f"{spelling} FROM STREAM(LIVE.s) {order.format(clauses)}").flows)
-        assert (flow.spec, flow.kind, flow.name) == (
-            spec_of(name=name, **fields),
-            "auto_cdc",
-            name or "main.crm.t",
-        )
+    before = clauses.startswith(("IGNORE", "APPLY"))
+    order = "KEYS (id) {} SEQUENCE BY n" if before else "KEYS (id) SEQUENCE BY n {}"
+    flow = only(declared(f"{spelling} FROM STREAM(LIVE.s) {order.format(clauses)}").flows)
+    assert (flow.spec, flow.kind, flow.name, flow.language) == (
+        spec_of(name=name, **fields),
+        "auto_cdc",
+        name or "main.crm.t",
+        "sql",
+    )
+
+
+CLAUSES = (
+    "KEYS (id)",
+    "IGNORE NULL UPDATES",
+    "APPLY AS DELETE WHEN a",
+    "APPLY AS TRUNCATE WHEN b",
+    "SEQUENCE BY n",
+    "COLUMNS (id, c)",
+    "STORED AS SCD TYPE 2",
+    "TRACK HISTORY ON (c)",
+)
+
+
+@pytest.mark.parametrize("first, second", list(itertools.pairwise(CLAUSES)))
+def test_auto_cdc_takes_its_clauses_in_one_order_as_databricks_does(refused, first, second):
+    message = refused(f"APPLY CHANGES INTO t FROM STREAM(s)\n{second}\n{first}")
+    name = " ".join(word for word in second.split() if word.isupper() and word != "TYPE")
+    assert message.startswith("a.sql:3: AUTO CDC: ") and f"stands after {name[:8]}" in message
+    assert "SEQUENCE BY, SYSTEM SEQUENCE BY, COLUMNS, STORED AS, TRACK HISTORY ON" in message
 
 
 @pytest.mark.parametrize(
@@ -613,12 +635,16 @@ def test_append_once(declared, spelling):
         ("APPLY CHANGES INTO t FROM STREAM(s) KEYS (id)", "`sequence_by` is None"),
         ("APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) KEYS (b) SEQUENCE BY n", "keys is given twice"),
         (
+            "APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) COLUMNS TO UPDATE u COLUMNS (a)",
+            "COLUMNS stands after",
+        ),
+        (
             "APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) SEQUENCE BY n STORED AS SCD TYPE 3",
             "`stored_as_scd_type` is",
         ),
         ("APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) SEQUENCE BY n STORED AS BITEMPORAL", "bitemporal"),
         (
-            "APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) SYSTEM SEQUENCE BY m SEQUENCE BY n",
+            "APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) SEQUENCE BY n SYSTEM SEQUENCE BY m",
             "SYSTEM is not supported",
         ),
         ("APPLY CHANGES INTO t FROM STREAM(s) WHERE a KEYS (id) SEQUENCE BY n", "WHERE is not supported"),
