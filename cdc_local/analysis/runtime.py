@@ -346,7 +346,7 @@ def evaluate(
     except Exception as error:
         wrong = to_pipeline_error(error, runtime.sources)
         wrong.location = wrong.location or item.location
-        wrong.hint = wrong.hint or explain_type(error)
+        wrong.hint = explain_type(error) or wrong.hint
         raise wrong from None
     if isinstance(frame, DataFrame):
         return frame

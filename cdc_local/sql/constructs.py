@@ -38,7 +38,9 @@ _ACCOUNT = "depends on the account or the workspace"
 _PARAMETER = "pass the value in the pipeline's configuration, as ${name}"
 _SECRET = "reads a secret scope of the workspace"
 _DBUTILS = "read it in Python with dbutils.secrets.get, and pass it on"
-_SHAPES = "computes with geometries, which Spark does not have"
+_SHAPES = "is of the geospatial functions that Spark does not have"
+# Of `st_*`, what Spark 4.2 computes itself
+_OF_SPARK = frozenset({"st_asbinary", "st_geogfromwkb", "st_geomfromwkb", "st_setsrid", "st_srid"})
 _METRICS = "reads a metric view, which Unity Catalog keeps"
 _ZSTD = "has no counterpart in Spark"
 
@@ -101,7 +103,7 @@ CONSTRUCTS: tuple[Construct, ...] = (
         "(SELECT max(id) FROM t@v1)",
         "names a version of a table, which is not read so here",
         "read it in Python: spark.read.option('versionAsOf', 1).table('t')",
-        "delta-describe-history",
+        "sql-ref-names",
     ),
     _refused("measure", "measure(n)", _METRICS, "write the aggregate itself"),
     _refused("agg", "agg(n)", _METRICS, "write the aggregate itself"),
@@ -111,6 +113,20 @@ CONSTRUCTS: tuple[Construct, ...] = (
         "has no counterpart in Spark",
         "name the schema, or take schema_of_json of one document",
     ),
+    _refused("bit_reverse", "bit_reverse(n)", "has no counterpart in Spark", "write it as a Python function"),
+    _refused(
+        "counter_diff",
+        "counter_diff(n) OVER (ORDER BY at)",
+        "has no counterpart in Spark",
+        "write the difference to lag(n), and NULL where it is negative",
+    ),
+    _refused(
+        "remote_query",
+        "remote_query('c', query => 'SELECT 1')",
+        "reads through a connection of Unity Catalog",
+        "land the rows as files, and read them with read_files",
+    ),
+    _refused("list_secrets", "list_secrets('scope')", _SECRET, _DBUTILS),
     _refused("zstd_compress", "zstd_compress(raw)", _ZSTD, "store the value as it is: Parquet compresses it"),
     _refused("zstd_decompress", "zstd_decompress(x)", _ZSTD, "decompress it in a Python function"),
     _refused("try_zstd_decompress", "try_zstd_decompress(x)", _ZSTD, "decompress it in a Python function"),
@@ -128,6 +144,8 @@ def find_function(
     name: str,  # Of a function that is called, in lower case
 ) -> Construct | None:  # None for one that Spark has, or nobody
     "Find the row of a function."
+    if name in _OF_SPARK:
+        return None
     for construct in CONSTRUCTS:
         if construct.is_function and fnmatchcase(name, construct.name):
             return construct

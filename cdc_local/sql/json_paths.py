@@ -110,7 +110,7 @@ def find_other_type(
     error: BaseException,  # Of Spark
 ) -> str | None:  # The type, as `STRUCT<a: INT>`; None for another error
     "Find the type of what a path leads into that is no string."
-    parameters = getattr(error, "getMessageParameters", dict)() or {}
+    parameters: dict[str, str] = getattr(error, "getMessageParameters", dict)() or {}
     if "get_json_object" not in parameters.get("sqlExpr", "") or "inputType" not in parameters:
         return None
     return str(parameters["inputType"]).strip('"')

@@ -28,11 +28,11 @@ def names(text):
 
 PLANS = """
 agg alias asTable coalesce colRegex crossJoin cube describe distinct drop dropDuplicates
-dropDuplicatesWithinWatermark drop_duplicates dropna exceptAll exists fillna filter freqItems
+dropDuplicatesWithinWatermark drop_duplicates dropna exceptAll exists fillna freqItems
 groupBy groupby groupingSets hint intersect intersectAll join lateralJoin limit mapInArrow
 mapInPandas melt nearestByJoin observe offset orderBy randomSplit repartition repartitionById
-repartitionByRange replace rollup sample sampleBy scalar select selectExpr sort sortWithinPartitions
-subtract summary to toDF toJSON transform union unionAll unionByName unpivot where
+repartitionByRange replace rollup sample sampleBy scalar select sort sortWithinPartitions
+subtract summary to toDF toJSON transform union unionAll unionByName unpivot
 withColumn withColumnRenamed withColumns withColumnsRenamed withMetadata withWatermark zipWithIndex
 """
 

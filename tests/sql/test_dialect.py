@@ -1,6 +1,7 @@
 """Databricks' SQL for Spark: what is put in its place, what is refused and where, and that nothing else of a
 text is touched."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 pytest.importorskip("pyspark")
 
 from cdc_local.errors import Location, PipelineError
-from cdc_local.sql.constructs import CONSTRUCTS, find_function
+from cdc_local.sql.constructs import CHECKED, CONSTRUCTS, find_function
 from cdc_local.sql.dialect import translate
 from cdc_local.sql.json_paths import find_json_paths, name_json_paths, write_json_paths
 from cdc_local.sql.positions import Position
@@ -50,6 +51,7 @@ def test_what_spark_has_by_another_name_is_put_in_its_place(sql, expected):
         "WITH ai_results (a) AS (SELECT 1), st_x (b) AS (SELECT 2) SELECT * FROM ai_results",
         "SELECT * FROM VALUES (1) AS h3_cells (a)",
         "SELECT 'never ends",
+        "SELECT st_srid(st_geomfromwkb(x)), time_bucket(INTERVAL '1' HOUR, at)",
         "SELECT if(a, b, c), locate('a', b), try_cast(a AS int)",
     ],
 )
@@ -151,3 +153,20 @@ def test_a_path_that_spark_cannot_follow_is_refused(sql, message):
         write_json_paths(f"SELECT\n {sql} FROM t", Location("a.sql", 1))
     assert message in str(caught.value) and str(caught.value).startswith("a.sql:2:2: ")
     assert "from_json" in caught.value.hint
+
+
+def written_in_what_runs_where():
+    "The table of the list, as the page has it"
+    rows = ["| Databricks' SQL | here |", "|---|---|"]
+    for construct in CONSTRUCTS:
+        answer = f"becomes {construct.becomes}"
+        if construct.reason:
+            answer = f"refused by name: it {construct.reason}; {construct.instead}"
+        rows.append(f"| [`{construct.name}`]({construct.address}) | {answer} |")
+    return "\n".join(rows)
+
+
+def test_what_runs_where_has_the_list():
+    cells = json.loads((ROOT / "nbs/16_what_runs_where.ipynb").read_text())["cells"]
+    page = "\n".join("".join(cell["source"]) for cell in cells)
+    assert written_in_what_runs_where() in page and CHECKED in page, written_in_what_runs_where()

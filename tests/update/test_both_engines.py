@@ -206,7 +206,9 @@ CREATE FLOW first AS INSERT INTO twice BY NAME
 CREATE FLOW second AS INSERT INTO twice BY NAME
   SELECT id, explode(updates) AS flow FROM STREAM bronze UNION ALL SELECT id, known FROM STREAM(joined);
 CREATE OR REFRESH MATERIALIZED VIEW ranks AS
-  SELECT id, n, row_number() OVER (PARTITION BY id ORDER BY n, op, amount) AS place FROM bronze
+  SELECT id, n, row_number() OVER (PARTITION BY id ORDER BY n, op, amount) AS place FROM bronze;
+CREATE OR REFRESH MATERIALIZED VIEW spoken (CONSTRAINT few EXPECT (iff(n > 4, false, true))) AS
+  SELECT id, n, iff(n > 2, city, 'few') AS shown, n::string AS written FROM bronze
 """
 
 

@@ -188,10 +188,11 @@ def test_every_refused_construct_in_python_is_named_at_its_line(refuse, tmp_path
         "sql": "spark.sql('SELECT ' + {!r})",
     }
     lines = ["from pyspark import pipelines as dp", "from pyspark.sql import functions as F"]
+    lines.append("rows = spark.range(1)")
     expected = {}
     for number, construct in enumerate(REFUSED):
         text = list(texts.values())[number % len(texts)].format(construct.example)
-        lines += ["@dp.materialized_view", f"def t{number}(): rows = spark.range(1); return {text}"]
+        lines += ["@dp.materialized_view", f"def t{number}(): return {text}"]
         expected[len(lines)] = construct
     lines += [
         "@dp.materialized_view",
