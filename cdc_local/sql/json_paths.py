@@ -37,7 +37,7 @@ _AMBIGUOUS = "a path names two fields of a JSON object that differ in case; writ
 
 
 @dataclass(frozen=True)
-class Step:
+class PathStep:
     "One part of a path."
 
     kind: Literal["name", "field", "index", "all"]  # `.city`, `['zip code']`, `[0]`, `[*]`
@@ -52,7 +52,7 @@ class JsonPath:
     first: int  # Index of the first word of what it goes into
     colon: int  # Index of its colon
     last: int  # Index of its last word
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
 
     @property
     def start(self) -> int:
@@ -170,7 +170,7 @@ def _read_path(words: Sequence[Token], colon: int) -> JsonPath | None:
     return JsonPath(words, first, colon, last, tuple(steps)) if steps else None
 
 
-def _read_steps(words: Sequence[Token], at: int) -> Iterator[tuple[Step, int]]:
+def _read_steps(words: Sequence[Token], at: int) -> Iterator[tuple[PathStep, int]]:
     "Read the steps of a path, each with the index of its last word."
     is_first = True
     while at < len(words):
@@ -181,23 +181,23 @@ def _read_steps(words: Sequence[Token], at: int) -> Iterator[tuple[Step, int]]:
                 return
             at += 2
         elif is_first and words[at].kind in _NAMES:
-            step = Step("name", _name(words[at]))
+            step = PathStep("name", _name(words[at]))
         elif words[at].says(".") and at + 1 < len(words) and words[at + 1].kind in _NAMES:
             at += 1
-            step = Step("name", _name(words[at]))
+            step = PathStep("name", _name(words[at]))
         else:
             return
         yield step, at
         at, is_first = at + 1, False
 
 
-def _read_bracket(word: Token) -> Step | None:
+def _read_bracket(word: Token) -> PathStep | None:
     "Read what stands in the square brackets of a path."
     if word.kind == "string":
-        return Step("field", string_value(word.text))
+        return PathStep("field", string_value(word.text))
     if word.says("*"):
-        return Step("all", "*")
-    return Step("index", word.text) if word.kind == "number" and word.text.isdecimal() else None
+        return PathStep("all", "*")
+    return PathStep("index", word.text) if word.kind == "number" and word.text.isdecimal() else None
 
 
 def _name(word: Token) -> str:
@@ -297,7 +297,7 @@ def _is_item(words: Sequence[Token], first: int, last: int) -> bool:
     return False
 
 
-def _write_path(base: str, steps: Sequence[Step]) -> str:
+def _write_path(base: str, steps: Sequence[PathStep]) -> str:
     "Write a path over a JSON string in Spark's functions; `ValueError` for one that they can't follow."
     stars = [n for n, step in enumerate(steps) if step.kind == "all"]
     if len(stars) > 1:
@@ -318,7 +318,7 @@ def _write_path(base: str, steps: Sequence[Step]) -> str:
 _QUOTED = "get_json_object(concat('[', {0}.json, ']'), concat('$[*]', substr({0}.path, 2)))"
 
 
-def _every_element(place: str, steps: Sequence[Step]) -> str:
+def _every_element(place: str, steps: Sequence[PathStep]) -> str:
     "Write what `[*]` and the steps after it mean: an array, with null for what an element lacks."
     element = _follow(
         f"{place}.json",
@@ -358,7 +358,7 @@ def _resolved(place: str) -> str:
     return f"if(startswith(__step, '['), __step, concat('[\\'', {field}, '\\']'))"
 
 
-def _write_step(step: Step) -> str:
+def _write_step(step: PathStep) -> str:
     "Write a step for `_resolved`, in a SQL string."
     if step.kind == "index":
         return f"[{step.text}]"
