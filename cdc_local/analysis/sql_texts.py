@@ -31,7 +31,7 @@ def run_by_types(
     spark: SparkSession,  # The session
     texts: list[str],  # SQL, translated but for its paths
     run: Callable[[list[str]], Answer],  # Gives the texts to the engine, which looks at their types
-) -> Answer:
+) -> Answer:  # What it answered
     "Run texts whose paths mean what the types say; `PipelineError` for a path into anything else."
     paths = [path for text in texts for path in find_json_paths(text)]
     if not paths:
@@ -67,7 +67,7 @@ def _describe_type(error: AnalysisException, texts: list[str]) -> PipelineError 
 def translate_expression(
     runtime: Runtime,  # The update
     original: Any,  # `pyspark.sql.functions.expr`
-) -> Any:
+) -> Any:  # The same, which translates its text
     "`F.expr`: what is no column yet, so its paths lead into JSON strings."
 
     @wraps(original)
@@ -82,7 +82,7 @@ def translate_expression(
 def translate_condition(
     runtime: Runtime,  # The update
     original: Any,  # `DataFrame.where` or `filter`
-) -> Any:
+) -> Any:  # The same, which translates a text
     "`where` and `filter` of a text."
 
     @wraps(original)
@@ -97,7 +97,7 @@ def translate_condition(
 def translate_selection(
     runtime: Runtime,  # The update
     original: Any,  # `DataFrame.selectExpr`
-) -> Any:
+) -> Any:  # The same, which translates its texts
     "`selectExpr`."
 
     @wraps(original)
