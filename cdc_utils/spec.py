@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FIELDS', 'COLUMN_LISTS', 'FLAGS', 'EXAMPLES', 'EXCLUSIVE', 'SpecError', 'folded', 'did_you_mean', 'CdcSpec',
            'is_column', 'column_name', 'column_names', 'scd_type', 'complete', 'check_values', 'check_keys',
-           'check_together', 'check', 'flow_arguments', 'known_arguments', 'resolved', 'visible_columns',
-           'tracked_columns', 'columns_ignoring_nulls']
+           'check_together', 'check_bitemporal', 'check', 'flow_arguments', 'known_arguments', 'resolved',
+           'visible_columns', 'tracked_columns', 'columns_ignoring_nulls']
 
 # %% ../nbs/00_spec.ipynb #00-spec-07
 import difflib
@@ -61,7 +61,7 @@ class CdcSpec:
     apply_as_truncates: object = None  # SQL condition or Column: the event removes all older rows (SCD 1)
     column_list: tuple = None  # Columns to keep; `None`: all
     except_column_list: tuple = None  # Columns to leave out
-    stored_as_scd_type: int = 1  # 1: current rows; 2: history, with `__START_AT` and `__END_AT`
+    stored_as_scd_type: int | str = 1  # 1: current rows; 2: history; 'bitemporal': history of the history
     track_history_column_list: tuple = None  # Columns whose change opens a version (SCD 2); `None`: all
     track_history_except_column_list: tuple = None  # Columns whose change is written in place (SCD 2)
     ignore_null_updates: bool = False  # True: a NULL in an event leaves the row's value as it is
@@ -70,6 +70,7 @@ class CdcSpec:
     columns_to_update: str = None  # Column of the source, `array<string>`: the columns to write
     name: str = None  # The flow's name; `None`: the target's
     once: bool = False  # True: a batch source, read once
+    system_sequence_by: object = None  # SQL or Column: when the system learnt of an event (bitemporal)
 
     def __post_init__(self):
         complete(self)
@@ -138,8 +139,8 @@ def column_names(
 # %% ../nbs/00_spec.ipynb #00-spec-24
 def scd_type(
     spec: CdcSpec,  # Spec being made
-) -> int:  # 1 or 2
-    "Bring `stored_as_scd_type` to an integer; raises `SpecError` for anything but 1 and 2."
+) -> int | str:  # 1, 2 or 'bitemporal'
+    "Bring `stored_as_scd_type` to its one form; raises `SpecError` for anything but 1, 2 and bitemporal."
 
     def refuse(advice):
         raise SpecError(spec.target, "stored_as_scd_type", value, advice)
@@ -150,9 +151,11 @@ def scd_type(
     if str(value) in ("1", "2"):
         return int(value)
     if str(value).lower() == "bitemporal":
-        refuse("bitemporal tables are not supported; use 2, a history along one time")
+        return "bitemporal"
     digit = re.fullmatch(r"[^\d.]*([12])\D*", str(value))
-    refuse("use 1 (current rows) or 2 (history)" + (f"; did you mean {digit[1]}?" if digit else ""))
+    refuse(
+        "use 1 (current rows), 2 (history) or 'bitemporal'" + (f"; did you mean {digit[1]}?" if digit else "")
+    )
 
 # %% ../nbs/00_spec.ipynb #00-spec-25
 FIELDS = tuple(field.name for field in fields(CdcSpec))
@@ -190,6 +193,7 @@ EXAMPLES = {
     "apply_as_truncates": "a SQL condition or a Column, as \"operation = 'TRUNCATE'\"",
     "columns_to_update": "the name of one column, as 'changed_columns'",
     "name": "the name of a flow, as 'customers_backfill'",
+    "system_sequence_by": "a SQL expression or a Column, as 'ingested_at'",
 }
 
 
@@ -197,7 +201,7 @@ def check_values(
     spec: CdcSpec,  # A completed spec
 ):
     "Refuse a name that is no text, an expression that is no text or Column, a flag that is no boolean."
-    expressions = ("sequence_by", "apply_as_deletes", "apply_as_truncates")
+    expressions = ("sequence_by", "apply_as_deletes", "apply_as_truncates", "system_sequence_by")
     for field, example in EXAMPLES.items():
         value = getattr(spec, field)
         if value is None and field not in ("target", "source", "sequence_by"):
@@ -264,13 +268,41 @@ def check_together(
             refuse(
                 field, "SCD type 1 keeps no history to track: leave it out, or set `stored_as_scd_type` to 2"
             )
-    if spec.apply_as_truncates is not None and spec.stored_as_scd_type == 2:
+    if spec.apply_as_truncates is not None and spec.stored_as_scd_type != 1:
         refuse(
             "apply_as_truncates",
             "a history is never truncated: leave it out, or set `stored_as_scd_type` to 1",
         )
     if folded(spec.source) == folded(spec.target):
         refuse("source", "a table cannot feed itself; name the table of events")
+
+# %% ../nbs/00_spec.ipynb #00-spec-30a
+def check_bitemporal(
+    spec: CdcSpec,  # A completed spec
+):
+    "Refuse a bitemporal table without a system time, a system time without such a table, and what it lacks."
+
+    def refuse(field, advice):
+        raise SpecError(spec.target, field, getattr(spec, field), advice)
+
+    if spec.stored_as_scd_type != "bitemporal":
+        if spec.system_sequence_by is not None:
+            refuse(
+                "system_sequence_by",
+                "only a bitemporal table has a system time: leave it out, "
+                "or set `stored_as_scd_type` to 'bitemporal'",
+            )
+        return
+    if spec.system_sequence_by is None:
+        refuse(
+            "system_sequence_by",
+            "a bitemporal table needs it: what says when the system learnt of an event, as 'ingested_at'",
+        )
+    if spec.columns_to_update is not None:
+        refuse(
+            "columns_to_update",
+            "a bitemporal table does not take it: leave it out, or set `stored_as_scd_type` to 1 or 2",
+        )
 
 # %% ../nbs/00_spec.ipynb #00-spec-31
 def check(
@@ -280,6 +312,7 @@ def check(
     check_values(spec)
     check_keys(spec)
     check_together(spec)
+    check_bitemporal(spec)
 
 # %% ../nbs/00_spec.ipynb #00-spec-55
 def flow_arguments(
@@ -300,20 +333,15 @@ def known_arguments(
 ) -> dict:  # The same, each of them a field of `CdcSpec`
     "Refuse a misspelt or missing argument; raises `SpecError`."
     target = values.get("target", "create_auto_cdc_flow")
-    known = {
-        name: value for name, value in values.items() if (name, value is None) != ("system_sequence_by", True)
-    }
-    for name, value in known.items():
-        if name == "system_sequence_by":
-            raise SpecError(target, name, value, "bitemporal tables are not supported; leave it out")
+    for name, value in values.items():
         if name not in FIELDS:
             raise SpecError(
                 target, name, value, "there is no such parameter" + did_you_mean(name, list(FIELDS))
             )
     for name in FIELDS[:4]:
-        if name not in known:
+        if name not in values:
             raise SpecError(target, name, None, "it is required")
-    return known
+    return values
 
 # %% ../nbs/00_spec.ipynb #00-spec-63
 def resolved(
@@ -338,12 +366,10 @@ def resolved(
 def visible_columns(
     spec: CdcSpec,  # A checked spec
     columns: list[str],  # Columns of the source, in order
-) -> list[
-    str
-]:  # Columns of the target in the source's order and spelling; without `__START_AT` and `__END_AT`
+) -> list[str]:  # Columns of the target in the source's order and spelling; without `__START_AT` and the like
     "Columns the target shows; raises `SpecError` for a name the source lacks, or a reserved name it has."
     for column in columns:
-        if column.upper() in ("__START_AT", "__END_AT"):
+        if column.upper() in ("__START_AT", "__END_AT", "__SYSTEM_START_AT", "__SYSTEM_END_AT"):
             raise SpecError(
                 spec.target,
                 "source",

@@ -3,7 +3,8 @@
 It shares no code with the project: a story is replayed event by event. Events are
 (story, id, name, city, points, op, at, writes); the number of the story is the first key column,
 so that hundreds of stories share a frame, an update, a Spark job. `writes` lists the columns
-that an event writes, for tables with `columns_to_update`; others do without it.
+that an event writes, for tables with `columns_to_update`; others do without it. Of bitemporal tables, events
+have one value more: when they were heard of.
 """
 
 from collections import defaultdict
@@ -70,6 +71,47 @@ def replay(events, tracked, unsaid=(), listed=False):
             history.append((*key, *open_row[0], open_row[1], None))
             current.append((*key, *open_row[0]))
     return current, history
+
+
+def known_best(events, unsaid):
+    "Of events with one business time, what is held true: the newest heard of, completed by those before it."
+    best = None
+    for heard in sorted({event[8] for event in events}):
+        told = max((event for event in events if event[8] == heard), key=lambda event: rank(event, False))
+        if best is not None and "D" not in (best[5], told[5]):
+            values = [
+                told[place] if says(told, COLUMNS[place], unsaid, False) else best[place]
+                for place in (2, 3, 4)
+            ]
+            told = (*told[:2], *values, *told[5:])
+        best = told
+    return best
+
+
+def replay_bitemporal(events, tracked, unsaid=()):
+    "Return the rows of a bitemporal table: at each moment of hearing the history of what was known then."
+    by_key, rows = defaultdict(list), []
+    for event in events:
+        by_key[event[:2]].append(event)
+    for mine in by_key.values():
+        held = {}  # row of the history -> since when it is held true
+        for moment in sorted({event[8] for event in mine}):
+            by_time = defaultdict(list)
+            for event in mine:
+                if event[8] <= moment:
+                    by_time[event[6]].append(event)
+            standing = [known_best(told, unsaid) for told in by_time.values()]
+            now = set(replay(standing, tracked, unsaid)[1])
+            rows += [(*row, held.pop(row), moment) for row in set(held) - now]
+            held |= {row: moment for row in now - set(held)}
+        rows += [(*row, since, None) for row, since in held.items()]
+    return rows
+
+
+def heard_late(choose, story):
+    "The events of a story, each with when it was heard of: late, together with others, a second time."
+    heard = [(*event, event[6] + choose.randint(0, 6)) for event in story]
+    return heard + [(*event[:8], event[8] + choose.randint(1, 6)) for event in heard if choose.random() < 0.1]
 
 
 def random_story(choose, number):

@@ -20,6 +20,7 @@ CHAPTERS = [
     "04_scd1",
     "05_scd2",
     "05a_snapshots",
+    "05b_bitemporal",
     "06_gold",
     "07_customers",
     "12_checks",

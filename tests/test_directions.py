@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("cdc_utils", "cdc_local")
 
 PURE = {"spec", "bronze", "quality", "silver", "events", "scd1", "scd2", "gold", "customers", "settings"}
-PURE |= {"pipeline", "feed"}
+PURE |= {"bitemporal", "pipeline", "feed"}
 SPARK_FREE = {"spec", "customers", "settings", "pipeline", "feed"}
 
 # Chapter: the chapters it may import. Whoever is not listed may import any.
@@ -25,6 +25,7 @@ ALLOWED = {
     "events": {"spec"},
     "scd1": {"spec", "events"},
     "scd2": {"spec", "events", "scd1"},
+    "bitemporal": {"spec", "events", "scd1", "scd2"},
     "gold": set(),
     "customers": {"spec"},
     "settings": set(),

@@ -31,7 +31,9 @@ from cdc_local.delta.writer import (
 )
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.sql_names import quote_for_spark
-from cdc_utils.events import comparable_value, exact_column, is_keyless, remove_truncated
+from cdc_utils.events import DELETED, comparable_value, exact_column, is_keyless, remove_truncated
+
+IS_GONE = f"new.{DELETED} IS NULL"  # Of a row that is computed no more: of all others it says something
 
 
 def apply_events(
@@ -101,7 +103,7 @@ def merge_with_delta_rs(
     rows = find_changed_rows(give_rows(spark, touched, stored), new_events, target)
     if any(stored[field.name].dataType != field.dataType for field in rows.schema.toNullable()):
         return False
-    merge_rows(table, collect_rows(rows), target.identity, transaction)
+    merge_rows(table, collect_rows(rows), target.identity, transaction, gone_condition(target))
     return True
 
 
@@ -117,7 +119,7 @@ def merge_with_sail(
         return
     stored = engine_of(events.sparkSession).read_delta(events.sparkSession, path, {})
     rows = find_changed_rows(read_touched_rows(stored, events, target), events, target)
-    merge_rows(table, collect_rows(rows), target.identity, transaction)
+    merge_rows(table, collect_rows(rows), target.identity, transaction, gone_condition(target))
 
 
 def merge_with_spark(
@@ -132,6 +134,8 @@ def merge_with_spark(
     stored = table.toDF()
     rows = recompute_rows(read_touched_rows(stored, events, target), events, target)
     merge = table.alias("old").merge(rows.alias("new"), is_same_row(target)).withSchemaEvolution()
+    if target.is_bitemporal:
+        merge = merge.whenMatchedDelete(condition=IS_GONE)
     merge = merge.whenMatchedUpdateAll(condition=row_differs(rows.columns, stored.columns, rows.schema))
     merge.whenNotMatchedInsertAll().execute()
 
@@ -174,8 +178,27 @@ def recompute_rows(
     events: DataFrame,  # New events
     target: Target,  # The target
 ) -> DataFrame:  # The keys' rows, as the backing table should have them
-    "Compute the touched keys anew."
-    return compute_rows(restore_events(touched, target).unionByName(events, allowMissingColumns=True), target)
+    "Compute the touched keys anew; of a bitemporal table, with the rows that go."
+    told = restore_events(touched, target).unionByName(events, allowMissingColumns=True)
+    rows = compute_rows(told, target)
+    return add_gone_rows(rows, touched, target) if target.is_bitemporal else rows
+
+
+def add_gone_rows(
+    rows: DataFrame,  # The keys' rows, computed anew
+    touched: DataFrame,  # Their stored rows
+    target: Target,  # A bitemporal target
+) -> DataFrame:  # The rows, and what tells those apart that are stored and computed no more
+    "Say which rows go: an event that the system knew earlier than others leaves spans that nobody knew."
+    gone = touched.join(rows, target.identity, "left_anti").select(*map(exact_column, target.identity))
+    return rows.unionByName(gone, allowMissingColumns=True)
+
+
+def gone_condition(
+    target: Target,  # The target
+) -> str | None:  # Condition on a new row; None where no row goes
+    "Say how `merge_rows` knows the rows that go; only bitemporal tables have such."
+    return IS_GONE if target.is_bitemporal else None
 
 
 def find_changed_rows(

@@ -18,8 +18,16 @@ from cdc_local.engines.engine import is_sail
 from cdc_local.errors import PipelineError
 from cdc_local.sql_names import quote_for_spark
 from cdc_local.storage import is_table, remove_empty_log
-from cdc_utils import scd1, scd2
-from cdc_utils.events import DELETED, SEQUENCE, WRITES, build_events, exact_column, remove_truncated
+from cdc_utils import bitemporal, scd1, scd2
+from cdc_utils.events import (
+    DELETED,
+    SEQUENCE,
+    SYSTEM_SEQUENCE,
+    WRITES,
+    build_events,
+    exact_column,
+    remove_truncated,
+)
 from cdc_utils.spec import (
     COLUMN_LISTS,
     CdcSpec,
@@ -41,7 +49,7 @@ class Target:
 
     spec: CdcSpec  # What the flow declares, as its author wrote it
     keys: tuple[str, ...]  # Columns that identify a row
-    columns: tuple[str, ...]  # Columns of the table, keys included, `__START_AT` and `__END_AT` left out
+    columns: tuple[str, ...]  # Columns of the table, keys included, `bounds` left out
     tracked: tuple[str, ...] | None  # Columns whose change opens a version; None for all, and for SCD type 1
     ignoring_nulls: tuple[str, ...] = ()  # Columns in which a NULL leaves the value as it is
 
@@ -70,8 +78,28 @@ class Target:
 
     @property
     def is_history(self) -> bool:
-        "Whether the table keeps every version of a row: SCD type 2."
-        return bool(self.spec.stored_as_scd_type == 2)
+        "Whether the table keeps every version of a row: SCD type 2, or bitemporal."
+        return bool(self.spec.stored_as_scd_type != 1)
+
+    @property
+    def is_bitemporal(self) -> bool:
+        "Whether the table keeps when each version was known, too."
+        return bool(self.spec.stored_as_scd_type == "bitemporal")
+
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        "Columns that say when a version was so and, in a bitemporal table, when it was known."
+        history = (scd2.START_AT, scd2.END_AT) if self.is_history else ()
+        return (
+            (*history, bitemporal.SYSTEM_START_AT, bitemporal.SYSTEM_END_AT)
+            if self.is_bitemporal
+            else history
+        )
+
+    @property
+    def sequences(self) -> list[str]:
+        "Hidden columns that order the events of a key."
+        return [SEQUENCE, SYSTEM_SEQUENCE] if self.is_bitemporal else [SEQUENCE]
 
     @property
     def keeps_events(self) -> bool:
@@ -81,12 +109,13 @@ class Target:
     @property
     def identity(self) -> list[str]:
         "Columns that tell the rows of the backing table apart."
-        return [*self.keys, *([SEQUENCE] if self.keeps_events else [])]
+        known_since = [bitemporal.SYSTEM_START_AT] if self.is_bitemporal else []
+        return [*self.keys, *([SEQUENCE] if self.keeps_events else []), *known_since]
 
     @property
     def visible_columns(self) -> list[str]:
         "Columns that readers see."
-        return [*self.columns, *((scd2.START_AT, scd2.END_AT) if self.is_history else ())]
+        return [*self.columns, *self.bounds]
 
     @property
     def visible_part(self) -> VisiblePart:
@@ -112,7 +141,7 @@ class Target:
 def extract_events(
     changes: DataFrame,  # Rows of the source, batch or streaming
     target: Target,  # The target
-) -> DataFrame:  # The target's columns, `__sequence`, `__deleted`, perhaps `__writes`
+) -> DataFrame:  # The target's columns, and the hidden ones of `build_events`
     "Reduce rows of the source to events."
     spec = target.spec
     return build_events(
@@ -123,17 +152,16 @@ def extract_events(
         target.columns,
         cast("str | Column | None", spec.apply_as_truncates),
         spec.columns_to_update,
+        cast("str | Column | None", spec.system_sequence_by),
     )
 
 
 def restore_events(
     stored: DataFrame,  # Rows of the backing table
     target: Target,  # The target
-) -> (
-    DataFrame
-):  # The target's columns as far as they are stored, `__sequence`, `__deleted`, perhaps `__writes`
+) -> DataFrame:  # The target's columns as far as they are stored, and the hidden ones of `build_events`
     "Give back the events that rows were: what was computed is left out."
-    names = [*target.columns, SEQUENCE, DELETED]
+    names = [*target.columns, *target.sequences, DELETED]
     if target.spec.columns_to_update:
         names.append(WRITES)
     return stored.select(*[exact_column(name) for name in names if name in stored.columns])
@@ -143,9 +171,11 @@ def compute_rows(
     events: DataFrame,  # Events, old and new
     target: Target,  # The target
 ) -> DataFrame:  # Rows of the backing table
-    "Apply the rules of SCD type 1 or 2, as their chapters define them."
+    "Apply the rules of SCD type 1, 2 or bitemporal tables, as their chapters define them."
     if target.spec.apply_as_truncates is not None:
         events = remove_truncated(events, target.keys)
+    if target.is_bitemporal:
+        return bitemporal.versions(events, target.keys, target.tracked, target.ignoring_nulls)
     if target.keeps_events:
         return scd2.versions(events, target.keys, target.tracked, target.ignoring_nulls)
     return scd1.newest_events(events, target.keys)
@@ -198,7 +228,7 @@ def create_backing_table(
     Raises `PipelineError` if the declaration changed.
     """
     schema = _backing_schema(spark, target, source)
-    properties = backing_properties(target, schema[SEQUENCE].dataType.simpleString())
+    properties = backing_properties(target, schema)
     if not is_table(path):
         remove_empty_log(path)
         create_table(spark, path, schema, comment, (extra or {}) | properties)
@@ -213,7 +243,7 @@ def create_backing_table(
 
 def backing_properties(
     target: Target,  # The target
-    sequence_type: str,  # Type of its sequence
+    schema: StructType,  # Columns of the backing table
 ) -> dict[str, str]:  # Delta table properties
     "Say what readers of the backing table, and later updates, must know."
     part = target.visible_part
@@ -221,7 +251,7 @@ def backing_properties(
         "cdc.columns": json.dumps(part.columns),
         "cdc.latest": json.dumps(part.latest),
         "cdc.visible": part.predicate,
-        "cdc.declaration": json.dumps(_describe_declaration(target, sequence_type)),
+        "cdc.declaration": json.dumps(_describe_declaration(target, schema)),
     }
 
 
@@ -275,14 +305,15 @@ def _backing_schema(
 
 def _describe_declaration(
     target: Target,  # The target
-    sequence_type: str,  # Type of its sequence
+    schema: StructType,  # Columns of the backing table
 ) -> dict[str, object]:  # What the stored rows follow, as the author wrote it
     "Name all of a declaration that a later update may not change."
     spec = target.spec
+    types = {name.strip("_"): schema[name].dataType.simpleString() for name in target.sequences}
     declaration = {
         "keys": list(spec.keys),
         "stored_as_scd_type": spec.stored_as_scd_type,
-        "sequence_type": sequence_type,
+        **{f"{name}_type": kind for name, kind in types.items()},
         "tracked": None if target.tracked is None else sorted(target.tracked),
     }
     partial = {

@@ -246,7 +246,7 @@ class Declarations:
         apply_as_truncates: Any = None,  # SQL condition or Column: the event removes all older rows
         column_list: Any = None,  # Columns to keep
         except_column_list: Any = None,  # Columns to leave out
-        stored_as_scd_type: int | str = 1,  # 1: current rows; 2: history
+        stored_as_scd_type: int | str = 1,  # 1: current rows; 2: history; 'bitemporal'
         track_history_column_list: Any = None,  # Columns whose change opens a version
         track_history_except_column_list: Any = None,  # Columns whose change is written in place
         flow_name: str | None = None,  # Older name of `name`
@@ -255,16 +255,14 @@ class Declarations:
         ignore_null_updates_column_list: Any = None,  # `ignore_null_updates` in these columns only
         ignore_null_updates_except_column_list: Any = None,  # The same, in all columns but these
         columns_to_update: str | None = None,  # Column of the source that names the columns to write
-        system_sequence_by: Any = None,  # Refused: not supported here
+        system_sequence_by: Any = None,  # SQL or Column: when the system learnt of an event (bitemporal)
         spark_conf: Mapping[str, str] | None = None,  # Without effect
     ) -> None:
         """Declare a flow that applies a stream of change events."""
-        for parameter, value in (("where", where), ("system_sequence_by", system_sequence_by)):
-            if value is not None:
-                raise PipelineError(
-                    f"create_auto_cdc_flow(): `{parameter}` is not supported by the local runner",
-                    self._graph.locate(),
-                )
+        if where is not None:
+            raise PipelineError(
+                "create_auto_cdc_flow(): `where` is not supported by the local runner", self._graph.locate()
+            )
         self._warn_of_no_effect("create_auto_cdc_flow", spark_conf=spark_conf)
         spec = self._make_spec(
             target=target,
@@ -284,6 +282,7 @@ class Declarations:
             ignore_null_updates_column_list=ignore_null_updates_column_list,
             ignore_null_updates_except_column_list=ignore_null_updates_except_column_list,
             columns_to_update=columns_to_update,
+            system_sequence_by=system_sequence_by,
         )
         full_name = self._graph.name(target)
         self._graph.add_flow(
@@ -312,6 +311,12 @@ class Declarations:
         once: bool = False,  # Runs once, and again on full refresh
     ) -> None:
         """Declare a flow that applies the differences between snapshots."""
+        if str(stored_as_scd_type).lower() == "bitemporal":
+            raise PipelineError(
+                f"{target}: `stored_as_scd_type` is {stored_as_scd_type!r}; a snapshot has one time, "
+                "its version: use 1 (current rows) or 2 (history)",
+                self._graph.locate(),
+            )
         function = source if callable(source) else None
         spec = self._make_spec(
             target=target,

@@ -104,6 +104,7 @@ def merge_rows(
     rows: pyarrow.Table,  # Rows with some or all of its columns
     identity: list[str],  # Columns that tell its rows apart; never NULL
     transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+    gone: str | None = None,  # SQL condition on a row `new`: the table's own row goes
 ) -> None:
     "Merge rows into a table, in one commit; none where there are no rows."
     if not rows.num_rows:
@@ -122,6 +123,8 @@ def merge_rows(
         commit_properties=_commit_properties(transaction),
         streamed_exec=not _has_exact_bounds(rows.schema, identity),
     )
+    if gone is not None:
+        merge = merge.when_matched_delete(gone)
     merge.when_matched_update(values).when_not_matched_insert(values).execute()
     write_checksum(table)
 

@@ -54,6 +54,7 @@ class Plan:
     deletes: list[dict[str, str | None]]  # Values of the delete rule's columns for an event that deletes
     upserts: list[dict[str, str | None]]  # The same for one that does not
     types: dict[str, DataType]  # Column -> the type that its text stands for
+    system: tuple[str, ...] = ()  # Columns that say when an event became known
 
 
 def make_feed(
@@ -148,6 +149,8 @@ def plan_input(
         sequence = tuple(
             name for name, kind in types.items() if isinstance(kind, _MOMENTS) and name not in keys
         )
+    heard = _mentioned_columns(source.schema.names, cast("Rule | None", spec.system_sequence_by))
+    system = tuple(name for name in heard if name not in (*keys, *sequence))
     delete_rule = cast("Rule | None", spec.apply_as_deletes)
 
     def column_values(name: str) -> list[str | None]:
@@ -161,7 +164,7 @@ def plan_input(
     values = {
         name: column_values(name)
         for name in types
-        if name not in (*keys, *sequence) and not name.startswith("_")
+        if name not in (*keys, *sequence, *system) and not name.startswith("_")
     }
     ruled = [name for name in _mentioned_columns(source.schema.names, delete_rule) if name in values]
     combinations = [
@@ -174,7 +177,7 @@ def plan_input(
     deletes = [row for row, is_delete in zip(combinations, deleting, strict=True) if is_delete]
     upserts = [row for row, is_delete in zip(combinations, deleting, strict=True) if not is_delete]
     free_values = {name: allowed for name, allowed in values.items() if name not in ruled}
-    return Plan(keys, sequence, free_values, deletes, upserts or [{}], types)
+    return Plan(keys, sequence, free_values, deletes, upserts or [{}], types, system)
 
 
 def _rules_behind(
@@ -295,12 +298,17 @@ def make_key_events(
     plan: Plan,  # What its columns may contain
     schema: StructType,  # Its columns
 ) -> list[Event]:  # In the order of time
-    "Make up one key's events: a fifth deletes, a quarter of the values NULL, moments unique."
+    """Make up one key's events: a fifth deletes, a quarter of the values NULL, moments unique.
+
+    Where the system has a time of its own, it hears of some events after later ones.
+    """
     keys: dict[str, Any] = {name: _key_value(key_number, plan.types[name]) for name in plan.keys}
     events, moment = [], 0
     for _ in range(draw.randint(1, 7)):
         moment += draw.randint(1, 3)
         row: dict[str, Any] = keys | {name: format_moment(moment, plan.types[name]) for name in plan.sequence}
+        heard = moment + draw.randint(0, 6) if plan.system else moment
+        row |= {name: format_moment(heard, plan.types[name]) for name in plan.system}
         row |= draw.choice(plan.deletes if plan.deletes and draw.random() < 0.2 else plan.upserts)
         for name, values in plan.values.items():
             filled = [value for value in values if value is not None]

@@ -19,7 +19,7 @@ from cdc_local.operations.prove_outcomes import (
 )
 from cdc_local.operations.prove_shrinking import shrink_delivery
 from cdc_local.storage import Storage, TableName
-from cdc_utils import scd2
+from cdc_utils import bitemporal, scd2
 
 LAWS = {
     "order": "shuffled, in one update",
@@ -28,6 +28,7 @@ LAWS = {
     "reference": "equal to the batch formulation over all events",
     "no ties": "one event per key and sequence",
     "current = open history": "SCD 1 equals the open rows of SCD 2",
+    "history = what is known": "SCD 2 equals what a bitemporal table holds true",
 }  # Name of a law -> what it says
 
 
@@ -110,11 +111,18 @@ def check_history_law(
     trial: Trial,  # The pipeline
     storage: Storage,  # After a delivery
 ) -> list[Finding]:
-    "Compare each SCD 1 table with the open rows of an SCD 2 table of the same source and keys."
-    current, histories = (
-        [flow for flow in trial.flows if flow.cdc_spec.stored_as_scd_type == scd_type] for scd_type in (1, 2)
+    """Compare SCD 1 tables with the open rows of SCD 2 tables of the same source and keys, and these with
+    what bitemporal tables hold to be true."""
+    current, histories, known = (
+        [flow for flow in trial.flows if flow.cdc_spec.stored_as_scd_type == scd_type]
+        for scd_type in (1, 2, "bitemporal")
     )
-    findings = []
+    findings = [
+        _compare_with_history(storage, "history = what is known", history, flow, bitemporal.SYSTEM_END_AT)
+        for history in histories
+        for flow in known
+        if _feed_of(history) == _feed_of(flow) and _tracked_by(history) == _tracked_by(flow)
+    ]
     for flow in current:
         history = next((other for other in histories if _feed_of(other) == _feed_of(flow)), None)
         if flow.cdc_spec.apply_as_truncates is not None:
@@ -123,7 +131,8 @@ def check_history_law(
             why = "no SCD 2 table has its source, keys and sequence"
             findings.append(_history_finding(flow, "not applicable", why))
         else:
-            findings.append(_compare_with_history(storage, flow, history))
+            law = "current = open history"
+            findings.append(_compare_with_history(storage, law, flow, history, scd2.END_AT))
     return findings
 
 
@@ -135,24 +144,44 @@ def _feed_of(
     return str(spec.source), spec.keys, str(spec.sequence_by)
 
 
+def _tracked_by(
+    flow: Flow,  # An AUTO CDC flow
+) -> tuple[Any, ...]:  # What opens a version of its table, and what a NULL says
+    "Tell histories of one feed apart."
+    spec = flow.cdc_spec
+    return (
+        spec.track_history_column_list,
+        spec.track_history_except_column_list,
+        spec.ignore_null_updates,
+        spec.ignore_null_updates_column_list,
+        spec.ignore_null_updates_except_column_list,
+        spec.columns_to_update,
+        spec.column_list,
+        spec.except_column_list,
+    )
+
+
 def _history_finding(
-    flow: Flow,  # An SCD 1 flow
-    verdict: str,  # Of the law of current rows and open history
+    flow: Flow,  # Into the table that was compared
+    verdict: str,  # Of the law
     why: str,  # Remark
-    expected: tuple[str, ...] = (),  # Rows of a key that differs, in the history
-    found: tuple[str, ...] = (),  # The same in the current table
+    expected: tuple[str, ...] = (),  # Rows of a key that differs, in the table that keeps more
+    found: tuple[str, ...] = (),  # The same in the table that was compared
+    law: str = "current = open history",  # Its name
 ) -> Finding:
     "Say what became of the law for one table."
     cases = 0 if verdict == "not applicable" else 1
-    return Finding("current = open history", flow.target.table, verdict, cases, why, (), expected, found)
+    return Finding(law, flow.target.table, verdict, cases, why, (), expected, found)
 
 
 def _compare_with_history(
     storage: Storage,  # After a delivery
-    flow: Flow,  # An SCD 1 flow
-    history: Flow,  # The SCD 2 flow of the same source
+    law: str,  # What is compared
+    flow: Flow,  # An SCD 1 flow, or an SCD 2 flow
+    history: Flow,  # The SCD 2 flow of the same source, or the bitemporal one
+    end: str,  # Column of its table, NULL in open rows
 ) -> Finding:
-    "Compare a current table with the open rows of its history, in the columns that both have."
+    "Compare a table with the open rows of one that keeps more, in the columns that both have."
     rows, versions = (read_table(storage, table).to_pylist() for table in (flow.target, history.target))
     shared = [name for name in (rows or [{}])[0] if name in (versions or [{}])[0]]
 
@@ -160,13 +189,12 @@ def _compare_with_history(
         return group_by_key([{name: row[name] for name in shared} for row in rows], flow.cdc_spec.keys)
 
     found = by_key(rows)
-    expected = by_key([row for row in versions if row[scd2.END_AT] is None])
+    expected = by_key([row for row in versions if row[end] is None])
     keys = differing_keys(found, expected)
     if not keys:
-        return _history_finding(flow, "holds", f"with {history.target.table}")
-    first = keys[0]
-    why = f"{len(keys)} keys differ"
-    return _history_finding(flow, "breaks", why, tuple(expected.get(first, ())), tuple(found.get(first, ())))
+        return _history_finding(flow, "holds", f"with {history.target.table}", law=law)
+    rows, held = (tuple(outcome.get(keys[0], ())) for outcome in (found, expected))
+    return _history_finding(flow, "breaks", f"{len(keys)} keys differ", held, rows, law)
 
 
 def report_broken_law(

@@ -16,7 +16,7 @@ from cdc_local.delta.reader import read_table
 from cdc_local.operations.prove_deliveries import Trial
 from cdc_local.storage import Storage, TableName
 from cdc_local.update.request import update_session
-from cdc_utils.events import SEQUENCE, exact_column
+from cdc_utils.events import exact_column
 
 Key: TypeAlias = tuple[str, ...]  # Values of the key columns, as text
 Outcome: TypeAlias = dict[Key, list[str]]  # Key -> its rows as JSON, sorted
@@ -93,6 +93,6 @@ def find_ties(
     target, events = probed_events(trial, storage, name)
     keys = [exact_column(key) for key in target.keys]
     rows = F.sort_array(F.collect_list(F.to_json(F.struct("*")))).alias("rows")
-    ties = events.distinct().groupBy(*keys, SEQUENCE).agg(rows).where(F.size("rows") > 1)
+    ties = events.distinct().groupBy(*keys, *target.sequences).agg(rows).where(F.size("rows") > 1)
     first = ties.orderBy(F.size("rows"), F.col("rows")[0]).first()
     return list(first.rows) if first else []

@@ -174,7 +174,7 @@ def _check_target(
     columns, path = runtime.source_columns[flow.name], runtime.storage.table_path(flow.target)
     target = Target.of(flow, columns)
     rows = compute_rows(extract_events(runtime.spark.createDataFrame([], columns), target), target)
-    properties = backing_properties(target, rows.schema[SEQUENCE].dataType.simpleString())
+    properties = backing_properties(target, rows.schema)
     if check_declaration(path, target, properties):
         raise UsageError(
             f"{flow.target}: its source has other columns than at the last update", hint="run an update first"

@@ -11,7 +11,7 @@ from cdc_local.auto_cdc.target import Target, select_visible_rows
 from cdc_local.delta.rows import Rows
 from cdc_local.errors import UsageError
 from cdc_local.sql_names import quote_for_spark
-from cdc_utils.events import RESERVED, SEQUENCE, comparable_value, exact_column
+from cdc_utils.events import RESERVED, comparable_value, exact_column
 
 _MOST_EXAMPLES = 20  # Visible rows that a repair shows
 
@@ -104,12 +104,12 @@ def refuse_lost_events(
                 "in which stored rows have values",
                 hint=hint,
             )
-    identity = [*target.keys, SEQUENCE]
-    missing = stored.select(*identity).join(events.select(*identity), identity, "left_anti")
+    identity = [*target.keys, *target.sequences]
+    missing = stored.select(*identity).distinct().join(events.select(*identity), identity, "left_anti")
     [(count, first)] = missing.agg(F.count("*"), F.min(F.struct(*map(exact_column, identity)))).collect()
     if not count:
         return
-    named = zip([*target.keys, "sequence"], first, strict=True)
+    named = zip([*target.keys, *(name.strip("_") for name in target.sequences)], first, strict=True)
     example = ", ".join(f"{name} {value}" for name, value in named)
     raise UsageError(
         f"{count} stored events of {target.spec.target} are not in its source, as {example}: "

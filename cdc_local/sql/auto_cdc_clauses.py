@@ -88,6 +88,8 @@ def read_cdc_clause(
         return {"apply_as_truncates": read_condition(statement)}
     if statement.takes("SEQUENCE BY"):
         return {"sequence_by": read_sequence_by(read_condition(statement))}
+    if statement.takes("SYSTEM SEQUENCE BY"):
+        return {"system_sequence_by": read_sequence_by(read_condition(statement))}
     if statement.takes("COLUMNS TO UPDATE"):
         return {"columns_to_update": read_name_parts(statement).strip("`")}
     if statement.takes("COLUMNS"):
@@ -98,10 +100,8 @@ def read_cdc_clause(
         return {"stored_as_scd_type": statement.next().text}
     if statement.takes("STORED AS"):
         return {"stored_as_scd_type": statement.next().text.lower()}
-    if statement.sees("SYSTEM SEQUENCE BY", "WHERE"):
-        statement.fail(
-            f"AUTO CDC: {statement.here.text.upper()} is not supported", "filter in a view and stream from it"
-        )
+    if statement.sees("WHERE"):
+        statement.fail("AUTO CDC: WHERE is not supported", "filter in a view and stream from it")
     statement.fail("expected a clause of AUTO CDC")
 
 

@@ -15,7 +15,7 @@ from cdc_local.storage import Storage, TableName, is_table, read_json, write_jso
 from cdc_local.update.event_log import EventLog
 from cdc_local.update.strategies import choose_strategy
 from cdc_local.update.streams import Run
-from cdc_utils import scd2
+from cdc_utils.events import RESERVED
 
 
 def reset_tables(
@@ -74,7 +74,7 @@ def _describe_narrowing(
         f"{flow.target.table}.{name} is {new.simpleString()} now "
         f"and {stored.simpleString()} in the stored table"
         for name, stored, new in narrowing_columns(read_nullable_schema(table), incoming)
-        if name.partition(".")[0] not in (scd2.START_AT, scd2.END_AT)  # another sequence is refused as such
+        if name.partition(".")[0] not in RESERVED  # another sequence is refused as such
     ]
 
 

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("pyspark")
 
 from moves import MOVES, auto_cdc, moves
+from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
 from cdc_local.auto_cdc.target import (
     Target,
@@ -22,14 +23,14 @@ from cdc_local.auto_cdc.target import (
 from cdc_local.errors import PipelineError
 from cdc_local.storage import TableName
 
+ORDERED = StructType([StructField("__sequence", IntegerType())])  # What declarations say of a backing table
+
 
 def table(name):
     return TableName("main", "default", name)
 
 
 def test_targets_resolve_their_lists(spark):  # the session reads the types
-    from pyspark.sql.types import StructType
-
     source = StructType.fromDDL("id int, city string, street string, at int, op string")
     every = Target.of(auto_cdc(moves()), source)
     assert (every.columns, every.tracked, every.latest_columns, every.visible_columns[-2:]) == (
@@ -71,7 +72,7 @@ def test_targets_resolve_their_lists(spark):  # the session reads the types
 
 
 def test_what_readers_of_a_target_are_told():
-    told = backing_properties(Target(moves(), ("id",), ("id", "city", "street"), ("id", "city")), "int")
+    told = backing_properties(Target(moves(), ("id",), ("id", "city", "street"), ("id", "city")), ORDERED)
     assert json.loads(told["cdc.declaration"]) == {
         "keys": ["id"],
         "stored_as_scd_type": 2,
@@ -80,14 +81,14 @@ def test_what_readers_of_a_target_are_told():
     }
     assert json.loads(told["cdc.latest"]) == ["street"] and told["cdc.visible"] == "__START_AT IS NOT NULL"
     assert json.loads(told["cdc.columns"]) == ["id", "city", "street", "__START_AT", "__END_AT"]
-    told = backing_properties(Target(moves(False), ("id",), ("id", "city"), None), "int")
+    told = backing_properties(Target(moves(False), ("id",), ("id", "city"), None), ORDERED)
     assert (told["cdc.visible"], told["cdc.latest"], json.loads(told["cdc.columns"])) == (
         "NOT __deleted",
         "[]",
         ["id", "city"],
     )
     told = backing_properties(
-        Target(moves(False, columns_to_update="changed"), ("id",), ("id", "city"), None), "int"
+        Target(moves(False, columns_to_update="changed"), ("id",), ("id", "city"), None), ORDERED
     )
     assert json.loads(told["cdc.declaration"])["columns_to_update"] == "changed"
     assert (told["cdc.visible"], told["cdc.latest"]) == (
@@ -96,15 +97,27 @@ def test_what_readers_of_a_target_are_told():
     )
 
 
+def test_a_bitemporal_target_tells_rows_apart_by_both_times():
+    spec = replace(moves(), stored_as_scd_type="bitemporal", system_sequence_by="heard")
+    target = Target(spec, ("id",), ("id", "city"), None)
+    bounds = ["__START_AT", "__END_AT", "__SYSTEM_START_AT", "__SYSTEM_END_AT"]
+    assert target.visible_columns == ["id", "city", *bounds]
+    assert target.identity == ["id", "__sequence", "__SYSTEM_START_AT"]
+    backing = StructType([*ORDERED, StructField("__system_sequence", StringType())])
+    told = json.loads(backing_properties(target, backing)["cdc.declaration"])
+    assert (told["sequence_type"], told["system_sequence_type"]) == ("int", "string")
+    assert told["stored_as_scd_type"] == "bitemporal"
+
+
 def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path, monkeypatch):
     before = Target(moves(), ("id",), ("id", "city", "street"), None)
-    about = SimpleNamespace(configuration=backing_properties(before, "int"))
+    about = SimpleNamespace(configuration=backing_properties(before, ORDERED))
     monkeypatch.setattr(
         "cdc_local.auto_cdc.target.DeltaTable", lambda path: SimpleNamespace(metadata=lambda: about)
     )
 
-    def checked(target, sequence="int"):
-        return check_declaration(tmp_path, target, backing_properties(target, sequence))
+    def checked(target, backing=ORDERED):
+        return check_declaration(tmp_path, target, backing_properties(target, backing))
 
     assert checked(before) == {}
     moved = checked(replace(before, columns=("id", "city", "country")))
@@ -113,23 +126,21 @@ def test_a_declaration_may_gain_columns_and_nothing_else(tmp_path, monkeypatch):
     silent = replace(before, spec=replace(before.spec, ignore_null_updates=True))
     with pytest.raises(PipelineError, match="`ignore_null_updates` changed from None to True"):
         checked(silent)
-    about.configuration = backing_properties(silent, "int")
+    about.configuration = backing_properties(silent, ORDERED)
     with pytest.raises(PipelineError, match="`ignore_null_updates` changed from True to None"):
         checked(before)
-    about.configuration = backing_properties(before, "int")
-    for other, sequence, field in (
-        (replace(before, spec=replace(before.spec, stored_as_scd_type=1)), "int", "stored_as_scd_type"),
-        (before, "string", "sequence_type"),
-        (replace(before, tracked=("id",)), "int", "tracked"),
-        (replace(before, spec=replace(before.spec, keys=("id", "city"))), "int", "keys"),
+    about.configuration = backing_properties(before, ORDERED)
+    for other, backing, field in (
+        (replace(before, spec=replace(before.spec, stored_as_scd_type=1)), ORDERED, "stored_as_scd_type"),
+        (before, StructType([StructField("__sequence", StringType())]), "sequence_type"),
+        (replace(before, tracked=("id",)), ORDERED, "tracked"),
+        (replace(before, spec=replace(before.spec, keys=("id", "city"))), ORDERED, "keys"),
     ):
         with pytest.raises(PipelineError, match=f"`{field}` changed from .*--full-refresh t"):
-            checked(other, sequence)
+            checked(other, backing)
 
 
 def test_the_columns_a_target_shows(spark):
-    from pyspark.sql.types import StructType
-
     source = StructType.fromDDL(MOVES)
     assert find_visible_schema(spark, auto_cdc(moves()), source).names == [
         "id",
@@ -162,14 +173,12 @@ def test_the_rows_of_a_target_follow_its_lists(spark):
 
 def test_keys_are_spelled_as_the_source_spells_them(spark):
     "Resolved once: the key is no payload column, so that it is not shown from `__latest`."
-    from pyspark.sql.types import StructType
-
     source = StructType.fromDDL("id int, city string, at int, op string, changed array<string>")
     shouting = replace(moves(False, columns_to_update="changed"), keys=("ID",))
     target = Target.of(auto_cdc(replace(shouting, except_column_list=("op", "at", "changed"))), source)
     assert (target.keys, target.identity) == (("id",), ["id", "__sequence"])
     assert target.latest_columns == ["city"]
-    assert json.loads(backing_properties(target, "int")["cdc.declaration"])["keys"] == ["ID"]  # as declared
+    assert json.loads(backing_properties(target, ORDERED)["cdc.declaration"])["keys"] == ["ID"]  # as declared
 
 
 def test_stored_rows_and_new_events_give_what_all_events_at_once_give(spark):

@@ -198,7 +198,7 @@ def test_a_rule_joins_the_last_dataset_of_its_function(graph, dp):
         ),
         (
             lambda dp: dp.apply_changes("t", "raw", ["id"], "at", system_sequence_by="x"),
-            "`system_sequence_by` is not supported by the local runner",
+            "`system_sequence_by` is 'x'; only a bitemporal table has a system time",
         ),
     ],
 )

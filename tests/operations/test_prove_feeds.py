@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from prove_trials import MOVES
-from pyspark.sql.types import DateType, IntegerType, StringType, StructType, TimestampType
+from pyspark.sql.types import DateType, IntegerType, StringType, StructField, StructType, TimestampType
 
 from cdc_local.errors import UsageError
 from cdc_local.operations import prove_feeds
@@ -104,6 +104,19 @@ def test_moments_of_a_key_are_unique_and_rise():
             dict(event.row)["at"] for event in make_key_events(random.Random(seed), 0, 1, made, MOVES.schema)
         ]
         assert at == sorted(set(at))
+
+
+def test_the_system_hears_of_some_events_after_later_ones():
+    types = TYPES | {"heard": TYPES["at"]}
+    plan = Plan(("id",), ("at",), {}, [], [{}], types, system=("heard",))
+    schema = StructType([*MOVES.schema, StructField("heard", IntegerType())])
+    lives = [
+        [dict(event.row) for event in make_key_events(random.Random(seed), 0, 1, plan, schema)]
+        for seed in range(40)
+    ]
+    assert all(row["heard"] >= row["at"] for life in lives for row in life)
+    late = [[row["heard"] for row in life] for life in lives if len(life) > 1]
+    assert any(heard != sorted(heard) for heard in late) and any(heard == sorted(heard) for heard in late)
 
 
 def test_the_events_of_a_key_share_it_and_some_values_are_absent():

@@ -125,3 +125,31 @@ def test_a_current_table_is_compared_with_the_open_rows_of_its_history(tmp_path,
     ]
     rows["now"] = [{"id": 1, "city": "Lyon"}]
     assert verdicts()[0] == ("now", "breaks", "1 keys differ")
+
+
+def test_a_history_is_compared_with_what_a_bitemporal_table_holds_true(tmp_path, monkeypatch):
+    rows = {
+        "history": [{"id": 1, "city": "Bern", "__END_AT": None}],
+        "known": [
+            {"id": 1, "city": "Lyon", "__END_AT": None, "__SYSTEM_END_AT": 7},
+            {"id": 1, "city": "Bern", "__END_AT": None, "__SYSTEM_END_AT": None},
+        ],
+    }
+    monkeypatch.setattr(
+        prove_laws, "read_table", lambda storage, name: SimpleNamespace(to_pylist=lambda: rows[name.table])
+    )
+    known = {"system_sequence_by": "heard"}
+    flows = (
+        flow("history", "landed", 2),
+        flow("known", "landed", "bitemporal", **known),
+        flow("by_city", "landed", "bitemporal", track_history_column_list=["city"], **known),
+    )
+
+    def findings():
+        return check_history_law(trial(tmp_path, *flows), None)
+
+    assert findings() == [Finding("history = what is known", "history", "holds", 1, "with known")]
+    rows["known"][1]["city"] = "Lyon"
+    [broken] = findings()
+    assert (broken.verdict, broken.why) == ("breaks", "1 keys differ")
+    assert "Lyon" in broken.expected[0] and "Bern" in broken.found[0]

@@ -459,6 +459,10 @@ def spec_of(**more):
         ("STORED AS SCD TYPE 1", {}),
         ("STORED AS SCD TYPE 2", dict(stored_as_scd_type=2)),
         (
+            "SYSTEM SEQUENCE BY heard STORED AS BITEMPORAL",
+            dict(stored_as_scd_type="bitemporal", system_sequence_by="heard"),
+        ),
+        (
             "STORED AS SCD TYPE 2 TRACK HISTORY ON a, b",
             dict(stored_as_scd_type=2, track_history_column_list=("a", "b")),
         ),
@@ -642,10 +646,10 @@ def test_append_once(declared, spelling):
             "APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) SEQUENCE BY n STORED AS SCD TYPE 3",
             "`stored_as_scd_type` is",
         ),
-        ("APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) SEQUENCE BY n STORED AS BITEMPORAL", "bitemporal"),
+        ("APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) SEQUENCE BY n STORED AS BITEMPORAL", "needs it"),
         (
             "APPLY CHANGES INTO t FROM STREAM(s) KEYS (id) SEQUENCE BY n SYSTEM SEQUENCE BY m",
-            "SYSTEM is not supported",
+            "only a bitemporal table has a system time",
         ),
         ("APPLY CHANGES INTO t FROM STREAM(s) WHERE a KEYS (id) SEQUENCE BY n", "WHERE is not supported"),
         ("APPLY CHANGES INTO t FROM SNAPSHOT s KEYS (id)", "FROM SNAPSHOT is not supported"),

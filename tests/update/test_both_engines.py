@@ -143,6 +143,20 @@ dp.create_auto_cdc_flow(
     track_history_column_list=["city"], apply_as_deletes="op = 'D'",
 )
 """,
+    "bitemporal": HEAD
+    + """
+dp.create_streaming_table("known")
+dp.create_auto_cdc_flow(
+    target="known", source="bronze", keys=["id"], sequence_by="n", system_sequence_by="coalesce(amount, 5)",
+    stored_as_scd_type="bitemporal", apply_as_deletes="op = 'D'", column_list=["id", "city"],
+)
+dp.create_streaming_table("partly")
+dp.create_auto_cdc_flow(
+    target="partly", source="bronze", keys=["id"], sequence_by=F.struct("n", "op"), ignore_null_updates=True,
+    system_sequence_by=F.coalesce("amount", "n"), stored_as_scd_type="bitemporal",
+    column_list=["id", "n", "city"], track_history_except_column_list=["n"],
+)
+""",
     "truncates": HEAD
     + """
 dp.create_streaming_table("cut")

@@ -180,13 +180,21 @@ def one(): return spark.range(1)
 """,
         "wrong.py:2: main.default.one: `partition_cols` names every column",
     ),
-    "bitemporal": (
+    "a bitemporal table without system time": (
         """
 from pyspark import pipelines as dp
 dp.create_streaming_table('t')
 dp.create_auto_cdc_flow('t', 's', ['id'], 'at', stored_as_scd_type='bitemporal')
 """,
-        "bitemporal",
+        "wrong.py:4: t: `system_sequence_by` is None; a bitemporal table needs it",
+    ),
+    "a bitemporal table of snapshots": (
+        """
+from pyspark import pipelines as dp
+dp.create_streaming_table('t')
+dp.create_auto_cdc_from_snapshot_flow('t', 's', ['id'], stored_as_scd_type='bitemporal')
+""",
+        "wrong.py:4: t: `stored_as_scd_type` is 'bitemporal'; a snapshot has one time",
     ),
 }
 
