@@ -176,6 +176,12 @@ def test_the_command_comes_with_cdc_local_which_the_extra_local_brings(released)
     assert f"Requires-Dist: cdc-utils=={version}\n" in needs and "Requires-Dist: pyspark==4.2.*\n" in needs
 
 
+def test_the_pytest_plugin_comes_with_cdc_local(released):
+    line = "cdc_unit_tests = cdc_local.unit_tests.plugin"
+    assert line in metadata(released["cdc_local"], "entry_points.txt")
+    assert line not in metadata(released["cdc_utils"], "entry_points.txt")
+
+
 @pytest.mark.parametrize("module", ["", *(f".{name}" for name in WITHOUT_SPARK)])
 def test_imports_without_spark(python, module, tmp_path):
     done = run(python, f"import cdc_utils{module}", tmp_path)

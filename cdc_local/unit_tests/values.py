@@ -181,7 +181,7 @@ def _read_string(
         return str(value).lower()
     if isinstance(value, (str, int)):
         return str(value)
-    raise MisfitError(f"{value!r} is no string; {_IN_QUOTES}")
+    raise MisfitError(f"{value} is no string; {_IN_QUOTES}")
 
 
 def _read_scalar(
