@@ -21,7 +21,9 @@ _OPTION = "--update-unit-tests"
 _REWRITTEN = pytest.StashKey[dict[str, list[str]]]()  # File -> names of its tests that were rewritten
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(
+    parser: pytest.Parser,  # Of the command line
+) -> None:
     "Add the option that rewrites test files."
     parser.getgroup("pipelines", "unit tests of pipelines").addoption(
         _OPTION,
@@ -30,7 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "UnitTestsFile | None":
+def pytest_collect_file(
+    file_path: Path,  # A file that pytest came upon
+    parent: pytest.Collector,  # Its folder
+) -> "UnitTestsFile | None":  # None for a file of another kind
     "Collect a file of unit tests."
     if not file_path.name.endswith(_SUFFIXES):
         return None
@@ -38,7 +43,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "UnitTests
     return file
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: Any,  # Prints
+    config: pytest.Config,  # Of the run
+) -> None:
     "Say which tests were rewritten."
     for file, names in config.stash.get(_REWRITTEN, {}).items():
         terminalreporter.write_line(f"rewritten in {file}: {', '.join(dict.fromkeys(names))}")
@@ -47,7 +55,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 class UnitTestsFile(pytest.File):
     "A file of unit tests."
 
-    def collect(self) -> Iterable[pytest.Item]:
+    def collect(self) -> Iterable[pytest.Item]:  # One a test
         "Read its tests; a mistake in it is an error that names its line."
         from cdc_local.errors import PipelineError
         from cdc_local.unit_tests.declarations import read_unit_tests
@@ -98,7 +106,11 @@ class UnitTestItem(pytest.Item):
         self.config.stash.setdefault(_REWRITTEN, {}).setdefault(file, []).append(self.name)
         return True
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+    def repr_failure(
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],  # What was raised
+        style: Any = None,  # Of a traceback
+    ) -> Any:  # A text, or what pytest makes of an exception
         "Show a difference, or a mistake, without the code that found it."
         from cdc_local.errors import PipelineError
         from cdc_local.unit_tests.check import UnitTestFailure
@@ -107,13 +119,13 @@ class UnitTestItem(pytest.Item):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
-    def reportinfo(self) -> tuple[Path, int | None, str]:
+    def reportinfo(self) -> tuple[Path, int | None, str]:  # File, line counted from 0, name
         "Say where the test stands."
         return self.path, max(self.test.location.line - 1, 0), self.name
 
 
 @pytest.fixture
-def pipeline_settings() -> Mapping[str, Any]:
+def pipeline_settings() -> Mapping[str, Any]:  # Key -> value
     """Say which pipeline `pipeline` is, with the keys of `pipeline:` in a file of unit tests; paths begin at
     the file of the test. By default the one that lies beside the tests is found."""
     return {}
