@@ -18,7 +18,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 ASKED_ENGINE = os.environ.get("CDC_ENGINE")
 
 LONGEST = (
-    "runs_like_databricks",
+    "runs_like_databricks_on_spark",
     "both_engines",
     "site",
     "lab",
