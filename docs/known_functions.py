@@ -29,8 +29,13 @@ def group_of(said):
     return next(group for start, group in GROUPS.items() if re.match(start, said))
 
 
+def code(text):
+    "Two signs around it: a name between single ones would link to a function of ours"
+    return f"``{text}``" if text else ""
+
+
 def codes(texts):
-    return ", ".join(map(reference.code, sorted(texts)))
+    return ", ".join(map(code, sorted(texts)))
 
 
 def read_list():
@@ -39,7 +44,7 @@ def read_list():
 
 def reasons(data):
     "Call that is not known -> group, and how it differs"
-    found = {call: (group_of(said), reference.code(said)) for call, said in data["differs"].items()}
+    found = {call: (group_of(said), said) for call, said in data["differs"].items()}
     found |= {call: (REFUSED, "") for call in data["refused"]}
     return found | {call: (TIMED_OUT, "") for call in data["timed out"]}
 
@@ -67,7 +72,7 @@ def group_table(data, known):
         (
             group,
             codes(names),
-            reference.code(next(filter(None, names.values()), None)),
+            code(next(filter(None, names.values()), None)),
         )
         for group, names in sorted(unknown_functions(data, known).items(), key=lambda row: -len(row[1]))
     ]
@@ -110,13 +115,13 @@ def functions_page():
             "## Known in all that was asked",
             reference.table(
                 ("function", "calls"),
-                [(reference.code(name), codes(known[name])) for name in whole],
+                [(code(name), codes(known[name])) for name in whole],
             ),
             "## Raises on Sail for some values",
             "Spark gives an answer there. The update runs on Spark then, and says so.",
             reference.table(
                 ("call", "an example"),
-                [(reference.code(call), said) for call, said in data["raises"].items()],
+                [(code(call), code(said)) for call, said in data["raises"].items()],
             ),
         ]
     )
