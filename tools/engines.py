@@ -31,7 +31,7 @@ from pathlib import Path
 from engine_answers import SILENT, Engine, report, serve
 from engine_calls import CALLS, SIZED, in_order, known_lines, lines, name_of
 from engine_patterns import find_patterns
-from engine_shapes import SCALARS, SHAPES, values_of
+from engine_shapes import SHAPES, values_of
 from engine_verdicts import CLOCKS, KNOWN_RANKS, Case, Verdict, batches, both, judge, short
 from pyspark.sql.types import DecimalType
 
@@ -407,8 +407,9 @@ def values_of_scalar(kind: str) -> list[str]:
     "Values of a type by its name."
     if kind in VALUES:
         return VALUES[kind]
-    found = next((one for one in SCALARS if one.simpleString() == kind), DecimalType(38, 18))
-    return values_of(found)
+    if kind.startswith("decimal"):
+        return values_of(DecimalType(38, 18))
+    return [f"cast({value} as {kind})" for value in ("7", "NULL", "0", "-1", "127", "-128", "1.5")]
 
 
 def find_nodes_that_agree(spark: "Engine", sail: "Engine") -> list[str]:
