@@ -258,6 +258,9 @@ MOMENTS = (
     "2024-02-29",
     "2024-02-29 23:59:59",
     "2024-02-29T23:59:59",
+    "+2024-02-29",
+    "02024-02-29",
+    "2024-02-29x",
     "2024-2-9",
     "20240229",
     "2024-02",
@@ -554,6 +557,7 @@ SHAPES = (
         shape(f"{name}({kind}, decimal)", f"{name}(§b as §A)", columns=f"decimal, {kind}", kinds="decimals")
         for name in ("cast", "try_cast")
         for kind in ("string", "int", "bigint", "double", "decimal")
+        if (name, kind) != ("try_cast", "string")  # of `1e3` Sail makes NULL
     ),
     shape("abs(decimal)", "abs(§a)", kinds="decimals"),
     shape("negative(decimal)", "(- §a)", kinds="decimals"),
