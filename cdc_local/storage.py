@@ -36,18 +36,25 @@ class TableName:
 
         Raises `UsageError` for an empty part, more than three, and one that cannot be a folder's name.
         """
-        part = r"`((?:[^`]|``)+)`|([^.`]+)"
-        parts = [
-            quoted.replace("``", "`") if quoted else bare for quoted, bare in re.findall(part, text.strip())
-        ]
-        if len(parts) == 2 and parts[0].upper() == "LIVE":
-            parts = parts[1:]
-        is_name = re.fullmatch(rf"(?:{part})(?:\.(?:{part}))*", text.strip()) is not None
+        parts = split_name(text)
+        is_name = re.fullmatch(rf"(?:{_NAME_PART})(?:\.(?:{_NAME_PART}))*", text.strip()) is not None
         if not is_name or len(parts) > 3 or not all(map(_can_be_folder, parts)):
             raise UsageError(
                 f"{text!r} is not a table name", hint="write table, schema.table or catalog.schema.table"
             )
         return cls(*[catalog, schema][: 3 - len(parts)], *parts)
+
+
+_NAME_PART = r"`((?:[^`]|``)+)`|([^.`]+)"
+
+
+def split_name(
+    text: str,  # A table's name as a pipeline writes it
+) -> list[str]:  # Its parts, without backticks and without `LIVE.`
+    """Split a name at its dots."""
+    found = re.findall(_NAME_PART, text.strip())
+    parts = [quoted.replace("``", "`") if quoted else bare for quoted, bare in found]
+    return parts[1:] if len(parts) == 2 and parts[0].upper() == "LIVE" else parts
 
 
 def _can_be_folder(

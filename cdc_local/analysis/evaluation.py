@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import DataFrame, Observation, SparkSession
 
 from cdc_local.autoloader.files import FileSelection
 from cdc_local.autoloader.options import Options
@@ -49,6 +49,9 @@ class Evaluation:
     rules: dict[TableName, tuple[Expectation, ...]] = field(default_factory=dict)  # The rules counted there
     is_stateless: bool = False  # A stream whose new rows can be evaluated batch by batch
     new_rows: NewRowsReader | None = None  # What streaming sources are read with; None for streams
+    is_declaring: bool = False  # Source files run, so not all names are known
+    # Global views that subqueries in expressions read, until what is evaluated has ended
+    expression_views: list[str] = field(default_factory=list)
 
 
 # Set while the user's code runs; None while our own code does
@@ -68,9 +71,41 @@ def evaluating(
 
 
 @contextmanager
-def declaring() -> Iterator[None]:
+def keep_expression_views(
+    spark: SparkSession,  # Has the views
+    evaluation: Evaluation,  # Takes them
+) -> Iterator[None]:
+    "Drop the views that come within the block at its end: what reads them is analysed then."
+    first = len(evaluation.expression_views)
+    try:
+        yield
+    finally:
+        for name in evaluation.expression_views[first:]:
+            spark.catalog.dropGlobalTempView(name)
+        del evaluation.expression_views[first:]
+
+
+@contextmanager
+def declaring(
+    spark: SparkSession,  # The update's session
+) -> Iterator[None]:
     "Mark the running of source files, outside any dataset function."
-    with evaluating(Evaluation(None)):
+    with _outside_datasets(spark, Evaluation(None, is_declaring=True)):
+        yield
+
+
+@contextmanager
+def handling_batch(
+    spark: SparkSession,  # The update's session
+) -> Iterator[None]:
+    "Mark the running of a sink's handler."
+    with _outside_datasets(spark, Evaluation(None)):
+        yield
+
+
+@contextmanager
+def _outside_datasets(spark: SparkSession, evaluation: Evaluation) -> Iterator[None]:
+    with keep_expression_views(spark, evaluation), evaluating(evaluation):
         yield
 
 

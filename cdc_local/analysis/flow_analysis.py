@@ -17,6 +17,7 @@ from cdc_local.dataflow.graph import Dataset, Flow, settle_kind
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.user_errors import describe_exception
+from cdc_local.sql.lexer import has_subquery
 from cdc_local.storage import TableName
 
 
@@ -33,7 +34,8 @@ def flow_frame(
         if flow.query is not None:
             return evaluate(runtime, evaluation, flow), evaluation
         with evaluating(evaluation), runtime.graph.within(flow.scope):
-            return runtime.read_table(flow.cdc_spec.source, not flow.once), evaluation
+            streaming = None if flow.once else True  # a backfill may read a stream, once
+            return runtime.read_table(flow.cdc_spec.source, streaming), evaluation
 
 
 def analyse_flow(
@@ -91,6 +93,12 @@ def check_rules(
     "Refuse a rule that the engine cannot read, before there are rows."
     for rule in dataset.expectations:
         where = f"expectation {rule.name!r} of {dataset.name}"
+        if isinstance(rule.constraint, str) and has_subquery(rule.constraint):
+            raise PipelineError(
+                f"{where} has a subquery",
+                dataset.location,
+                "Databricks has none in an expectation; join the other table in the query",
+            )
         try:
             condition = F.expr(rule.constraint) if isinstance(rule.constraint, str) else rule.constraint
             engine_of(frame.sparkSession).analyse(frame.where(condition))

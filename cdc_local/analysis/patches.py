@@ -13,12 +13,16 @@ from typing import Any
 
 import pyspark
 from pyspark.sql import GroupedData, SparkSession, functions
+from pyspark.sql.catalog import Catalog
 from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame
 from pyspark.sql.conf import RuntimeConfig
+from pyspark.sql.functions import builtin
 from pyspark.sql.readwriter import DataFrameReader, DataFrameWriter
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
-from cdc_local.analysis.evaluation import current_evaluation, evaluated_flow
+from cdc_local.analysis.catalog_methods import CATALOG_METHODS, REFUSED_CATALOG_METHODS, CatalogMethods
+from cdc_local.analysis.evaluation import current_evaluation, evaluated_flow, evaluating
+from cdc_local.analysis.expressions import name_tables
 from cdc_local.analysis.queries import run_query
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.analysis.sql_texts import translate_condition, translate_expression, translate_selection
@@ -229,15 +233,93 @@ def _save_pipeline_table(runtime: Runtime, original: Any) -> Any:
 
 
 def _query_pipeline(runtime: Runtime, original: Any) -> Any:
-    "`spark.sql`: over the pipeline's tables. A text with frames among its arguments stays Spark's own."
+    "`spark.sql`: over the pipeline's tables."
 
     @wraps(original)
     def sql(session: SparkSession, sqlQuery: str, *args: Any, **kwargs: Any) -> Any:  # noqa: N803 (as above)
-        if current_evaluation.get() is None or kwargs.keys() - {"args"}:
+        if current_evaluation.get() is None:
             return original(session, sqlQuery, *args, **kwargs)
         return run_query(runtime, partial(original, session), sqlQuery, *args, **kwargs)
 
     return sql
+
+
+def _ask_catalog(name: str, runtime: Runtime, original: Any) -> Any:
+    "A method of `spark.catalog` that tells of tables: of those of the storage."
+
+    @wraps(original)
+    def method(catalog: Any, *args: Any, **kwargs: Any) -> Any:
+        if current_evaluation.get() is None:
+            return original(catalog, *args, **kwargs)
+        with evaluating(None):
+            return getattr(CatalogMethods(runtime.catalog), name)(*args, **kwargs)
+
+    return method
+
+
+def _refuse_catalog_method(name: str, hint: str, runtime: Runtime, original: Any) -> Any:
+    "A method of `spark.catalog` that changes tables or the session."
+
+    @wraps(original)
+    def method(catalog: Any, *args: Any, **kwargs: Any) -> Any:
+        if current_evaluation.get() is None:
+            return original(catalog, *args, **kwargs)
+        raise PipelineError(f"spark.catalog.{name} is not for a pipeline's code", hint=hint)
+
+    return method
+
+
+def _filter_by_text(runtime: Runtime, original: Any) -> Any:
+    "`filter` and `where`, which take an expression as a text."
+
+    @wraps(original)
+    def filter_rows(frame: Any, condition: Any) -> Any:
+        return original(frame, name_tables(runtime, condition) if isinstance(condition, str) else condition)
+
+    return filter_rows
+
+
+def _select_texts(runtime: Runtime, original: Any) -> Any:
+    "`selectExpr`."
+
+    @wraps(original)
+    def select(frame: Any, *expr: Any) -> Any:
+        texts = expr[0] if len(expr) == 1 and isinstance(expr[0], list) else expr
+        return original(
+            frame, *[name_tables(runtime, text) if isinstance(text, str) else text for text in texts]
+        )
+
+    return select
+
+
+def _after(
+    first: Replacement,  # Gets what the user wrote
+    second: Replacement,  # Gets what the first makes of it
+) -> Replacement:
+    "Put two replacements in one place."
+    return lambda runtime, original: first(runtime, second(runtime, original))
+
+
+def _make_column_of_text(runtime: Runtime, original: Any) -> Any:
+    "What `F.expr` of classic Spark calls, from whatever name a file has it."
+
+    @wraps(original)
+    def invoke(name: str, *args: Any) -> Any:
+        if name == "expr" and isinstance(args[0], str):
+            return original(name, name_tables(runtime, args[0], is_used_now=False))
+        return original(name, *args)
+
+    return invoke
+
+
+def _make_expression_of_text(runtime: Runtime, original: Any) -> Any:
+    "A SQL expression of Spark Connect: `where`, `selectExpr` and `F.expr` make one."
+
+    @wraps(original)
+    def initialize(expression: Any, expr: str) -> None:
+        original(expression, name_tables(runtime, expr, is_used_now=False))
+
+    return initialize
 
 
 def _session_table(runtime: Runtime, original: Any) -> Any:
@@ -318,6 +400,7 @@ class Classes:
     stream_reader: Any
     writer: Any
     settings: Any
+    catalog: Any
 
     @property
     def readers(self) -> tuple[tuple[Any, bool], ...]:  # Class, and whether it reads streams
@@ -333,11 +416,13 @@ CLASSIC = Classes(
     DataStreamReader,
     DataFrameWriter,
     RuntimeConfig,
+    Catalog,
 )
 
 
 def _find_connect_classes() -> Classes:
     "The classes of Spark Connect, which need a package that the classic ones do not."
+    from pyspark.sql.connect.catalog import Catalog
     from pyspark.sql.connect.conf import RuntimeConf
     from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.connect.group import GroupedData
@@ -346,7 +431,14 @@ def _find_connect_classes() -> Classes:
     from pyspark.sql.connect.streaming.readwriter import DataStreamReader
 
     return Classes(
-        DataFrame, GroupedData, SparkSession, DataFrameReader, DataStreamReader, DataFrameWriter, RuntimeConf
+        DataFrame,
+        GroupedData,
+        SparkSession,
+        DataFrameReader,
+        DataStreamReader,
+        DataFrameWriter,
+        RuntimeConf,
+        Catalog,
     )
 
 
@@ -443,6 +535,21 @@ def list_patches(
         ),
         Patch(classes.session, "sql", _query_pipeline, "names in a SQL text mean the pipeline's tables"),
         Patch(classes.session, "table", _session_table, "a name means a table of the pipeline"),
+        *[
+            Patch(classes.catalog, name, partial(_ask_catalog, name), "a table is one of the storage")
+            for name in CATALOG_METHODS
+            if hasattr(classes.catalog, name)
+        ],
+        *[
+            Patch(
+                classes.catalog,
+                name,
+                partial(_refuse_catalog_method, name, hint),
+                "a table is one of the storage, and the pipeline makes it",
+            )
+            for name, hint in REFUSED_CATALOG_METHODS.items()
+            if hasattr(classes.catalog, name)
+        ],
         Patch(
             classes.settings,
             "set",
@@ -455,9 +562,9 @@ def list_patches(
             )
             for owner, name, replacement in (
                 (functions, "expr", translate_expression),
-                (classes.frame, "selectExpr", translate_selection),
+                (classes.frame, "selectExpr", _after(translate_selection, _select_texts)),
                 (classes.frame, "where", translate_condition),
-                (classes.frame, "filter", translate_condition),
+                (classes.frame, "filter", _after(translate_condition, _filter_by_text)),
             )
         ],
         Patch(
@@ -469,13 +576,24 @@ def list_patches(
     )
 
 
-PATCHES = list_patches(CLASSIC)
+_REASON_OF_TEXTS = "a subquery in an expression reads tables, whose names mean the pipeline's"
+
+PATCHES = (
+    *list_patches(CLASSIC),
+    Patch(builtin, "_invoke_function", _make_column_of_text, _REASON_OF_TEXTS),
+)
 
 
 def _list_connect_patches() -> tuple[Patch, ...]:
+    from pyspark.sql.connect.expressions import SQLExpression
+
     classes = _find_connect_classes()
     reason = "Spark Connect looks at a query when its rows or columns are asked for, far from the user's line"
-    return (*list_patches(classes), Patch(classes.frame, "__init__", _analyse_at_once, reason))
+    return (
+        *list_patches(classes),
+        Patch(classes.frame, "__init__", _analyse_at_once, reason),
+        Patch(SQLExpression, "__init__", _make_expression_of_text, _REASON_OF_TEXTS),
+    )
 
 
 def _apply_patch(

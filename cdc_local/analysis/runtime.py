@@ -1,6 +1,5 @@
 """What a pipeline's own code reads: tables are the pipeline's, paths are the volumes'."""
 
-import difflib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +11,14 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evaluating
+from cdc_local.analysis.catalog import PipelineCatalog
+from cdc_local.analysis.catalog_statements import INFORMATION_SCHEMA, read_information_schema
+from cdc_local.analysis.evaluation import (
+    Evaluation,
+    current_evaluation,
+    evaluating,
+    keep_expression_views,
+)
 from cdc_local.analysis.inputs import UpdateInputs
 from cdc_local.auto_cdc.target import select_visible_rows
 from cdc_local.autoloader.files import is_local_path
@@ -100,6 +106,11 @@ class Runtime:
         }
         return {name: LakeflowModule(name, self.graph, reads) for name in ("pyspark.pipelines", "dlt")}
 
+    @cached_property
+    def catalog(self) -> PipelineCatalog:
+        "What is known of the storage's tables; made when it is asked first, while the pipeline is analysed."
+        return PipelineCatalog(self.spark, self.graph, self.storage)
+
     def note_unknown(
         self,
         name: str,  # A flow or a dataset
@@ -113,13 +124,15 @@ class Runtime:
     def read_table(
         self,
         text: str,  # A name as written
-        streaming: bool,  # Read as a stream
+        streaming: bool | None,  # Read as a stream; None for a view as it is, and a table as a batch
         options: dict[str, str] | None = None,  # Reader options
     ) -> DataFrame:  # Its rows
         "Read a table or view by name; `PipelineError` if there is none."
-        name, evaluation = self.graph.name(text), current_evaluation.get()
-        dataset = self.graph.datasets.get(name)
+        dataset, evaluation = self.graph.find_dataset(text), current_evaluation.get()
+        name = self.graph.name(text) if dataset is None else dataset.name
         with evaluating(None):
+            if name.schema == INFORMATION_SCHEMA:
+                return read_information_schema(self.catalog, name).alias(name.table)
             if dataset is not None:
                 if evaluation is not None:
                     evaluation.reads.add(name)
@@ -129,7 +142,7 @@ class Runtime:
                 if dataset.kind == "view":
                     return self._read_view(dataset, streaming, evaluation)
                 if self.analysing:
-                    return self._stand_in(name, streaming, evaluation or Evaluation(None))
+                    return self._stand_in(name, bool(streaming), evaluation or Evaluation(None))
             path = self.storage.table_path(name)
             if dataset is None:
                 self.update_inputs.tables.add(path)
@@ -138,10 +151,10 @@ class Runtime:
                 frame = new_rows.read_table(path, options or {}) if new_rows is not None else None
                 if frame is not None:
                     return show_visible_rows(frame, path).alias(name.table)
-                return read_stored(self.spark, path, streaming, options).alias(name.table)
+                return read_stored(self.spark, path, bool(streaming), options).alias(name.table)
             if "." not in text and engine_of(self.spark).has_session_table(self.spark, text):
                 return self.spark.table(text)
-        raise self._unknown_table(text)
+        raise self.catalog.describe_unknown(text)
 
     def read_files(
         self,
@@ -228,7 +241,7 @@ class Runtime:
     def _read_view(
         self,
         dataset: Dataset,  # The view
-        streaming: bool,  # Read as a stream
+        streaming: bool | None,  # Read as a stream; None for as it is
         evaluation: Evaluation | None,  # What reads it
     ) -> DataFrame:  # Its rows
         "Evaluate a view where it is read."
@@ -240,7 +253,7 @@ class Runtime:
         flow = evaluation.flow or Flow(str(dataset.name), dataset.name, "view", language=dataset.language)
         frame = evaluate(self, replace(evaluation, flow=flow), dataset)
         evaluation.views.pop()
-        if frame.isStreaming != streaming and evaluation.new_rows is None:
+        if streaming not in (None, frame.isStreaming) and evaluation.new_rows is None:
             message = f"view {dataset.name} is {'a stream' if frame.isStreaming else 'a batch'}"
             raise PipelineError(message, dataset.location, _VIEW_HINTS[language, frame.isStreaming])
         return with_expectations(dataset, frame, evaluation).alias(dataset.name.table)
@@ -270,20 +283,6 @@ class Runtime:
         if evaluation.views:
             return self.graph.datasets[evaluation.views[-1]].language
         return evaluation.flow.language if evaluation.flow is not None else "python"
-
-    def _unknown_table(
-        self,
-        text: str,  # A name as written
-    ) -> PipelineError:
-        "Describe a name that nothing has, with the nearest one that there is."
-        known = [str(name) for name in (*self.graph.datasets, *self.storage.tables())]
-        near = difflib.get_close_matches(str(self.graph.name(text)), known, 1)
-        return PipelineError(
-            f"table {text} is neither in this pipeline nor in the storage {self.storage.root}",
-            hint=f"did you mean {near[0]}?"
-            if near
-            else "declare it, or run the pipeline that makes it on the same --storage",
-        )
 
 
 def checkpoint_path(
@@ -341,7 +340,11 @@ def evaluate(
     if item.query is None:
         raise TypeError(f"{item.name} has no query to evaluate")
     try:
-        with evaluating(evaluation), runtime.graph.within(item.scope):
+        with (
+            keep_expression_views(runtime.spark, evaluation),
+            evaluating(evaluation),
+            runtime.graph.within(item.scope),
+        ):
             frame = item.query()
     except Exception as error:
         wrong = to_pipeline_error(error, runtime.sources)

@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from cdc_local.analysis.evaluation import Evaluation, evaluating
+from cdc_local.analysis.evaluation import Evaluation, evaluating, keep_expression_views
 from cdc_local.analysis.runtime import Runtime, read_stored
 from cdc_local.dataflow.graph import Flow
 from cdc_local.errors import PipelineError
@@ -29,8 +29,14 @@ def next_snapshot(
     known = runtime.snapshot_answers.pop(flow.name, None)
     if known is not None and known[0] == latest:
         return known[1]
+    asked = replace(evaluation, flow=None)
     try:
-        with runtime.lock, evaluating(replace(evaluation, flow=None)), runtime.graph.within(flow.scope):
+        with (
+            runtime.lock,
+            keep_expression_views(runtime.spark, asked),
+            evaluating(asked),
+            runtime.graph.within(flow.scope),
+        ):
             return flow.snapshot_function(latest)
     except Exception as error:
         wrong = to_pipeline_error(error, runtime.sources)

@@ -130,7 +130,7 @@ class Declarations:
         self._warn_of_no_effect("temporary_view", spark_conf=spark_conf)
 
         def declare(query: Query) -> None:
-            self._declare_dataset("view", query, name, spark_conf, comment=comment)
+            self._declare_dataset("view", query, name, spark_conf, comment=comment, private=True)
 
         return _decorate(query_function, declare)
 

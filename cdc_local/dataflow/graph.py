@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cdc_local.errors import Location, PipelineError
-from cdc_local.storage import TableName
+from cdc_local.storage import TableName, split_name
 from cdc_utils.spec import CdcSpec
 
 Query = Callable[..., Any]  # A function of a source file that returns rows, a DataFrame
@@ -41,12 +41,17 @@ class Dataset:
     partition_cols: tuple[str, ...] = ()  # Columns that split the files
     cluster_by: tuple[str, ...] = ()  # Columns to cluster by
     table_properties: dict[str, str] = field(default_factory=dict)  # Delta and pipeline properties
-    private: bool = False  # Left out of the catalog
+    private: bool = False  # Left out of the catalog, as every temporary view
     expectations: tuple[Expectation, ...] = ()  # Its rules, in the order of their decorators
     sink: dict[str, Any] = field(default_factory=dict)  # A sink's `format`, `options` or `handler`
     language: Language = "python"  # What declared it
     scope: Scope | None = None  # Catalog and schema of one-part names in its query
     location: Location | None = None  # Where it was declared
+
+    @property
+    def is_temporary_view(self) -> bool:
+        """Whether no catalog has it: a view of this pipeline alone."""
+        return self.kind == "view" and self.private
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,20 @@ class Graph:
     ) -> TableName:
         """Complete a table's name by the catalog and schema of the scope."""
         return TableName.parse(text, self.catalog, self.schema)
+
+    def find_dataset(
+        self,
+        text: str,  # A name as the pipeline writes it
+    ) -> Dataset | None:
+        """Find the dataset that a name means.
+
+        A temporary view has a name of one part, in all of the pipeline; longer names mean what a catalog has.
+        """
+        parts, found = split_name(text), self.datasets.get(self.name(text))
+        if len(parts) == 1:
+            views = [each for each in self.datasets.values() if each.is_temporary_view]
+            return next((view for view in views if view.name.table == parts[0]), found)
+        return None if found is not None and found.is_temporary_view else found
 
     def warn(
         self,

@@ -1,7 +1,7 @@
 """What is asked of SQL text before it runs: which engine's parser answers, and in which words."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cdc_local.engines.engine import is_sail
 from cdc_local.engines.parsed import ParsedRelation
@@ -63,7 +63,6 @@ class SqlParser(Protocol):
         run_sql: "Callable[..., DataFrame]",  # The session's own `sql`
         sql: str,  # A query
         views: "Mapping[str, DataFrame]",  # What its names mean
-        arguments: Any = None,  # Values of its parameters
     ) -> "DataFrame":  # Its rows
         "Run a text over frames."
         ...

@@ -44,8 +44,21 @@ class Trial:
 
     def probe_names(self) -> dict[str, str]:
         "Source name -> name of its probe."
-        sources = sorted({str(flow.cdc_spec.source) for flow in self.flows})
+        sources = sorted({self.source_name(flow) for flow in self.flows})
         return {name: f"{_PROBE_PREFIX}{number}" for number, name in enumerate(sources)}
+
+    def source_name(
+        self,
+        flow: Flow,  # An AUTO CDC flow
+    ) -> str:  # The name by which any file of the pipeline reads it
+        "The source of a flow: as written, and in full where `USE` has changed what that means."
+        text = str(flow.cdc_spec.source)
+        if flow.scope in (None, (self.request.catalog, self.request.schema)):
+            return text
+        graph = self.survey.graph
+        with graph.within(flow.scope):
+            dataset = graph.find_dataset(text)
+            return text if dataset is not None and dataset.is_temporary_view else str(graph.name(text))
 
     def keys_of(self, target: TableName) -> Sequence[str]:
         "Key columns of a target."

@@ -64,7 +64,7 @@ def probed_events(
     target: Target
     events: DataFrame | None = None
     for flow in [flow for flow in trial.flows if flow.target == name]:
-        probe = TableName(trial.request.catalog, trial.request.schema, probes[str(flow.cdc_spec.source)])
+        probe = TableName(trial.request.catalog, trial.request.schema, probes[trial.source_name(flow)])
         rows = read_stored(spark, storage.table_path(probe))
         target = Target.of(flow, rows.schema)
         flow_events = extract_events(rows, target)

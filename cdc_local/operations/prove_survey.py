@@ -142,7 +142,7 @@ class _SurveyingRuntime(Runtime):
     def read_table(
         self,
         text: str,  # A name as written
-        streaming: bool,  # Read as a stream
+        streaming: bool | None,  # Read as a stream; None for a view as it is, and a table as a batch
         options: dict[str, str] | None = None,  # Reader options
     ) -> DataFrame:
         "Read a table; of one of the user's storage, record it and read its columns alone."
@@ -150,7 +150,7 @@ class _SurveyingRuntime(Runtime):
 
         name = self.graph.name(text)
         path, empty = self.stored.table_path(name), self.storage.table_path(name)
-        if name not in self.graph.datasets and is_table(path):
+        if self.graph.find_dataset(text) is None and is_table(path):
             if not empty.exists():
                 DeltaTable.create(str(empty), DeltaTable(str(path)).schema())
             if streaming:

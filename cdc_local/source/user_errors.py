@@ -15,6 +15,18 @@ from cdc_local.volumes import explain
 _END_OF_SENTENCE = re.compile(r"\n+(?='|== SQL|== DataFrame|\+- |:- |\tat |JVM stacktrace)")
 
 
+# What no code of ours raises on purpose while the user's code runs
+_FAULTS_OF_CODE = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    StopIteration,
+    UnboundLocalError,
+)
+_OWN_FOLDER = str(Path(__file__).parents[1]) + os.sep
+
+
 def display_path(
     file: str,  # Name that a cell is compiled under
 ) -> str:  # Relative to the current folder where it lies below it
@@ -72,6 +84,9 @@ def to_pipeline_error(
     ]
     text = describe_exception(error)
     hint = explain(error) or explain_types(text, location)
+    if isinstance(error, _FAULTS_OF_CODE) and lines and lines[-1][0].startswith(_OWN_FOLDER):
+        place = f"{Path(lines[-1][0]).name}:{lines[-1][1]}"
+        text = f"a fault of cdc_utils itself, not of this pipeline: {text} ({place})"
     return PipelineError(text + (f" (in {imported[-1]})" if imported else ""), location, hint)
 
 

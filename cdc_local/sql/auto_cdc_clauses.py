@@ -1,16 +1,18 @@
 """The clauses of `AUTO CDC INTO`."""
 
 import re
+from functools import partial
 from typing import Any
 
 from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.errors import PipelineError, locate
 from cdc_local.sql.dialect import translate, translate_words
 from cdc_local.sql.lexer import closing_bracket, split_at_commas, tokenize
+from cdc_local.sql.parameters import expand_identifiers
 from cdc_local.sql.parser import Statement, read_columns, read_expression, read_name_parts
 from cdc_local.sql.positions import find_position
 from cdc_local.sql.relations import Relation, find_relations
-from cdc_local.sql.scope import Reading, qualify_names
+from cdc_local.sql.scope import Reading, drop_live
 from cdc_local.storage import TableName
 from cdc_utils.spec import CdcSpec
 
@@ -153,19 +155,20 @@ def read_source_clause(
     origin = locate(statement.sql, statement.words[start].start, statement.origin)
     position = find_position(statement.sql, statement.words[start].start, statement.origin)
     sql = SELECT + translate(sql.removeprefix(SELECT), position)
+    sql = expand_identifiers(reading.spark, sql, origin)
     found = find_relations(reading.spark, sql, origin)
     if not once and not any(relation.streaming for relation in found):
         raise PipelineError(
             f"flow {flow} reads {sql.removeprefix(SELECT).strip()} as a batch", origin, "write FROM STREAM(…)"
         )
     if len(found) == 1 and found[0].name and is_plain(found[0], sql):
-        return reading.display_name(found[0].name, reading.name(statement, found[0].name))
+        return drop_live(found[0].name)
     view = TableName(full.catalog, full.schema, "__" + re.sub(r"\W", "_", flow) + "_source")
-    sql = qualify_names(reading, statement, sql, found)
+    query = partial(reading.spark.sql, sql)
     reading.graph.add_dataset(
-        Dataset(view, "view", lambda: reading.spark.sql(sql), private=True, language="sql", location=origin)
+        Dataset(view, "view", query, private=True, language="sql", scope=reading.names, location=origin)
     )
-    return str(view)
+    return view.table
 
 
 def read_auto_cdc(
@@ -180,7 +183,7 @@ def read_auto_cdc(
     statement.needs("FROM")
     source = read_source_clause(reading, statement, full, flow or str(full), once)
     fields: dict[str, Any] = {
-        "target": reading.display_name(text, full),
+        "target": drop_live(text),
         "source": source,
         "keys": (),
         "sequence_by": None,
@@ -206,6 +209,7 @@ def read_auto_cdc(
             once=once,
             spark_conf=dict(reading.scope.settings),
             language="sql",
+            scope=reading.names,
             location=statement.location,
         )
     )

@@ -5,6 +5,7 @@ string are one, a backslash escapes a character of a string but not of a name in
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from cdc_local.errors import Location, PipelineError, locate
@@ -118,3 +119,14 @@ def split_at_commas(
         depth += word.says("(") - word.says(")")
         parts[-1].append(word)
     return parts
+
+
+def has_subquery(
+    sql: str,  # An expression
+) -> bool:
+    "Whether a query stands in brackets in an expression."
+    words = [token for token in lex(sql) if token.kind != "comment"]
+    return any(
+        before.says("(") and word.says("SELECT", "WITH", "FROM", "TABLE", "VALUES")
+        for before, word in pairwise(words)
+    )

@@ -91,6 +91,14 @@ def constant_value(
         ) from None
 
 
+# Names of the arguments that a table function has in order; of others, the first is a path
+_PLACES = {
+    "cloud_files": ("path", "format", "options"),
+    "event_log": ("pipeline",),
+    "table_changes": ("table", "start", "end"),
+}
+
+
 def call_arguments(
     spark: SparkSession,  # The session
     function: str,  # Function name in lower case
@@ -98,10 +106,12 @@ def call_arguments(
     words: list[Token],  # Tokens between the call's brackets
     location: Location | None = None,  # Where the call stands
 ) -> dict[str, str]:  # Argument name to value
-    """Read arguments: named ones by name, the first as 'path', `cloud_files`' second as 'format', a map's by
-    key."""
+    """Read arguments: named ones by name, others by their place, a map's by key, `TABLE(t)` as 'table'."""
     values: dict[str, Any] = {}
-    places = iter(("path", "format", "options") if function == "cloud_files" else ("path",))
+    places = iter(_PLACES.get(function, ("path",)))
+    if words and words[0].says("TABLE"):
+        inner = words[1:] if not words[1].says("(") else words[2 : closing_bracket(words, 1)]
+        return {"table": sql[inner[0].start : inner[-1].stop]}
     for group in filter(None, split_at_commas(words)):
         named = len(group) > 3 and group[1].says("=") and group[2].says(">")
         key = group[0].text.strip("`") if named else next(places, f"argument {len(values) + 1}")
@@ -113,6 +123,23 @@ def call_arguments(
 # Formats that may stand before a path, as json.`/data`: those of Auto Loader, and Delta's tables
 _PATH_FORMATS = frozenset([*FORMATS, *DATABRICKS_ONLY, "delta"])
 
+# Table functions that only Databricks has, and what they do there
+_AS_FILES = "; here, write the messages to files and stream those: STREAM read_files('/Volumes/…')"
+DATABRICKS_FUNCTIONS = {
+    "read_kafka": "it streams topics of a Kafka broker" + _AS_FILES,
+    "read_kinesis": "it streams records of Amazon Kinesis" + _AS_FILES,
+    "read_pubsub": "it streams a subscription of Google Pub/Sub" + _AS_FILES,
+    "read_pulsar": "it streams topics of Apache Pulsar" + _AS_FILES,
+    "cloud_files_state": "it lists the files that an Auto Loader stream has seen",
+    "read_statestore": "it reads the state that a stream keeps",
+    "read_state_metadata": "it tells of the state that a stream keeps",
+    "remote_query": "it runs a query on another database",
+    "list_secrets": "it lists the secrets of the workspace",
+    "vector_search": "it asks a vector index of the workspace",
+    "ai_forecast": "it asks a model of the workspace",
+    "ai_top_drivers": "it asks a model of the workspace",
+}
+
 
 def build_relation(
     spark: SparkSession,  # The session
@@ -122,7 +149,9 @@ def build_relation(
     location: Location | None = None,  # Where the text's first line stands
 ) -> Relation | None:  # `None` for a function of Spark's own
     "Make a `Relation` of what a parser found."
-    first = next(n for n, word in enumerate(words) if word.start >= found.start)
+    first = next((n for n, word in enumerate(words) if word.start >= found.start), None)
+    if first is None:
+        raise PipelineError(f"{'.'.join(found.parts)} can't be found in this SQL", location)
     last = relation_extent(words, first, found.streaming)[0] - 1
     base = Relation(
         streaming=found.streaming, start=words[first].start, stop=words[last].stop, alias=found.alias
@@ -133,13 +162,17 @@ def build_relation(
             return replace(base, function=parts[0].lower(), arguments={"path": parts[1]})
         name = ".".join(part if re.fullmatch(r"\w+", part) else f"`{part}`" for part in parts)
         return replace(base, name=name, parts=parts, options=found.options)
-    function = ".".join(parts).lower()
-    if not found.streaming and parser_of(spark).is_table_function(spark, function):
+    function, place = ".".join(parts).lower(), locate(sql, base.start, location)
+    if function in DATABRICKS_FUNCTIONS:
+        message = f"the table function {function} is not supported by the local runner"
+        raise PipelineError(message, place, f"on Databricks {DATABRICKS_FUNCTIONS[function]}")
+    is_own = function in _PLACES  # Delta has a `table_changes` of its own, which looks in Spark's catalog
+    if not is_own and not found.streaming and parser_of(spark).is_table_function(spark, function):
         return None
     brackets = (n for n in range(first, last + 1) if words[n].says("(") and not words[n - 1].says("STREAM"))
-    opening = next(brackets)
+    opening = next(brackets, last)
     inside = words[opening + 1 : closing_bracket(words, opening)]
-    arguments = call_arguments(spark, function, sql, inside, locate(sql, base.start, location))
+    arguments = call_arguments(spark, function, sql, inside, place)
     streaming = found.streaming or function == "cloud_files"
     return replace(base, function=function, arguments=arguments, streaming=streaming)
 
@@ -153,10 +186,12 @@ def find_relations(
     parsed = parser_of(spark).parse_relations(spark, sql, location)
     words = tokenize(sql, location)
     built = [build_relation(spark, sql, words, found, location) for found in parsed]
-    return sorted(
-        {relation.start: relation for relation in built if relation}.values(),
-        key=lambda relation: relation.start,
-    )
+    by_start = {relation.start: relation for relation in built if relation}
+    found: list[Relation] = []
+    for _, relation in sorted(by_start.items()):
+        if not found or relation.start >= found[-1].stop:  # else an argument, as t of `event_log(TABLE(t))`
+            found.append(relation)
+    return found
 
 
 def qualified_references(
@@ -187,7 +222,7 @@ def substitute_relations(
     words = tokenize(sql)
     edits, taken = [], [(relation.start, relation.stop) for relation in replacements]
     for relation, view in replacements.items():
-        first = next(n for n, word in enumerate(words) if word.start == relation.start)
+        first = [word.start for word in words].index(relation.start)
         edits.append((relation.start, relation.stop, view))
         before = [word for word in words[:first] if not word.says("(")]
         if relation.alias or (before and before[-1].says("TABLE")):

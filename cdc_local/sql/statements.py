@@ -250,7 +250,7 @@ def read_create(
         pass
     for clause in clauses.ignored:
         reading.graph.warn(f"{full}: {clause} has no effect on the local runner")
-    private = kind != "view" and bool(adjectives & {"PRIVATE", "TEMPORARY", "TEMP"})
+    private = bool(adjectives & {"PRIVATE", "TEMPORARY", "TEMP"} or (kind == "view" and "LIVE" in adjectives))
     if kind == "streaming_table" and statement.takes("FLOW"):
         declare_with_flow(reading, statement, clauses, text, full, private)
         return
@@ -258,6 +258,7 @@ def read_create(
 
 
 def build_dataset(
+    reading: Reading,  # Knows the scope
     statement: Statement,  # Its location
     clauses: Clauses,  # Its properties
     kind: DatasetKind,  # What is created
@@ -283,6 +284,7 @@ def build_dataset(
         private=private,
         expectations=tuple(clauses.expectations),
         language="sql",
+        scope=reading.names,
         location=statement.location,
     )
 
@@ -304,7 +306,7 @@ def declare_with_query(
         statement.fail("expected AS, or a clause of CREATE,")
     elif kind != "streaming_table":
         statement.fail(f"{full} has no query", "end the statement with AS SELECT …")
-    reading.graph.add_dataset(build_dataset(statement, clauses, kind, full, private, query))
+    reading.graph.add_dataset(build_dataset(reading, statement, clauses, kind, full, private, query))
     if kind != "view" and query:
         reading.graph.add_flow(
             Flow(
@@ -314,6 +316,7 @@ def declare_with_query(
                 query,
                 spark_conf=dict(reading.scope.settings),
                 language="sql",
+                scope=reading.names,
                 location=statement.location,
             )
         )
@@ -367,6 +370,7 @@ def declare_append(
             once=once,
             spark_conf=dict(reading.scope.settings),
             language="sql",
+            scope=reading.names,
             location=statement.location,
         )
     )
@@ -381,7 +385,7 @@ def declare_with_flow(
     private: bool,  # Whether it stays out of the catalog
 ) -> None:
     "Declare a streaming table together with its flow."
-    reading.graph.add_dataset(build_dataset(statement, clauses, "streaming_table", full, private))
+    reading.graph.add_dataset(build_dataset(reading, statement, clauses, "streaming_table", full, private))
     if statement.takes("AUTO CDC"):
         read_auto_cdc(reading, statement, text, full, None, read_once(statement))
         return

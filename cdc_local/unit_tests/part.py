@@ -130,6 +130,7 @@ def forget_analysis(
         runtime.unknown,
     ):
         found.clear()
+    vars(runtime).pop("catalog", None)  # which is looked up once, and given tables are stored since
     runtime.graph.warnings[:] = warnings
 
 

@@ -24,7 +24,7 @@ def leave_to_spark(
     except (NeedsSparkError, UsageError):
         raise
     except PipelineError as wrong:
-        if may_leave and any(isinstance(cause, PySparkException) for cause in list_causes(wrong)):
+        if may_leave and any(map(_is_from_engine, list_causes(wrong))):
             raise NeedsSparkError(f"Sail says {wrong.message}", wrong.location) from None
         raise
 
@@ -36,6 +36,13 @@ def find_need_of_spark(
     "Say why Spark should run what has failed on Sail: it may do it, and if it doesn't, its error is shown."
     if isinstance(error, NeedsSparkError):
         return error
-    if not isinstance(error, PySparkException) or any(words in str(error) for words in _RAISED_BY_US):
+    if not _is_from_engine(error) or any(words in str(error) for words in _RAISED_BY_US):
         return None
     return NeedsSparkError(f"{flow.name}: Sail says {describe_exception(error)}", flow.location)
+
+
+def _is_from_engine(
+    error: BaseException,  # Any
+) -> bool:
+    "Whether an engine raised an error; a table that we miss is of a class of PySpark's, too."
+    return isinstance(error, PySparkException) and not isinstance(error, PipelineError)

@@ -5,7 +5,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from cdc_local.analysis.evaluation import Evaluation, declaring
+from cdc_local.analysis.evaluation import Evaluation, handling_batch
 from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.storage import localize
 from cdc_local.update.append_flow import AppendFlow
@@ -50,7 +50,7 @@ class SinkFlow(AppendFlow):
         runtime, dataset = run.runtime, run.runtime.graph.datasets[flow.target]
         with run.locks[flow.target]:
             if "handler" in dataset.sink:
-                with declaring():
+                with handling_batch(runtime.spark):
                     dataset.sink["handler"](frame, transaction[1])
             else:
                 options, path = sink_options(run, dataset)
@@ -83,7 +83,7 @@ def sink_writer(
     if "handler" in sink:
 
         def handle(batch: DataFrame, batch_id: int) -> None:
-            with declaring():
+            with handling_batch(run.runtime.spark):
                 sink["handler"](batch, batch_id)
 
         return writer.foreachBatch(handle), None

@@ -57,7 +57,7 @@ def declare_sources(
         def declare_cell(text: str, location: Location, scope: Scope = scope) -> None:
             declare_sql(text, graph, spark, request.configuration, location, scope)
 
-        with declaring(), graph.within((request.catalog, request.schema)):
+        with declaring(spark), graph.within((request.catalog, request.schema)):
             execute_source(source, dict(namespace), declare_cell)
     check_graph(graph)
 

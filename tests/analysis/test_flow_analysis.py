@@ -225,3 +225,12 @@ def test_a_table_without_a_flow_has_no_columns(runtime):
     runtime.dp.create_streaming_table("alone")
     with pytest.raises(PipelineError, match="main.default.alone has no flow"):
         table_schema(runtime, table("alone"))
+
+
+def test_a_rule_with_a_subquery_is_refused_as_on_databricks():
+    rule = Expectation("known", "id IN (SELECT id FROM main.default.other)", "warn")
+    dataset = Dataset(TableName("main", "default", "t"), "streaming_table", expectations=(rule,))
+    with pytest.raises(
+        PipelineError, match="expectation 'known' of main.default.t has a subquery; Databricks"
+    ):
+        check_rules(dataset, None)

@@ -8,6 +8,7 @@ pytest.importorskip("pyspark")
 
 from cdc_local.analysis.queries import apply_use, is_session_statement, relation_frame, with_metadata
 from cdc_local.dataflow.graph import Graph
+from cdc_local.errors import PipelineError
 from cdc_local.storage import localize
 
 
@@ -20,7 +21,6 @@ def test_statements_a_source_file_may_run():
         "create temporary view v",
         "CREATE OR REPLACE TEMPORARY VIEW v",
         "CREATE FUNCTION f",
-        "SHOW TABLES",
     ):
         assert is_session_statement(text), text
     for text in (
@@ -99,3 +99,40 @@ def test_arguments_of_read_files_win_over_its_defaults(runtime):
         (volume, {}, "n int", True),
         ("/x", {"inferColumnTypes": "false"}, None, False),
     ]
+
+
+def test_the_event_log_of_the_pipeline_that_fills_a_table(runtime):
+    from cdc_local.sql.relations import Relation
+    from cdc_local.update.event_log import EventLog
+
+    runtime.dp.create_streaming_table("t")
+    asked = Relation(function="event_log", arguments={"table": "default.t"})
+    assert relation_frame(runtime, asked).count() == 0
+    for pipeline, table in (("ours", "main.default.t"), ("ours", None), ("another", "main.default.u")):
+        with EventLog(runtime.storage.event_log_path, pipeline, "1") as log:
+            log.record("flow_progress", f"{pipeline} tells of {table}", dataset_name=table)
+    found = sorted(row.message for row in relation_frame(runtime, asked).collect())
+    assert found == ["ours tells of None", "ours tells of main.default.t"]
+    assert "legacy publishing mode" in runtime.graph.warnings[0]
+    with pytest.raises(PipelineError, match=r"event_log\(\) names a pipeline .* event_log\(TABLE\(t\)\)"):
+        relation_frame(runtime, Relation(function="event_log", arguments={"pipeline": "1"}))
+    with pytest.raises(PipelineError, match="table nope is neither"):
+        relation_frame(runtime, Relation(function="event_log", arguments={"table": "nope"}))
+
+
+def test_the_change_feed_of_a_table_that_the_pipeline_does_not_declare(runtime):
+    from cdc_local.sql.relations import Relation
+
+    asked = []
+    runtime.read_table = lambda *arguments: asked.append(arguments)
+    for bounds in ({"start": "0"}, {"start": "2024-01-01", "end": "7"}):
+        relation_frame(runtime, Relation(function="table_changes", arguments={"table": "a.t", **bounds}))
+    feed = {"readChangeFeed": "true"}
+    assert asked == [
+        ("a.t", False, feed | {"startingVersion": "0"}),
+        ("a.t", False, feed | {"startingTimestamp": "2024-01-01", "endingVersion": "7"}),
+    ]
+    runtime.dp.create_streaming_table("t")
+    for arguments, why in (({"table": "t", "start": "0"}, "own table"), ({"table": "a.t"}, "has no start")):
+        with pytest.raises(PipelineError, match=why):
+            relation_frame(runtime, Relation(function="table_changes", arguments=arguments))

@@ -129,3 +129,16 @@ def test_a_table_settles_as_its_query_is():
         settled("append", True, True)
     with pytest.raises(PipelineError, match="reads a stream"):
         settled("complete", True)
+
+
+def test_a_temporary_view_has_a_name_of_one_part_in_all_of_the_pipeline():
+    graph = Graph("main", "default")
+    view = graph.add_dataset(Dataset(TableName("main", "raw", "src"), "view", private=True))
+    published = graph.add_dataset(Dataset(graph.name("shown"), "view"))
+    table = graph.add_dataset(Dataset(graph.name("t"), "streaming_table"))
+    for name in ("src", "`src`", "LIVE.src"):
+        assert graph.find_dataset(name) == view, name
+    for name in ("main.raw.src", "raw.src", "main.default.src", "other"):
+        assert graph.find_dataset(name) is None, name
+    assert graph.find_dataset("shown") == graph.find_dataset("main.default.shown") == published
+    assert graph.find_dataset("t") == graph.find_dataset("default.t") == table

@@ -7,6 +7,7 @@ import pytest
 from source_files import failure_of, run_source, write_notebook, write_source
 
 from cdc_local.errors import Location, PipelineError, UsageError
+from cdc_local.source import user_errors
 from cdc_local.source.files import execute_source, read_source
 from cdc_local.source.user_errors import (
     describe_exception,
@@ -196,3 +197,11 @@ def test_paths_are_shown_as_seen_from_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "bundles").mkdir()
     monkeypatch.chdir(tmp_path / "bundles")
     assert failure_of(path).location.file == str(path)
+
+
+def test_a_fault_of_our_own_says_so(tmp_path):
+    own, file = {}, Path(user_errors.__file__).parent / "x.py"
+    exec(compile("def find():\n    next(iter(()))\n", str(file), "exec"), own)
+    error = failure_of(write_source(tmp_path / "a.py", "x = 1\nfind()\n"), find=own["find"])
+    assert error.location.line == 2
+    assert error.message == "a fault of cdc_utils itself, not of this pipeline: StopIteration (x.py:2)"

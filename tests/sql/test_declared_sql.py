@@ -151,11 +151,11 @@ def test_auto_cdc_is_a_spec_in_words(pipeline):
         ("PRIVATE MATERIALIZED VIEW", "materialized_view", True),
         ("LIVE TABLE", "materialized_view", False),
         ("TEMPORARY LIVE TABLE", "materialized_view", True),
-        ("TEMPORARY VIEW", "view", False),
-        ("STREAMING LIVE VIEW", "view", False),
-        ("TEMPORARY STREAMING LIVE VIEW", "view", False),
+        ("TEMPORARY VIEW", "view", True),
+        ("STREAMING LIVE VIEW", "view", True),
+        ("TEMPORARY STREAMING LIVE VIEW", "view", True),
         ("VIEW", "view", False),
-        ("LIVE VIEW", "view", False),
+        ("LIVE VIEW", "view", True),
     ],
 )
 def test_every_spelling_of_a_table_or_view(spark, spelling, kind, private):

@@ -114,13 +114,6 @@ def test_a_query_of_another_shape_stays_a_text_over_frames(spark, sail, frames, 
     assert answers[0] == answers[1]
 
 
-def test_parameters_reach_a_text(sail, frames):
-    text = "SELECT x FROM view WHERE id = {} ORDER BY x"
-    for mark, given in ((":k", {"k": 1}), ("?", [1])):
-        frame = query_views(sail, sail.sql, text.format(mark), {"view": frames["a"]}, given)
-        assert [row.x for row in frame.collect()] == ["p"]
-
-
 def test_a_star_without_some_columns_needs_spark_where_it_stays_a_text(sail, frames):
     with pytest.raises(NeedsSparkError, match="EXCEPT"):
         build(sail, frames, "SELECT * EXCEPT (n) FROM a ORDER BY id")

@@ -79,7 +79,8 @@ def names(spark, sql):
         ("SELECT * FROM a LATERAL VIEW OUTER explode(xs) t AS x", ["a"]),
         ("SELECT * FROM `we ird`.`t.able`", ["`we ird`.`t.able`"]),
         ("SELECT * FROM VALUES (1) v, range(3), explode(array(1))", []),
-        ('SELECT * FROM read_kafka(bootstrapServers => "x")', ["read_kafka"]),
+        ("SELECT * FROM event_log(TABLE(main.a.t)) e, u", ["event_log", "u"]),
+        ("SELECT * FROM table_changes('a.t', 0)", ["table_changes"]),
         ("SELECT * FROM STREAM LIVE.a", ["LIVE.a"]),
         ("SELECT stream.x FROM stream", ["stream"]),
         ("SELECT * FROM stream.a", ["stream.a"]),
@@ -88,6 +89,16 @@ def names(spark, sql):
 )
 def test_what_a_query_reads(spark, sql, expected):
     assert names(spark, sql) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["read_kafka(bootstrapServers => x)", "STREAM(read_kinesis(streamName => 'x'))"]
+)
+def test_a_function_that_only_databricks_has_is_refused_by_name(spark, text):
+    with pytest.raises(
+        PipelineError, match=r"a.sql:2: the table function read_k\w+ is not .* on Databricks it streams"
+    ):
+        find_relations(spark, f"SELECT *\nFROM {text}", Location("a.sql", 1))
 
 
 def test_spans_cover_the_relation_and_nothing_else(spark):
@@ -396,25 +407,17 @@ def test_use_reaches_queries_of_every_shape(spark):
         Session(),
     )
     texts = [flow.query() for flow in graph.flows.values() if flow.query]
-    assert texts[0] == (
-        "WITH c AS (SELECT * FROM `main2`.`s2`.`a` AS `a`) SELECT a.x FROM c JOIN `main2`.`s3`.`a` AS `a` "
-        "JOIN `m`.`s`.`t` u JOIN `main2`.`s2`.`b` AS `b`"
-    )
-    assert texts[1] == "SELECT * FROM STREAM `main2`.`s2`.`a` WITH ('skipchangecommits' = 'true') AS `a`"
-    assert (graph.flows["f"].spec.target, graph.flows["f"].spec.source) == ("main2.s2.w", "main2.s2.a")
+    assert texts == [query, "SELECT * FROM STREAM(a) WITH (SKIPCHANGECOMMITS)"]
+    assert {flow.scope for flow in graph.flows.values()} == {("main2", "s2")}
+    assert (graph.flows["f"].spec.target, graph.flows["f"].spec.source) == ("w", "a")
 
 
 def test_use_catalog_alone_reaches_a_query(spark):
-    class Session:
-        def __getattr__(self, name):
-            return getattr(spark, name)
-
-        def sql(self, text):
-            return text
-
     graph = Graph("main", "crm")
-    declare_sql("USE CATALOG ref; CREATE VIEW v AS SELECT * FROM a", graph, Session())
-    assert only(graph.datasets).query() == "SELECT * FROM `ref`.`crm`.`a` AS `a`"
+    declare_sql(
+        "CREATE VIEW u AS SELECT * FROM a; USE CATALOG ref; CREATE VIEW v AS SELECT * FROM a", graph, spark
+    )
+    assert [dataset.scope for dataset in graph.datasets.values()] == [("main", "crm"), ("ref", "crm")]
 
 
 def test_set_wins_over_the_configuration_from_where_it_stands(declared):

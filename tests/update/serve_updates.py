@@ -20,6 +20,7 @@ def answer(engine: str, request: dict) -> dict:
                 sources=tuple(request["sources"]),
                 storage=Path(request["storage"]),
                 full_refresh=tuple(request.get("full_refresh", ())),
+                configuration=request.get("configuration", {}),
                 engine=engine,
             )
         )

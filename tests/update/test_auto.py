@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from cdc_local.delta.reader import read_rows
@@ -99,3 +100,13 @@ def test_what_fails_on_sail_is_tried_on_spark_whose_error_is_shown(tmp_path):
     assert "amounts: Sail says" in why and status == 1
     assert "CAST_INVALID_INPUT" in lines and "'Ae3'" in lines
     assert rows_of(storage, "bronze") == [(1, "A"), (2, "B")]
+
+
+def test_a_table_that_nobody_has_is_no_reason_for_spark():
+    from cdc_local.analysis.catalog import UnknownTableError
+    from cdc_local.update.leave_to_spark import find_need_of_spark, leave_to_spark
+
+    wrong = UnknownTableError("table ordes is neither in this pipeline nor in the storage")
+    with pytest.raises(UnknownTableError), leave_to_spark(True):
+        raise wrong
+    assert find_need_of_spark(None, wrong) is None

@@ -198,6 +198,58 @@ def second():
 """,
 }
 
+PIPELINES["texts of Python's"] = (
+    HEAD
+    + """
+@dp.materialized_view
+def by_name():
+    text = "SELECT id, n FROM bronze WHERE n > :low AND city = :city"
+    return spark.sql(text, args={"low": 0, "city": "Oslo"})
+
+@dp.materialized_view
+def in_order():
+    return spark.sql("SELECT id, n, ? AS flow FROM main.default.bronze WHERE n > ?", args=["it's", 1])
+
+@dp.materialized_view
+def frames():
+    rows = spark.read.table("bronze").where("n > 1")
+    text = "SELECT a.id, {n} FROM {rows} a JOIN {rows} b ON a.id = b.id WHERE a.n = {low} AND a.city = {city}"
+    return spark.sql(text, rows=rows, n=F.col("b.n"), low=2, city="Rome")
+
+@dp.table
+def streamed():
+    return spark.sql("SELECT id, n FROM {events} WHERE n > 1", events=spark.readStream.table("bronze"))
+
+@dp.materialized_view
+def identified():
+    text = "SELECT id, IDENTIFIER(:c) FROM IDENTIFIER(:t)"
+    return spark.sql(text, args={"c": "city", "t": "default.bronze"})
+"""
+)
+
+# A name of one part is the view's in all of the pipeline, and a full name is a table's
+PIPELINES["a view named as the table that it reads"] = (
+    HEAD
+    + """
+dp.create_streaming_table("filled")
+spark.sql("USE SCHEMA ext")
+
+@dp.temporary_view
+def events():
+    return spark.readStream.table("main.ext.events").where("n > 1")
+
+spark.sql("USE SCHEMA default")
+dp.create_auto_cdc_flow(
+    target="filled", source="events", keys=["id"], sequence_by="n", once=True, name="fill",
+    except_column_list=["op", "updates"],
+)
+
+@dp.table
+def passed():
+    return spark.readStream.table("events").select("id", "n")
+"""
+)
+
 
 # Lakeflow's SQL; its tables have the rows that Python's have
 PIPELINES["sql"] = """
@@ -259,6 +311,33 @@ def test_tables_and_counters_are_the_same_on_either_engine_and_on_both_in_turns(
             assert tables[plan] == tables["spark"], f"update {number} of {plan}"
     idle = {plan: engines[order[0]].run(source, storages[plan]) for plan, order in plans.items()}
     assert idle["sail"]["state"] == "COMPLETED" and idle["sail"] == idle["spark"]
+
+
+ASKED = (
+    HEAD
+    + """
+@dp.materialized_view
+def asked():
+    found = spark.catalog.tableExists("main.ext.events") and not spark.catalog.tableExists("main.ext.nothing")
+    text = "SELECT table_name, :found AS found FROM information_schema.tables WHERE table_schema = 'ext'"
+    return spark.sql(text, args={"found": found})
+
+@dp.materialized_view
+def shown():
+    return spark.sql("DESCRIBE TABLE main.ext.events").where("col_name <> 'op'")
+"""
+)
+
+
+def test_what_is_asked_about_tables_is_answered_alike(engines, tmp_path):
+    source, found = tmp_path / "pipeline.py", []
+    source.write_text(ASKED)
+    for name, engine in engines.items():
+        land(tmp_path / name, FIRST)
+        answer = engine.run(source, tmp_path / name)
+        assert answer["state"] == "COMPLETED", answer
+        found.append(tables_of(tmp_path / name))
+    assert found[0] == found[1] and found[0]["asked"][1] == [("events", True)]
 
 
 FAULTS = {
@@ -331,6 +410,11 @@ LEFT_TO_SPARK = {
     "a stream of another source": (
         '@dp.table\ndef t():\n    return spark.readStream.format("rate").load()\n',
         "a stream of format rate is read by Spark alone",
+    ),
+    "a subquery in an expression": (
+        '@dp.table\ndef t():\n    rows = spark.read.table("bronze")\n'
+        '    return rows.where("n = (SELECT max(n) FROM main.default.bronze)")\n',
+        "pipeline.py:10: a subquery in an expression is computed by Spark alone",
     ),
     "a setting": (
         'spark.conf.set("spark.sql.ansi.enabled", "false")\n',

@@ -19,12 +19,12 @@ from cdc_local.errors import Location, NeedsSparkError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# Table functions that Spark itself has, and those that read files
+# Table functions that Spark itself has, and those that this project answers
 _SPARK_TABLE_FUNCTIONS = re.compile(
     "collations|(explode|inline|posexplode|variant_explode)(_outer)?|json_tuple|python_worker_logs|range|"
     "sql_keywords|stack"
 )
-_FILE_FUNCTIONS = re.compile("read_files|cloud_files")
+_OWN_FUNCTIONS = re.compile("read_files|cloud_files|event_log|table_changes")
 
 # sqlglot's nodes of constants that both engines compute alike; a column is there for Sail to refuse
 _CONSTANT_NODES = re.compile(
@@ -65,11 +65,11 @@ def parse_relations(
 def is_table_function(
     spark: "SparkSession",  # Of Sail
     function: str,  # Name in lower case
-) -> bool:  # True for a table function of Spark's own, False for one that reads files
+) -> bool:  # True for a table function of Spark's own, False for one of this project's
     "Whether Spark itself has this table function; `NeedsSparkError` for one that only a session may have."
     if _SPARK_TABLE_FUNCTIONS.fullmatch(function):
         return True
-    if _FILE_FUNCTIONS.fullmatch(function):
+    if _OWN_FUNCTIONS.fullmatch(function):
         return False
     raise NeedsSparkError(f"the table function {function} is not known on Sail")
 
@@ -110,16 +110,11 @@ def query_views(
     run_sql: Callable[..., "DataFrame"],  # The session's own `sql`
     sql: str,  # A query
     views: "Mapping[str, DataFrame]",  # What its names mean
-    arguments: Any = None,  # Values of its parameters
 ) -> "DataFrame":  # Its rows; the plan holds the frames
     "Run a text over frames."
-    from pyspark.sql.connect import functions as F
     from pyspark.sql.connect.dataframe import DataFrame as ConnectFrame
     from pyspark.sql.connect.plan import SQL, SubqueryAlias
 
-    given: Any = arguments or []
-    by_name = {name: F.lit(value) for name, value in given.items()} if isinstance(given, dict) else {}
-    in_order = [] if isinstance(given, dict) else [F.lit(value) for value in given]
     frames = [SubqueryAlias(cast(Any, frame)._plan, name) for name, frame in views.items()]
-    plan = SQL(sql, cast(Any, in_order), cast(Any, by_name), frames)
+    plan = SQL(sql, views=frames)
     return cast("DataFrame", ConnectFrame(plan, cast(Any, spark)))

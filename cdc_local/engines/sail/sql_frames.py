@@ -104,8 +104,8 @@ class _Builder:
         "What a WITH defines, and the words after it."
         _expect(_given(node) == {"expressions"} and is_kind(self.text.tokens[words[0]], "WITH"))
         for definition in node.expressions:
-            opening = next(n for n in words if is_kind(self.text.tokens[n], "L_PAREN"))
-            _expect(not definition.args["alias"].columns)
+            opening = next((n for n in words if is_kind(self.text.tokens[n], "L_PAREN")), -1)
+            _expect(opening >= 0 and not definition.args["alias"].columns)
             closing = self._closing(opening)
             frame = self.query(definition.this, range(opening + 1, closing), common)
             common = {**common, definition.alias.lower(): frame}

@@ -349,7 +349,7 @@ def _locate_relation(
     parts = tuple(text.tokens[n].text for n in indices)
     first, last = min(indices), max(indices)
     if place.streaming:
-        first = next(n for n in reversed(range(first)) if is_kind(text.tokens[n], "STREAM"))
+        first = next((n for n in reversed(range(first)) if is_kind(text.tokens[n], "STREAM")), first)
     elif is_kind(text.tokens[first], "STREAM") and text.tokens[last + 1 : last + 2]:
         _refuse_ambiguous_stream(text, first)
     is_function = isinstance(node.this, exp.Func)

@@ -206,13 +206,12 @@ def query_views(
     run_sql: Callable[..., DataFrame],  # Its own `sql`
     sql: str,  # A query
     views: Mapping[str, DataFrame],  # What its names mean
-    arguments: Any = None,  # Values of its parameters
 ) -> DataFrame:  # Its rows
     "Run a text over temporary views, which go once Spark has looked at it."
     for name, frame in views.items():
         frame.createOrReplaceTempView(name)
     try:
-        return run_sql(sql, arguments)
+        return run_sql(sql)
     finally:
         for name in views:
             spark.catalog.dropTempView(name)
