@@ -48,6 +48,7 @@ class Evaluation:
     observed: dict[TableName, Observation | CountedFrame | str] = field(default_factory=dict)
     rules: dict[TableName, tuple[Expectation, ...]] = field(default_factory=dict)  # The rules counted there
     is_stateless: bool = False  # A stream whose new rows can be evaluated batch by batch
+    is_complete: bool = False  # A stream whose answer is one over all rows so far: each batch has it whole
     new_rows: NewRowsReader | None = None  # What streaming sources are read with; None for streams
     is_declaring: bool = False  # Source files run, so not all names are known
     # Global views that subqueries in expressions read, until what is evaluated has ended

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation, NewRowsReader, evaluating
+from cdc_local.analysis.replaced_rows import check_keys_and_sequence, restrict_to_range
 from cdc_local.analysis.runtime import Runtime, describe_cycle, evaluate
 from cdc_local.analysis.snapshot_source import snapshot_columns
 from cdc_local.auto_cdc.target import Target, compute_from_changes, find_visible_schema
@@ -32,7 +33,10 @@ def flow_frame(
         return snapshot_columns(runtime, flow, evaluation), evaluation
     with runtime.lock:
         if flow.query is not None:
-            return evaluate(runtime, evaluation, flow), evaluation
+            frame = evaluate(runtime, evaluation, flow)
+            if flow.kind == "replace_where" and not frame.isStreaming:
+                frame = restrict_to_range(flow, frame)
+            return frame, evaluation
         with evaluating(evaluation), runtime.graph.within(flow.scope):
             streaming = None if flow.once else True  # a backfill may read a stream, once
             return runtime.read_table(flow.cdc_spec.source, streaming), evaluation
@@ -60,15 +64,39 @@ def analyse_flow(
         reason = state or f"{target.name} is a sink, which Spark alone writes"
         raise NeedsSparkError(f"{flow.name}: {reason}", flow.location)
     evaluation.is_stateless = frame.isStreaming and state is None
+    evaluation.is_complete = state is not None and flow.kind == "append" and engine.is_complete(frame)
+    _refuse_complete_beside_others(runtime, flow, evaluation)
     runtime.analysed[flow.name] = evaluation
     runtime.source_columns[flow.name] = frame.schema
     check_rules(target, frame)
     runtime.note_unknown(flow.name, frame, target.expectations)
     if flow.spec is not None and is_sail(runtime.spark):
         runtime.note_unknown(flow.name, compute_from_changes(frame, Target.of(flow, frame.schema)))
+    if flow.kind == "replace_using":
+        runtime.note_unknown(flow.name, check_keys_and_sequence(flow, frame))
     check_layout(target, frame.schema.names)
     _add_target_columns(runtime, flow, frame.schema)
     return evaluation
+
+
+def _refuse_complete_beside_others(
+    runtime: Runtime,  # The update
+    flow: Flow,  # A flow
+    evaluation: Evaluation,  # What it reads
+) -> None:
+    "`PipelineError` where an answer over all rows would be written over those of others, or to a sink."
+    target = runtime.graph.datasets[flow.target]
+    others = [
+        other for other in runtime.graph.flows.values() if other.target == flow.target and other != flow
+    ]
+    if evaluation.is_complete and (others or target.kind == "sink"):
+        beside = f"beside flow {others[0].name}" if others else "which is a sink"
+        raise PipelineError(
+            f"flow {flow.name} aggregates a stream without a watermark, so it writes {flow.target} anew each "
+            f"time, {beside}",
+            flow.location,
+            "aggregate with a watermark, or into a table of its own",
+        )
 
 
 def _add_target_columns(

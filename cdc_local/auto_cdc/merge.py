@@ -4,10 +4,12 @@ The stored rows of the events' keys are read and computed anew with the events; 
 Begin at `apply_events`. delta-rs writes where `delta/choice.py` allows it and the batch is small, else Spark.
 """
 
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import and_
 from pathlib import Path
 
+import pyarrow
 from deltalake import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -35,28 +37,41 @@ from cdc_utils.events import DELETED, comparable_value, exact_column, is_keyless
 
 IS_GONE = f"new.{DELETED} IS NULL"  # Of a row that is computed no more: of all others it says something
 
+# Gets the new events of a batch with the stored ones of their keys; None where none are stored
+EventsReader = Callable[[DataFrame | None], None]
+
+
+def ignore_events(
+    events: DataFrame | None,  # New events, and the stored ones of their keys
+) -> None:
+    "Look at no events."
+
 
 def apply_events(
     events: DataFrame,  # New events of one batch, as `extract_events` returns them
     path: Path,  # The backing table, created before
     target: Target,  # The target
     transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+    look_at: EventsReader = ignore_events,  # Gets the events that are merged
 ) -> None:
     "Bring the backing table up to date with a batch, in one commit."
     table, truncates = DeltaTable(str(path)), target.spec.apply_as_truncates is not None
     if not truncates and not table.file_uris():
         # The first batch has nothing to merge with, and is looked at once
-        append_batch(compute_rows(events, target), path, transaction)
+        written = append_batch(compute_rows(events, target), path, transaction)
+        if not target.keeps_events or written is None or events.count() > written:
+            look_at(None)  # a row for each event means that no two had one place
         return
     with hold_rows(events) as held:  # From here on it is looked at more than once
         if truncates:
+            look_at(held.where(~is_keyless(target.keys)))
             left = apply_truncates(held, path, target)
             if left is not None and is_sail(left.sparkSession):
                 merge_with_sail(left, table, path, target)
             elif left is not None:
                 merge_with_spark(left, path, target)
             return
-        merge_batch(held, table, path, target, transaction)
+        merge_batch(held, table, path, target, transaction, look_at)
 
 
 def merge_batch(
@@ -65,17 +80,18 @@ def merge_batch(
     path: Path,  # Its folder
     target: Target,  # The target
     transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+    look_at: EventsReader = ignore_events,  # Gets the events that are merged
 ) -> None:
     "Merge a batch: delta-rs does where it may, and on Sail always."
     chosen = choose_merge(table, events, target.identity)
     if is_sail(events.sparkSession):
         require_delta_rs(path, chosen)
-    if chosen.is_delta_rs and merge_with_delta_rs(events, table, path, target, transaction):
+    if chosen.is_delta_rs and merge_with_delta_rs(events, table, path, target, transaction, look_at):
         return
     if is_sail(events.sparkSession):
-        merge_with_sail(events, table, path, target, transaction)
+        merge_with_sail(events, table, path, target, transaction, look_at)
     else:
-        merge_with_spark(events, path, target)
+        merge_with_spark(events, path, target, look_at)
 
 
 def merge_with_delta_rs(
@@ -84,6 +100,7 @@ def merge_with_delta_rs(
     path: Path,  # Its folder
     target: Target,  # The target
     transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+    look_at: EventsReader = ignore_events,  # Gets the events that are merged
 ) -> bool:  # False where the batch is not small, or a file needs Spark: nothing was written
     "Merge a small batch: only the rows of its keys go through Spark."
     few, stored, files = collect_few_rows(events), read_nullable_schema(table), list_data_files(table, path)
@@ -100,11 +117,25 @@ def merge_with_delta_rs(
         return False
     spark = events.sparkSession
     new_events = give_rows(spark, few, events.schema.toNullable())
-    rows = find_changed_rows(give_rows(spark, touched, stored), new_events, target)
+    old_rows = give_rows(spark, touched, stored)
+    if have_one_place([few, touched], target.identity_of_events):
+        look_at(join_events(old_rows, new_events, target))
+    rows = find_changed_rows(old_rows, new_events, target)
     if any(stored[field.name].dataType != field.dataType for field in rows.schema.toNullable()):
         return False
     merge_rows(table, collect_rows(rows), target.identity, transaction, gone_condition(target))
     return True
+
+
+def have_one_place(
+    events: Sequence[pyarrow.Table],  # New events, and the stored ones of their keys
+    names: list[str],  # Columns that tell events apart
+) -> bool:  # True, too, where it can't be told
+    "Whether two events have one key and one sequence."
+    places = pyarrow.concat_tables([rows.select(names) for rows in events], promote_options="permissive")
+    if any(pyarrow.types.is_nested(field.type) for field in places.schema):
+        return True
+    return bool(places.group_by(names).aggregate([]).num_rows < places.num_rows)
 
 
 def merge_with_sail(
@@ -113,12 +144,15 @@ def merge_with_sail(
     path: Path,  # Its folder
     target: Target,  # The target
     transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+    look_at: EventsReader = ignore_events,  # Gets the events that are merged
 ) -> None:
     "Merge a batch of any size: Sail finds the rows to write, delta-rs merges them."
     if has_batch(table, transaction):
         return
     stored = engine_of(events.sparkSession).read_delta(events.sparkSession, path, {})
-    rows = find_changed_rows(read_touched_rows(stored, events, target), events, target)
+    touched = read_touched_rows(stored, events, target)
+    look_at(join_events(touched, events, target))
+    rows = find_changed_rows(touched, events, target)
     merge_rows(table, collect_rows(rows), target.identity, transaction, gone_condition(target))
 
 
@@ -126,13 +160,16 @@ def merge_with_spark(
     events: DataFrame,  # New events of one batch
     path: Path,  # The backing table
     target: Target,  # The target
+    look_at: EventsReader = ignore_events,  # Gets the events that are merged
 ) -> None:
     "Merge a batch of any size, into any table that Delta Lake writes."
     from delta.tables import DeltaTable as SparkTable
 
     table = SparkTable.forPath(events.sparkSession, str(path))
     stored = table.toDF()
-    rows = recompute_rows(read_touched_rows(stored, events, target), events, target)
+    touched = read_touched_rows(stored, events, target)
+    look_at(join_events(touched, events, target))
+    rows = recompute_rows(touched, events, target)
     merge = table.alias("old").merge(rows.alias("new"), is_same_row(target)).withSchemaEvolution()
     if target.is_bitemporal:
         merge = merge.whenMatchedDelete(condition=IS_GONE)
@@ -179,8 +216,7 @@ def recompute_rows(
     target: Target,  # The target
 ) -> DataFrame:  # The keys' rows, as the backing table should have them
     "Compute the touched keys anew; of a bitemporal table, with the rows that go."
-    told = restore_events(touched, target).unionByName(events, allowMissingColumns=True)
-    rows = compute_rows(told, target)
+    rows = compute_rows(join_events(touched, events, target), target)
     return add_gone_rows(rows, touched, target) if target.is_bitemporal else rows
 
 
@@ -199,6 +235,15 @@ def gone_condition(
 ) -> str | None:  # Condition on a new row; None where no row goes
     "Say how `merge_rows` knows the rows that go; only bitemporal tables have such."
     return IS_GONE if target.is_bitemporal else None
+
+
+def join_events(
+    touched: DataFrame,  # Stored rows of the events' keys
+    events: DataFrame,  # New events
+    target: Target,  # The target
+) -> DataFrame:  # All that is known of the keys
+    "Put the events that stored rows were beside the new ones."
+    return restore_events(touched, target).unionByName(events, allowMissingColumns=True)
 
 
 def find_changed_rows(

@@ -113,6 +113,11 @@ class Target:
         return [*self.keys, *([SEQUENCE] if self.keeps_events else []), *known_since]
 
     @property
+    def identity_of_events(self) -> list[str]:
+        "Columns that tell events apart."
+        return [*self.keys, SEQUENCE]
+
+    @property
     def visible_columns(self) -> list[str]:
         "Columns that readers see."
         return [*self.columns, *self.bounds]

@@ -12,7 +12,17 @@ from functools import wraps
 from types import ModuleType
 from typing import Any, Literal
 
-from cdc_local.dataflow.graph import Action, Dataset, Expectation, Flow, Graph, Query
+from cdc_local.dataflow.graph import (
+    Action,
+    Dataset,
+    DatasetKind,
+    Expectation,
+    Flow,
+    FlowKind,
+    Graph,
+    Query,
+    Replacement,
+)
 from cdc_local.errors import PipelineError
 from cdc_utils.snapshots import ABSENT, VERSION
 from cdc_utils.spec import CdcSpec
@@ -51,8 +61,15 @@ class Declarations:
         row_filter: str | None = None,  # Without effect
         private: bool = False,  # Left out of the catalog
         temporary: bool = False,  # Older name of `private`
+        replace_using: Names = None,  # Columns; a stored row is replaced by rows that have its values in them
+        sequence_by: Any = None,  # With `replace_using`: SQL or Column, of which the highest wins
+        replace_where: Any = None,  # SQL or Column, true for the rows that each update computes anew
     ) -> Any:  # The function, or a decorator
-        """Declare a table; it is a streaming table if its query streams, else a materialized view."""
+        """Declare a table; it is a streaming table if its query streams, else a materialized view.
+
+        With `replace_using` or `replace_where` it is a streaming table whose rows are replaced.
+        """
+        replaces = self._read_replacement("table", replace_using, sequence_by, replace_where)
         self._warn_of_no_effect(
             "table", path=path, row_filter=row_filter, cluster_by_auto=cluster_by_auto, spark_conf=spark_conf
         )
@@ -69,6 +86,7 @@ class Declarations:
                 partition_cols=_column_names(partition_cols),
                 cluster_by=_column_names(cluster_by),
                 private=bool(private or temporary),
+                replaces=replaces,
             )
 
         return _decorate(query_function, declare)
@@ -233,6 +251,53 @@ class Declarations:
             )
 
         return _decorate(query_function, declare)
+
+    def replace_flow(
+        self,
+        query_function: Query | None = None,  # The decorated function, where the decorator is bare
+        *,
+        target: str,  # Streaming table whose rows are replaced
+        replace_using: Names,  # Columns; a stored row is replaced by rows that have its values in them
+        sequence_by: Any,  # SQL or Column, of which the highest wins
+        name: str | None = None,  # Name of the flow; the function's by default
+        comment: str | None = None,  # Its description
+        spark_conf: Mapping[str, str] | None = None,  # Without effect
+    ) -> Any:  # The function, or a decorator
+        """Declare a flow over partial snapshots: of each key, the rows of the highest sequence."""
+        self._warn_of_no_effect("replace_flow", spark_conf=spark_conf)
+        replaces = self._read_replacement("replace_flow", replace_using or (), sequence_by)
+
+        def declare(query: Query) -> None:
+            self._graph.add_flow(
+                Flow(
+                    name or query.__name__,
+                    self._graph.name(target),
+                    "replace_using",
+                    query,
+                    replaces=replaces,
+                    spark_conf=dict(spark_conf or {}),
+                    location=self._graph.locate(),
+                )
+            )
+
+        return _decorate(query_function, declare)
+
+    def update_flow(
+        self,
+        query_function: Query | None = None,  # The decorated function, where the decorator is bare
+        *,
+        target: str,  # A sink
+        name: str | None = None,  # Name of the flow; the function's by default
+        comment: str | None = None,  # Its description
+        spark_conf: Mapping[str, str] | None = None,  # Spark settings of this flow
+    ) -> Any:
+        """Refuse a flow whose batches change what they wrote before: a flow of another kind would not."""
+        raise PipelineError(
+            "update_flow() writes the aggregates that a batch changes to a sink, "
+            "which the local runner does not do",
+            self._graph.locate(),
+            "a table over groupBy(…) without a watermark holds the aggregates of all rows so far",
+        )
 
     def create_auto_cdc_flow(
         self,
@@ -410,6 +475,7 @@ class Declarations:
         query: Query,  # The decorated function
         name: str | None,  # Its name; the function's by default
         spark_conf: Mapping[str, str] | None,  # Spark settings of its flow
+        replaces: Replacement | None = None,  # Of a table whose rows are replaced
         **fields: Any,  # Further fields of `Dataset`
     ) -> None:
         """Add a dataset, its flow and the rules that are decorated below it."""
@@ -418,18 +484,50 @@ class Declarations:
             raise PipelineError(f"{kind} decorates a function, not {query!r}", graph.locate())
         full_name, location = graph.name(name or query.__name__), graph.locate()
         rules = tuple(getattr(query, "__expectations__", ()))
-        graph.add_dataset(Dataset(full_name, kind, query, expectations=rules, location=location, **fields))
+        dataset_kind: DatasetKind = kind if replaces is None else "streaming_table"
+        flow_kind: FlowKind = "complete" if kind == "materialized_view" else kind
+        if replaces is not None:
+            flow_kind = "replace_using" if replaces.keys else "replace_where"
+        graph.add_dataset(
+            Dataset(full_name, dataset_kind, query, expectations=rules, location=location, **fields)
+        )
         if kind != "view":
             graph.add_flow(
                 Flow(
                     str(full_name),
                     full_name,
-                    "complete" if kind == "materialized_view" else kind,
+                    flow_kind,
                     query,
+                    replaces=replaces,
                     spark_conf=dict(spark_conf or {}),
                     location=location,
                 )
             )
+
+    def _read_replacement(
+        self,
+        function: str,  # Name of the `dp` function
+        replace_using: Names,  # As given; None where it was not
+        sequence_by: Any,  # As given
+        replace_where: Any = None,  # As given
+    ) -> Replacement | None:  # None where nothing is replaced
+        """Check what says which rows are replaced; raises `PipelineError`."""
+        keys, message = _column_names(replace_using), ""
+        if replace_where is not None and (replace_using is not None or sequence_by is not None):
+            message = "`replace_where` stands beside `replace_using`; a flow replaces rows in one way"
+        elif replace_using is not None and not keys:
+            message = "`replace_using` is empty; name the columns that say which rows belong together"
+        elif len({key.lower() for key in keys}) < len(keys):
+            message = f"`replace_using` names a column twice: {', '.join(keys)}"
+        elif keys and sequence_by is None:
+            message = "`replace_using` asks for `sequence_by`, which says which rows are newer"
+        elif sequence_by is not None and not keys:
+            message = "`sequence_by` asks for `replace_using`, the columns whose rows it orders"
+        if message:
+            raise PipelineError(f"{function}(): {message}", self._graph.locate())
+        if not keys and replace_where is None:
+            return None
+        return Replacement(keys, sequence_by, replace_where)
 
     def _add_sink(
         self,

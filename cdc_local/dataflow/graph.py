@@ -16,7 +16,11 @@ Action = Literal["warn", "drop", "fail"]  # What happens when a row breaks a rul
 # 'table' is what `dp.table` declares, until its query is known to be a stream or a batch; a flow of kind
 # 'view' stands for a view that is evaluated by itself
 DatasetKind = Literal["streaming_table", "materialized_view", "view", "sink", "table"]
-FlowKind = Literal["append", "complete", "auto_cdc", "snapshot", "table", "view"]
+FlowKind = Literal[
+    "append", "complete", "auto_cdc", "snapshot", "replace_using", "replace_where", "table", "view"
+]
+# Flows whose target is a streaming table, or for "append" a sink
+_INTO_STREAMING_TABLES = ("append", "auto_cdc", "snapshot", "replace_using", "replace_where")
 Language = Literal["python", "sql"]  # Of what declares: a hint is written in the same
 
 
@@ -42,6 +46,7 @@ class Dataset:
     cluster_by: tuple[str, ...] = ()  # Columns to cluster by
     table_properties: dict[str, str] = field(default_factory=dict)  # Delta and pipeline properties
     private: bool = False  # Left out of the catalog, as every temporary view
+    is_managed: bool = False  # A streaming table in all but this: its flows append and do nothing else
     expectations: tuple[Expectation, ...] = ()  # Its rules, in the order of their decorators
     sink: dict[str, Any] = field(default_factory=dict)  # A sink's `format`, `options` or `handler`
     language: Language = "python"  # What declared it
@@ -55,6 +60,15 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """Which rows of its target the rows of a flow replace: those of their keys, or all in a range."""
+
+    keys: tuple[str, ...] = ()  # Columns; a stored row is replaced by rows that have its values in them …
+    sequence_by: Any = None  # … and more of this: SQL or Column
+    predicate: Any = None  # Without keys: SQL or Column that is true for the rows to compute anew
+
+
+@dataclass(frozen=True)
 class Flow:
     """A query that fills a dataset."""
 
@@ -63,6 +77,7 @@ class Flow:
     kind: FlowKind  # How it fills its target
     query: Query | None = None  # Returns the rows; absent where `spec` names a source
     spec: CdcSpec | None = None  # Of an AUTO CDC flow, from snapshots or not
+    replaces: Replacement | None = None  # Of a flow of kind 'replace_using' or 'replace_where'
     snapshots: Query | None = None  # Returns a snapshot and its version; absent where `spec` names a table
     once: bool = False  # Runs once, and again on full refresh
     spark_conf: dict[str, str] = field(default_factory=dict)  # Spark settings of this flow
@@ -83,6 +98,13 @@ class Flow:
         if self.spec is None:
             raise TypeError(f"flow {self.name} is of kind {self.kind} and has no spec")
         return self.spec
+
+    @property
+    def replacement(self) -> Replacement:
+        """Which rows it replaces; raises `TypeError` for a flow that replaces none."""
+        if self.replaces is None:
+            raise TypeError(f"flow {self.name} is of kind {self.kind} and replaces no rows")
+        return self.replaces
 
     @property
     def is_from_snapshots(self) -> bool:
@@ -210,6 +232,10 @@ _HINTS: dict[tuple[Language, str, bool], str] = {
         False,
     ): "write STREAM before what it reads: FROM STREAM read_files(…), FROM STREAM(events)",
     ("sql", "append", True): "leave out STREAM, or ONCE",
+    ("python", "replace_using", False): "its source must be a stream: use spark.readStream",
+    ("python", "replace_where", True): "its source must be a batch: use spark.read",
+    ("sql", "replace_using", False): "its source must be a stream: write STREAM before what it reads",
+    ("sql", "replace_where", True): "its source must be a batch: leave out STREAM",
 }
 
 
@@ -234,6 +260,10 @@ def settle_kind(
         message = f"flow {flow.name} appends a batch"
     elif flow.kind == "append" and streaming and flow.once:
         message = f"flow {flow.name} runs once, but reads a stream"
+    elif flow.kind == "replace_using" and not streaming:
+        message = f"flow {flow.name} replaces rows by their keys, and reads a batch"
+    elif flow.kind == "replace_where" and streaming:
+        message = f"flow {flow.name} computes a range anew, and reads a stream"
     else:
         return flow
     raise PipelineError(message, flow.location, _HINTS[flow.language, flow.kind, streaming])
@@ -244,8 +274,8 @@ def check_graph(
 ) -> None:
     """Raise `PipelineError` for what cannot run.
 
-    An empty pipeline, a flow without its target, a table without a flow, AUTO CDC mixed with other flows,
-    two rules of one name.
+    An empty pipeline, a flow without its target, a table without a flow, AUTO CDC or a flow that replaces
+    rows mixed with other flows, two rules of one name.
     """
     if not graph.datasets and not graph.flows:
         raise PipelineError(
@@ -256,7 +286,9 @@ def check_graph(
         _check_target(graph.datasets, flow)
         flows_by_target.setdefault(flow.target, []).append(flow)
     for name, dataset in graph.datasets.items():
-        _check_flows(dataset, flows_by_target.get(name, []))
+        flows = flows_by_target.get(name, [])
+        _check_flows(dataset, flows)
+        _check_replacing_flow(dataset, flows)
         _check_rule_names(dataset)
 
 
@@ -273,11 +305,23 @@ def _check_target(
             flow.location,
             f"did you mean {near[0]}?" if near else f"add create_streaming_table('{flow.target.table}')",
         )
-    if target.kind in ("view", "materialized_view") and flow.kind in ("append", "auto_cdc", "snapshot"):
+    if target.kind in ("view", "materialized_view") and flow.kind in _INTO_STREAMING_TABLES:
         raise PipelineError(
             f"flow {flow.name} writes to {flow.target}, a {target.kind}",
             flow.location,
             "its target must be a streaming table or a sink",
+        )
+    if target.is_managed and flow.kind != "append":
+        raise PipelineError(
+            f"flow {flow.name} changes rows of {flow.target}, which CREATE TABLE declares as a managed table",
+            flow.location,
+            "declare it by CREATE OR REFRESH STREAMING TABLE; a managed table takes FLOW INSERT alone",
+        )
+    if target.kind == "sink" and flow.replaces is not None:
+        raise PipelineError(
+            f"flow {flow.name} replaces rows of {flow.target}, a sink",
+            flow.location,
+            "its target must be a streaming table",
         )
 
 
@@ -303,7 +347,28 @@ def _check_flows(
         raise PipelineError(
             f"{dataset.name} is the target of AUTO CDC FROM SNAPSHOT and of another flow",
             dataset.location,
-            "a snapshot says all that the table holds: nothing else may write to it",
+            "feed each its own table, and join them; or begin with create_auto_cdc_flow(…, once=True) over a "
+            "table of the first snapshot",
+        )
+
+
+def _check_replacing_flow(
+    dataset: Dataset,  # A dataset
+    flows: list[Flow],  # All flows that fill it
+) -> None:
+    """Refuse another flow beside one that replaces rows, and rules of a table of a range."""
+    replacing = [flow for flow in flows if flow.replaces is not None]
+    if replacing and len(flows) > 1:
+        raise PipelineError(
+            f"{dataset.name} is the target of {replacing[0].name}, which replaces rows, and of another flow",
+            dataset.location,
+            "one flow that replaces rows is all that may write to a table",
+        )
+    if dataset.expectations and any(flow.kind == "replace_where" for flow in flows):
+        raise PipelineError(
+            f"{dataset.name} has expectations and is the target of a REPLACE WHERE flow, which knows none",
+            dataset.location,
+            "put them on a temporary view that the flow reads",
         )
 
 

@@ -30,6 +30,8 @@ from cdc_local.engines.sail.staged_rows import stage_frame
 from cdc_local.sql_names import quote_for_duckdb
 from cdc_local.storage import check_free_space
 
+_COMES = "__comes"  # Column of the rows of a merge that replaces: whether it is inserted, or says what goes
+
 
 def create_table(
     spark: SparkSession,  # Creates the table where delta-rs may not
@@ -62,14 +64,14 @@ def append_batch(
     batch: DataFrame,  # Rows
     path: Path,  # A Delta table, created before
     transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
-) -> None:
+) -> int | None:  # Rows written, None where nobody has counted them
     "Append a batch in one commit; one that the table has already is computed, and not written."
     table = DeltaTable(str(path))
     if is_sail(batch.sparkSession):
         require_delta_rs(path, choose_rows_of_sail(table, batch.schema))
-        if not has_batch(table, transaction):
-            write_rows(batch, table, "append", transaction)
-        return
+        if has_batch(table, transaction):
+            return None
+        return write_rows(batch, table, "append", transaction)
     with hold_few_rows(batch, choose_append(table, batch)) as (held, few):
         if has_batch(table, transaction):
             if few is None:
@@ -78,6 +80,8 @@ def append_batch(
             append_with_spark(held, path, transaction)
         elif few.num_rows:
             commit_rows(table, few, "append", transaction)
+            return int(few.num_rows)
+    return None
 
 
 def overwrite_table(
@@ -126,6 +130,42 @@ def merge_rows(
     if gone is not None:
         merge = merge.when_matched_delete(gone)
     merge.when_matched_update(values).when_not_matched_insert(values).execute()
+    write_checksum(table)
+
+
+def replace_keys(
+    table: DeltaTable,  # A table that `choose_merge` gives to delta-rs
+    outdated: pyarrow.Table,  # Keys, each once, whose stored rows go
+    rows: pyarrow.Table,  # Rows that come, with all columns of the table
+    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+) -> None:
+    "Delete the rows of some keys and insert others, in one commit."
+    if not outdated.num_rows:
+        if rows.num_rows:
+            commit_rows(table, rows, "append", transaction)
+        return
+
+    def same(key: str) -> str:
+        has_nulls = outdated.column(key).null_count
+        name = quote_for_duckdb(key)
+        return f"(old.{name} {'IS NOT DISTINCT FROM' if has_nulls else '='} new.{name})"
+
+    keys = outdated.column_names
+    marked = rows.append_column(_COMES, pyarrow.array([True] * rows.num_rows, pyarrow.bool_()))
+    goes = pyarrow.array([False] * outdated.num_rows, pyarrow.bool_())
+    source = pyarrow.concat_tables(
+        [marked, outdated.append_column(_COMES, goes)], promote_options="permissive"
+    )
+    values = {f"old.{quote_for_duckdb(name)}": f"new.{quote_for_duckdb(name)}" for name in rows.column_names}
+    check_free_space(find_table_folder(table), rows.nbytes)
+    merge = table.merge(
+        source,
+        " AND ".join([f"(new.{_COMES} = false)", *map(same, keys)]),
+        source_alias="new",
+        target_alias="old",
+        commit_properties=_commit_properties(transaction),
+    )
+    merge.when_matched_delete().when_not_matched_insert(values, predicate=f"new.{_COMES}").execute()
     write_checksum(table)
 
 
@@ -259,6 +299,18 @@ def create_with_spark(
     for key, value in (properties or {}).items():
         builder = builder.property(key, value)
     builder.execute()
+
+
+def overwrite_in_batch(
+    rows: DataFrame,  # All rows that the table is to have, read of it in part
+    path: Path,  # A Delta table, created before
+    transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
+) -> None:
+    "Replace the rows of any table that Delta Lake writes as a stream's batch; new columns are added."
+    writer = rows.write.format("delta").mode("overwrite").option("mergeSchema", "true")
+    if transaction:
+        writer = writer.option("txnAppId", transaction[0]).option("txnVersion", transaction[1])
+    writer.save(str(path))
 
 
 def append_with_spark(

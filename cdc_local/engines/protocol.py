@@ -55,6 +55,13 @@ class Engine(Protocol):
         "Tell a stream whose new rows can't be evaluated by themselves."
         ...
 
+    def is_complete(
+        self,
+        frame: "DataFrame",  # A stream that keeps state
+    ) -> bool:
+        "Whether a stream's answer is one over all its rows so far: it aggregates without a watermark."
+        ...
+
     def find_unknown(
         self,
         frame: "DataFrame",  # A query

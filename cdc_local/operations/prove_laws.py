@@ -12,6 +12,7 @@ from cdc_local.operations.prove_outcomes import (
     Key,
     Outcome,
     compute_reference,
+    count_tied_keys,
     differing_keys,
     find_ties,
     group_by_key,
@@ -100,8 +101,9 @@ def check_content_laws(
     ties = tuple(find_ties(trial, storage, name))
     if not ties:
         return [finding, Finding("no ties", name.table, "holds", 1)]
+    tied = count_tied_keys(trial, storage, name)
     why = (
-        f"{len(ties)} events of one key have one sequence: "
+        f"{tied} {'key has' if tied == 1 else 'keys have'} different events of one sequence: "
         "here the greatest row wins, elsewhere any of them may"
     )
     return [finding, Finding("no ties", name.table, "breaks", 1, why, (ties,), ties, ties[:-1])]

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from cdc_local.analysis.runtime import read_stored
 from cdc_local.auto_cdc.target import Target, compute_rows, extract_events, select_visible_rows
+from cdc_local.auto_cdc.ties import Ties
 from cdc_local.delta.reader import read_table
 from cdc_local.operations.prove_deliveries import Trial
 from cdc_local.storage import Storage, TableName
@@ -82,6 +83,18 @@ def compute_reference(
     target, events = probed_events(trial, storage, name)
     shown = select_visible_rows(compute_rows(events, target), target.visible_part)
     return group_by_key(shown.toArrow().to_pylist(), target.keys)
+
+
+def count_tied_keys(
+    trial: Trial,  # The pipeline
+    storage: Storage,  # After a delivery
+    name: TableName,  # A target
+) -> int:
+    "Count the keys that have different events of one sequence."
+    target, events = probed_events(trial, storage, name)
+    ties = Ties()
+    ties.add(events, target, events)
+    return ties.keys
 
 
 def find_ties(

@@ -148,7 +148,8 @@ def read_source_clause(
     "Read the source of AUTO CDC."
     if statement.sees("SNAPSHOT"):
         statement.fail(
-            f"flow {flow}: FROM SNAPSHOT is not supported", "turn the snapshots into changes first"
+            f"flow {flow}: FROM SNAPSHOT is not supported by the local runner",
+            "declare the flow in Python: dp.create_auto_cdc_from_snapshot_flow",
         )
     start = statement.at
     sql = SELECT + read_expression(statement, *CDC_CLAUSES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, SparkSession
 
-from cdc_local.dataflow.graph import Action, Dataset, DatasetKind, Expectation, Flow, Graph
+from cdc_local.dataflow.graph import Action, Dataset, DatasetKind, Expectation, Flow, Graph, Replacement
 from cdc_local.errors import Location, PipelineError
 from cdc_local.sql.auto_cdc_clauses import read_auto_cdc, read_once
 from cdc_local.sql.dialect import translate_words
@@ -38,6 +38,7 @@ class Clauses:
     cluster_by: tuple[str, ...] = ()
     table_properties: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)  # Clauses without effect here
+    is_managed: bool = False  # CREATE TABLE without STREAMING
 
 
 _ACTIONS: dict[str, Action] = {"DROP ROW": "drop", "FAIL UPDATE": "fail"}
@@ -160,8 +161,6 @@ def read_specification(
 _REFUSED_CLAUSES = {
     "SCHEDULE": "a pipeline is started by a job",
     "TRIGGER ON": "a pipeline is started by a job",
-    "WITH ROW FILTER": "filter in the query",
-    "ROW FILTER": "filter in the query",
     "DEFAULT COLLATION": "give columns their collation in the query",
 }
 
@@ -191,6 +190,8 @@ def read_clause(
     elif statement.takes("USING"):
         if not statement.takes("DELTA"):
             statement.fail(f"USING {statement.here.text} is not supported", "tables are Delta")
+    elif statement.takes("WITH ROW FILTER") or statement.takes("ROW FILTER"):
+        clauses.ignored.append(f"ROW FILTER {read_row_filter(statement)}")
     elif statement.takes("LOCATION"):
         clauses.ignored.append(f"LOCATION {read_string(statement)!r}")
     elif statement.takes("REFRESH POLICY"):
@@ -200,6 +201,17 @@ def read_clause(
     else:
         return False
     return True
+
+
+def read_row_filter(
+    statement: Statement,  # Stands after ROW FILTER
+) -> str:  # As written
+    "Read `function ON (columns)`."
+    first = statement.at
+    read_name_parts(statement)
+    statement.needs("ON")
+    skip_bracket(statement)
+    return spanned_text(statement, statement.words[first : statement.at])
 
 
 _ADJECTIVES = ("PRIVATE", "TEMPORARY", "TEMP", "STREAMING", "INCREMENTAL", "LIVE", "MATERIALIZED")
@@ -212,15 +224,13 @@ def read_kind(
     "What a CREATE creates; `PipelineError` for a table that is no pipeline's."
     streaming = bool(adjectives & {"STREAMING", "INCREMENTAL"})
     if statement.takes("TABLE"):
-        if streaming:
-            return "streaming_table"
-        if "LIVE" in adjectives:
-            return "materialized_view"
-        statement.at -= 1
-        statement.fail(
-            "CREATE TABLE is not supported in a pipeline",
-            "use CREATE OR REFRESH STREAMING TABLE or MATERIALIZED VIEW",
-        )
+        if not streaming and adjectives - {"LIVE"} and "LIVE" not in adjectives:
+            statement.at -= 1
+            statement.fail(
+                f"CREATE {' '.join(sorted(adjectives))} TABLE is not supported in a pipeline",
+                "use CREATE OR REFRESH PRIVATE STREAMING TABLE or MATERIALIZED VIEW",
+            )
+        return "materialized_view" if "LIVE" in adjectives and not streaming else "streaming_table"
     if statement.takes("VIEW"):
         return "materialized_view" if "MATERIALIZED" in adjectives else "view"
     statement.fail(
@@ -234,8 +244,7 @@ def read_create(
     statement: Statement,  # Stands after CREATE
 ) -> None:
     "Read CREATE TABLE, VIEW or FLOW in any of its spellings."
-    if not statement.takes("OR REFRESH"):
-        statement.takes("OR REPLACE")
+    again = statement.takes("OR REFRESH") or statement.takes("OR REPLACE")
     adjectives: set[str] = set()
     while statement.here.says(*_ADJECTIVES):
         adjectives.add(statement.next().text.upper())
@@ -248,6 +257,9 @@ def read_create(
     full = reading.name(statement, text)
     while read_clause(statement, clauses):
         pass
+    clauses.is_managed = kind == "streaming_table" and not adjectives
+    if clauses.is_managed:
+        check_managed_table(statement, full, again)
     for clause in clauses.ignored:
         reading.graph.warn(f"{full}: {clause} has no effect on the local runner")
     private = bool(adjectives & {"PRIVATE", "TEMPORARY", "TEMP"} or (kind == "view" and "LIVE" in adjectives))
@@ -255,6 +267,29 @@ def read_create(
         declare_with_flow(reading, statement, clauses, text, full, private)
         return
     declare_with_query(reading, statement, clauses, kind, full, private)
+
+
+def check_managed_table(
+    statement: Statement,  # Stands after the clauses of CREATE TABLE
+    full: TableName,  # Its name
+    again: bool,  # Whether it is to be replaced where it is there
+) -> None:
+    "Refuse what no managed table has: a query that is no flow, and flows that change rows."
+    if again:
+        statement.fail(
+            f"{full}: CREATE OR REPLACE TABLE is not supported in a pipeline",
+            "write CREATE TABLE, or CREATE OR REFRESH STREAMING TABLE",
+        )
+    if statement.sees("AS"):
+        statement.fail(
+            f"{full}: CREATE TABLE … AS is not supported in a pipeline",
+            "write CREATE TABLE … FLOW INSERT BY NAME, or CREATE OR REFRESH MATERIALIZED VIEW … AS",
+        )
+    if statement.sees("FLOW") and not statement.sees("FLOW INSERT"):
+        statement.fail(
+            f"{full}: a managed table has no flow but FLOW INSERT BY NAME",
+            "declare it by CREATE OR REFRESH STREAMING TABLE",
+        )
 
 
 def build_dataset(
@@ -285,6 +320,7 @@ def build_dataset(
         expectations=tuple(clauses.expectations),
         language="sql",
         scope=reading.names,
+        is_managed=clauses.is_managed,
         location=statement.location,
     )
 
@@ -342,20 +378,71 @@ def read_create_flow(
     statement.needs("INTO")
     once = read_once(statement) or once
     statement.takes("TABLE")
-    declare_append(reading, statement, reading.name(statement, read_name_parts(statement)), flow, once)
+    full = reading.name(statement, read_name_parts(statement))
+    by_name = statement.takes("BY NAME")
+    if statement.sees("REPLACE"):
+        declare_replacing(reading, statement, full, flow, once, by_name)
+    else:
+        declare_append(reading, statement, full, flow, once)
+
+
+_QUERIES = ("SELECT", "WITH", "FROM", "VALUES")  # Words that a query begins with
+
+
+def _read_until_query(
+    statement: Statement,  # An expression comes next
+) -> str:  # Its text for Spark
+    "Read an expression up to BY NAME or a query."
+    start = statement.at
+    read_expression(statement, "BY NAME", *_QUERIES)
+    return translate_words(statement, statement.words[start : statement.at])
+
+
+def declare_replacing(
+    reading: Reading,  # Takes the flow
+    statement: Statement,  # Stands at REPLACE
+    full: TableName,  # Its target
+    flow: str,  # Its name
+    once: bool,  # Whether it is to run once, which it can't
+    by_name: bool,  # Whether BY NAME came before
+) -> None:
+    "Read `REPLACE USING (keys) SEQUENCE BY s [BY NAME] query` or `REPLACE WHERE condition [BY NAME] query`."
+    if once:
+        statement.fail(f"flow {flow}: REPLACE does not run ONCE", "leave out ONCE")
+    if statement.takes("REPLACE USING"):
+        keys = read_columns(statement)
+        statement.needs("SEQUENCE BY")
+        replaces = Replacement(keys, _read_until_query(statement))
+    elif statement.takes("REPLACE WHERE"):
+        replaces = Replacement(predicate=_read_until_query(statement))
+    else:
+        statement.fail("expected REPLACE USING or REPLACE WHERE")
+    if not (statement.takes("BY NAME") or by_name):
+        statement.fail(f"flow {flow}: REPLACE goes BY NAME", "write BY NAME before the query")
+    query, _ = read_query(reading, statement)
+    reading.graph.add_flow(
+        Flow(
+            flow,
+            full,
+            "replace_using" if replaces.keys else "replace_where",
+            query,
+            replaces=replaces,
+            spark_conf=dict(reading.scope.settings),
+            language="sql",
+            scope=reading.names,
+            location=statement.location,
+        )
+    )
 
 
 def declare_append(
     reading: Reading,  # Takes the flow
-    statement: Statement,  # Stands before BY NAME or the query
+    statement: Statement,  # Stands before the query
     full: TableName,  # Its target
     flow: str,  # Its name
     once: bool,  # Whether it runs once
 ) -> None:
     "Declare a flow that appends a query."
-    statement.takes("BY NAME")
-    if statement.sees("REPLACE"):
-        statement.fail(f"flow {flow}: REPLACE is not supported", "append, or declare a materialized view")
     query, found = read_query(reading, statement)
     if once and any(relation.streaming for relation in found):
         raise PipelineError(
@@ -389,13 +476,20 @@ def declare_with_flow(
     if statement.takes("AUTO CDC"):
         read_auto_cdc(reading, statement, text, full, None, read_once(statement))
         return
-    if statement.takes("INSERT"):
-        declare_append(reading, statement, full, str(full), read_once(statement))
+    if statement.sees("REPLACE"):
+        declare_replacing(reading, statement, full, str(full), False, False)
         return
-    statement.fail(
-        f"{full}: FLOW {statement.here.text.upper()} is not supported",
-        "write FLOW AUTO CDC or FLOW INSERT BY NAME",
-    )
+    if not statement.takes("INSERT"):
+        statement.fail(
+            f"{full}: FLOW {statement.here.text.upper()} is not supported",
+            "write FLOW AUTO CDC, FLOW INSERT BY NAME, FLOW REPLACE USING or FLOW REPLACE WHERE",
+        )
+    once = read_once(statement)
+    by_name = statement.takes("BY NAME")
+    if statement.sees("REPLACE"):
+        declare_replacing(reading, statement, full, str(full), once, by_name)
+    else:
+        declare_append(reading, statement, full, str(full), once)
 
 
 def read_use(

@@ -8,7 +8,7 @@ from pyspark.sql.types import StructType
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Flow
-from cdc_local.delta.writer import append_batch
+from cdc_local.delta.writer import append_batch, overwrite_in_batch
 from cdc_local.update.counters import Counters, batch_counters, stream_counters
 from cdc_local.update.streaming_flow import StreamingFlow
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
@@ -57,13 +57,24 @@ class AppendFlow(StreamingFlow):
         frame: DataFrame,  # A stream
         evaluation: Evaluation,  # Its counters
     ) -> Counters:
-        "Append a stream's new rows, in one commit a batch."
-        path = run.runtime.storage.table_path(flow.target)
+        """Append a stream's new rows, in one commit a batch.
+
+        Where the stream's answer is one over all rows so far, each batch has it whole, and is written over
+        the one before.
+        """
+        path, is_complete = (
+            run.runtime.storage.table_path(flow.target),
+            run.runtime.analysed[flow.name].is_complete,
+        )
 
         def write(batch: DataFrame, transaction: tuple[str, int]) -> None:
-            append_batch(batch, path, transaction)
+            if is_complete:
+                overwrite_in_batch(batch, path, transaction)
+            else:
+                append_batch(batch, path, transaction)
 
-        progress = run_batches(run, flow, frame, write, must_commit_as_one_batch(run, evaluation))
+        at_once, mode = must_commit_as_one_batch(run, evaluation), "complete" if is_complete else "append"
+        progress = run_batches(run, flow, frame, write, at_once, mode)
         return stream_counters(evaluation, progress)
 
     def append_once(

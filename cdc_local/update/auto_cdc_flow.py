@@ -1,7 +1,7 @@
 """AUTO CDC flows: events into the target's backing table."""
 
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ from pyspark.sql import functions as F
 
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime
-from cdc_local.auto_cdc.merge import apply_events
+from cdc_local.auto_cdc.merge import EventsReader, apply_events, ignore_events
 from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
+from cdc_local.auto_cdc.ties import Ties
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
 from cdc_local.delta.writer import hold_rows
 from cdc_local.engines.engine import engine_of, observe
-from cdc_local.update.counters import CHANGES, Counters, batch_counters, stream_counters
+from cdc_local.update.counters import CHANGES, TIES, Counters, batch_counters, stream_counters
 from cdc_local.update.flow_strategy import FlowStrategy
 from cdc_local.update.streaming_flow import StreamingFlow
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
@@ -52,6 +53,26 @@ class BackingTableFlow(FlowStrategy):
 class AutoCdcFlow(BackingTableFlow, StreamingFlow):
     "Merges a stream's new events into the target's backing table; with `once=True`, a batch of them."
 
+    def write(
+        self,
+        run: Run,  # The update
+        flow: Flow,  # A flow whose sources are up to date
+    ) -> Counters:
+        "Bring the target up to date, and say which keys have events that the sequence can't tell apart."
+        counters = super().write(run, flow)
+        ties = Ties.sum(counters.pop(TIES, []))
+        if ties.keys:
+            target = Target.of(flow, run.runtime.source_columns[flow.name])
+            run.log.record(
+                "flow_progress",
+                ties.describe(target),
+                "WARN",
+                flow_name=flow.name,
+                dataset_name=str(flow.target),
+                details={"flow_progress": {"metrics": {"num_tied_keys": ties.keys}}},
+            )
+        return counters
+
     def write_frame(
         self,
         run: Run,  # The update
@@ -60,18 +81,24 @@ class AutoCdcFlow(BackingTableFlow, StreamingFlow):
         evaluation: Evaluation,  # Its counters
     ) -> Counters:
         "Merge events into the target's backing table; a batch merged again after a crash changes nothing."
-        target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
+        target, path, ties = (
+            Target.of(flow, frame.schema),
+            run.runtime.storage.table_path(flow.target),
+            Ties(),
+        )
         events = extract_events(frame, target)
         if not frame.isStreaming:
-            return merge_events(run, flow, events, path, target, evaluation)
+            look_at = partial(ties.add, target=target, source=frame)
+            return merge_events(run, flow, events, path, target, evaluation, look_at) | {TIES: [ties]}
 
         def write(batch: DataFrame, transaction: tuple[str, int]) -> None:
-            apply_events(batch, path, target, transaction)
+            apply_events(batch, path, target, transaction, partial(ties.add, target=target, source=batch))
 
-        counted = events.observe(CHANGES, *upserts_and_deletes())
-        progress = run_batches(run, flow, counted, write, must_commit_as_one_batch(run, evaluation))
+        observed = events.observe(CHANGES, *upserts_and_deletes())
+        progress = run_batches(run, flow, observed, write, must_commit_as_one_batch(run, evaluation))
         changes = [batch.observedMetrics for batch in progress if CHANGES in batch.observedMetrics]
-        return stream_counters(evaluation, progress) | {CHANGES: [metrics[CHANGES] for metrics in changes]}
+        counted = [metrics[CHANGES] for metrics in changes]
+        return stream_counters(evaluation, progress) | {CHANGES: counted, TIES: [ties]}
 
     def write_batch(
         self,
@@ -83,14 +110,17 @@ class AutoCdcFlow(BackingTableFlow, StreamingFlow):
     ) -> Counters:
         "Merge a batch of events, in one commit; merged again after a crash, it changes nothing."
         target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
-        events, spark = extract_events(frame, target), run.runtime.spark
+        events, spark, ties = extract_events(frame, target), run.runtime.spark, Ties()
+        look_at = partial(ties.add, target=target, source=frame)
         if target.spec.apply_as_truncates is not None:  # looks for truncates first, which is no full pass
-            return merge_events(run, flow, events, path, target, evaluation)
+            return merge_events(run, flow, events, path, target, evaluation, look_at) | {TIES: [ties]}
         changes = engine_of(spark).new_observation(CHANGES)
         with run.locks[flow.target]:
-            apply_events(observe(events, changes, *upserts_and_deletes()), path, target, transaction)
+            observed = observe(events, changes, *upserts_and_deletes())
+            apply_events(observed, path, target, transaction, look_at)
         [counted] = engine_of(spark).read_counts(spark, [changes])
-        return batch_counters(spark, evaluation) | {CHANGES: [] if counted is None else [counted]}
+        counters: Counters = {CHANGES: [] if counted is None else [counted], TIES: [ties]}
+        return batch_counters(spark, evaluation) | counters
 
 
 def upserts_and_deletes() -> list[Column]:  # Aggregates over events: `upserted`, `deleted`
@@ -106,6 +136,7 @@ def merge_events(
     path: Path,  # The backing table
     target: Target,  # What it is
     evaluation: Evaluation,  # Its counters
+    look_at: EventsReader = ignore_events,  # Gets the events that are merged
 ) -> Counters:
     "Count a batch of events and merge it, in one commit; none where there are no events."
     with hold_rows(events) as held:
@@ -114,7 +145,7 @@ def merge_events(
         counters = batch_counters(run.runtime.spark, evaluation)
         if any(changes.values()):
             with run.locks[flow.target]:
-                apply_events(held, path, target)
+                apply_events(held, path, target, look_at=look_at)
     return counters | {CHANGES: [changes]}
 
 

@@ -13,8 +13,9 @@ from cdc_local.storage import TableName
 from cdc_utils.results import ExpectationCount, FlowResult
 
 CHANGES = "changes of AUTO CDC"  # Name of the counters of upserts and deletes
+TIES = "ties of AUTO CDC"  # Name of what is found of events that the sequence can't tell apart
 
-# Dataset (or `CHANGES`) -> what was observed of it, once a batch
+# Dataset (or `CHANGES`, or `TIES`) -> what was observed of it, once a batch
 Counters = dict[TableName | str, list[Any]]
 
 

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from pyspark.errors import PySparkException
 
 from cdc_local.dataflow.graph import Flow
+from cdc_local.delta.replacement import NULL_SEQUENCE
 from cdc_local.errors import NeedsSparkError, PipelineError, UsageError
 from cdc_local.source.user_errors import describe_exception
 from cdc_local.update.endings import list_causes
 from cdc_utils import snapshots
 
-_RAISED_BY_US = ("AUTO CDC:", snapshots.DUPLICATE_KEY)  # In queries of our own
+_RAISED_BY_US = ("AUTO CDC:", NULL_SEQUENCE, snapshots.DUPLICATE_KEY)  # In queries of our own
 
 
 @contextmanager

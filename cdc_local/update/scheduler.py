@@ -12,6 +12,7 @@ from pyspark.errors import AnalysisException, StreamingQueryException
 from cdc_local.analysis.runtime import checkpoint_path
 from cdc_local.dataflow.expectations import VIOLATION
 from cdc_local.dataflow.graph import Flow
+from cdc_local.delta.replacement import NULL_SEQUENCE
 from cdc_local.engines.engine import engine_of
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import describe_exception, to_pipeline_error
@@ -28,9 +29,8 @@ BLOCKING = ("FAILED", "SKIPPED", "STOPPED")  # Statuses of a flow whose readers 
 
 
 # What a rule, AUTO CDC or a snapshot raises within Spark, in the text of Spark's error
-_RAISED_BY_US = (
-    rf"USER_RAISED_EXCEPTION\] ((?:{VIOLATION}|AUTO CDC:|{snapshots.DUPLICATE_KEY}).*?)(?: SQLSTATE.*)?$"
-)
+_OUR_WORDS = f"{VIOLATION}|AUTO CDC:|{NULL_SEQUENCE}|{snapshots.DUPLICATE_KEY}"
+_RAISED_BY_US = rf"USER_RAISED_EXCEPTION\] ((?:{_OUR_WORDS}).*?)(?: SQLSTATE.*)?$"
 # Delta's errors: a streamed table had rows changed or deleted; it is another table now
 _SOURCE_CHANGED = ("DELTA_SOURCE_TABLE_IGNORE_CHANGES", "DELTA_SOURCE_IGNORE_DELETE")
 _SOURCE_REBUILT = ("DIFFERENT_DELTA_TABLE_READ_BY_STREAMING_SOURCE", "DELTA_STREAMING_CHECK_COLUMN")

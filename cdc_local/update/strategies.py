@@ -5,6 +5,7 @@ from cdc_local.update.append_flow import AppendFlow
 from cdc_local.update.auto_cdc_flow import AutoCdcFlow
 from cdc_local.update.flow_strategy import FlowStrategy
 from cdc_local.update.materialized_view import MaterializedViewFlow
+from cdc_local.update.replace_flow import ReplaceUsingFlow, ReplaceWhereFlow
 from cdc_local.update.sink import SinkFlow
 from cdc_local.update.snapshot_flow import SnapshotFlow
 
@@ -14,6 +15,8 @@ STRATEGIES: dict[str, FlowStrategy] = {
     "complete": MaterializedViewFlow(),
     "auto_cdc": AutoCdcFlow(),
     "snapshot": SnapshotFlow(),
+    "replace_using": ReplaceUsingFlow(),
+    "replace_where": ReplaceWhereFlow(),
 }
 
 _INTO_SINK = SinkFlow()

@@ -105,6 +105,7 @@ def run_batches(
     frame: DataFrame,  # A stream
     write: BatchWriter,  # Writes each batch
     at_once: bool = False,  # Take all that is there as one batch
+    output_mode: str = "append",  # 'complete' where each batch has all rows so far
 ) -> list[Any]:  # The progress of each batch
     "Run a stream whose batches a function writes, no other flow meanwhile; raises what the function raises."
     lock, checkpoint = run.locks[flow.target], checkpoint_path(run.runtime, flow)
@@ -119,7 +120,8 @@ def run_batches(
             raise
 
     try:
-        return run_stream(run, flow, frame.writeStream.foreachBatch(write_batch), None, at_once)
+        writer = frame.writeStream.outputMode(output_mode).foreachBatch(write_batch)
+        return run_stream(run, flow, writer, None, at_once)
     except StreamingQueryException as error:
         if failures:
             raise failures[0] from error

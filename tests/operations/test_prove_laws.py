@@ -87,6 +87,7 @@ def test_every_delivery_is_compared_with_the_one_in_order(tmp_path, monkeypatch)
 def test_content_and_ties(tmp_path, monkeypatch, reference, ties, verdicts):
     monkeypatch.setattr(prove_laws, "compute_reference", lambda *_: reference)
     monkeypatch.setattr(prove_laws, "find_ties", lambda *_: ties)
+    monkeypatch.setattr(prove_laws, "count_tied_keys", lambda *_: 7)
     monkeypatch.setattr(
         prove_laws,
         "report_broken_law",
@@ -96,6 +97,7 @@ def test_content_and_ties(tmp_path, monkeypatch, reference, ties, verdicts):
     assert [(each.law, each.verdict) for each in findings] == list(
         zip(("reference", "no ties"), verdicts, strict=True)
     )
+    assert not ties or findings[1].why.startswith("7 keys have different events of one sequence")
 
 
 def test_a_current_table_is_compared_with_the_open_rows_of_its_history(tmp_path, monkeypatch):

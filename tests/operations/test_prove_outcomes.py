@@ -10,6 +10,7 @@ from prove_trials import flow, table, trial
 from cdc_local.operations import prove_outcomes
 from cdc_local.operations.prove_outcomes import (
     compute_reference,
+    count_tied_keys,
     differing_keys,
     find_ties,
     group_by_key,
@@ -79,8 +80,10 @@ def test_copies_are_no_ties(tmp_path, monkeypatch, spark):
     played = trial(tmp_path, flow("now", "landed"))
     events_of(monkeypatch, spark, [(1, "Bern", 1, "U"), (1, "Bern", 1, "U"), (2, "Oslo", 1, "U")])
     assert find_ties(played, Storage(tmp_path), table("now")) == []
+    assert count_tied_keys(played, Storage(tmp_path), table("now")) == 0
     events_of(monkeypatch, spark, [(1, "Bern", 1, "U"), (1, "Lyon", 1, "U"), (1, "Lyon", 1, "U")])
     assert [json.loads(each)["city"] for each in find_ties(played, Storage(tmp_path), table("now"))] == [
         "Bern",
         "Lyon",
     ]
+    assert count_tied_keys(played, Storage(tmp_path), table("now")) == 1

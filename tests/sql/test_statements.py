@@ -587,14 +587,50 @@ def test_append_once(declared, spelling):
     assert flow.once and flow.query().first().x == 1
 
 
+def test_a_managed_table_and_the_flows_that_append_to_it(declared):
+    graph = declared(
+        "CREATE TABLE t (a INT) CLUSTER BY (a) FLOW INSERT BY NAME SELECT * FROM STREAM(s); CREATE TABLE u; "
+        "CREATE FLOW f AS INSERT INTO u BY NAME SELECT * FROM STREAM(s)"
+    )
+    tables = {name.table: (table.kind, table.is_managed) for name, table in graph.datasets.items()}
+    assert tables == dict.fromkeys(("t", "u"), ("streaming_table", True))
+    assert {flow.name: flow.kind for flow in graph.flows.values()} == {"main.crm.t": "append", "f": "append"}
+
+
+REPLACING = (
+    "REPLACE USING (a, `b c`) SEQUENCE BY struct(n, m)",
+    "REPLACE WHERE d >= date_add(current_date(), -7)",
+)
+
+
+@pytest.mark.parametrize(
+    "spelling", ["CREATE FLOW f AS INSERT INTO t BY NAME {}", "CREATE STREAMING TABLE t FLOW {} BY NAME"]
+)
+def test_flows_that_replace_rows(declared, spelling):
+    using, where = (only(declared(f"{spelling.format(words)} SELECT 1 x").flows) for words in REPLACING)
+    assert (using.kind, using.replacement.keys, using.replacement.sequence_by) == (
+        "replace_using", ("a", "b c"), "struct(n, m)"
+    )  # fmt: skip
+    assert (where.kind, where.replacement.predicate) == ("replace_where", "d >= date_add(current_date(), -7)")
+    assert using.query().first().x == where.query().first().x == 1
+
+
+def test_a_row_filter_has_no_effect_and_says_so(declared):
+    graph = declared("CREATE STREAMING TABLE t WITH ROW FILTER main.f ON (a, b) AS SELECT * FROM STREAM(s)")
+    assert graph.warnings == ["main.crm.t: ROW FILTER main.f ON (a, b) has no effect on the local runner"]
+
+
 # Refusals
 
 
 @pytest.mark.parametrize(
     "sql, words",
     [
-        ("CREATE TABLE t AS SELECT 1", "CREATE TABLE is not supported"),
-        ("CREATE OR REPLACE TABLE t (a INT)", "CREATE TABLE is not supported"),
+        ("CREATE TABLE t AS SELECT 1", "CREATE TABLE … AS is not supported"),
+        ("CREATE OR REPLACE TABLE t (a INT)", "CREATE OR REPLACE TABLE is not supported"),
+        ("CREATE TEMPORARY TABLE t (a INT)", "CREATE TEMPORARY TABLE is not supported"),
+        ("CREATE TABLE t FLOW REPLACE WHERE a > 1 BY NAME SELECT 1", "no flow but FLOW INSERT BY NAME"),
+        ("CREATE TABLE t FLOW AUTO CDC FROM STREAM(s) KEYS (id) SEQUENCE BY n", "no flow but FLOW INSERT"),
         ("CREATE SCHEMA s", "CREATE SCHEMA is not supported"),
         ('CREATE TEMPORARY FUNCTION f AS "x"', "CREATE FUNCTION is not supported"),
         ("CREATE GLOBAL TEMPORARY VIEW v AS SELECT 1", "CREATE GLOBAL is not supported"),
@@ -607,7 +643,7 @@ def test_append_once(declared, spelling):
         ("CREATE STREAMING TABLE t (a INT GENERATED ALWAYS AS (1))", "column a: GENERATED is not supported"),
         ("CREATE STREAMING TABLE t (a INT MASK f)", "column a: MASK is not supported"),
         ("CREATE STREAMING TABLE t (a INT DEFAULT 1)", "column a: DEFAULT is not supported"),
-        ("CREATE STREAMING TABLE t WITH ROW FILTER f ON (a)", "WITH ROW FILTER is not supported"),
+        ("CREATE STREAMING TABLE t WITH ROW FILTER f (a)", "expected ON"),
         ("CREATE STREAMING TABLE t (a INT, b)", "some columns have a type"),
         ("CREATE STREAMING TABLE t USING PARQUET", "USING PARQUET is not supported"),
         (
@@ -629,11 +665,11 @@ def test_append_once(declared, spelling):
         ("CREATE STREAMING TABLE t COMMENT x", "expected a string"),
         ("CREATE STREAMING TABLE t (a INT", "expected"),
         ("CREATE STREAMING TABLE IDENTIFIER('t') AS SELECT 1", "IDENTIFIER() is not supported"),
-        (
-            "CREATE STREAMING TABLE t FLOW REPLACE WHERE a = 1 BY NAME SELECT 1",
-            "FLOW REPLACE is not supported",
-        ),
-        ("CREATE FLOW f AS INSERT INTO t BY NAME REPLACE WHERE a SELECT 1", "REPLACE is not supported"),
+        ("CREATE STREAMING TABLE t FLOW REPLACE WHERE a = 1 SELECT 1", "REPLACE goes BY NAME"),
+        ("CREATE FLOW f AS INSERT INTO t REPLACE WHERE a SELECT 1", "REPLACE goes BY NAME"),
+        ("CREATE FLOW f AS INSERT ONCE INTO t BY NAME REPLACE WHERE a SELECT 1", "does not run ONCE"),
+        ("CREATE FLOW f AS INSERT INTO t BY NAME REPLACE ON a SELECT 1", "expected REPLACE USING or"),
+        ("CREATE FLOW f AS INSERT INTO t BY NAME REPLACE USING (a) SELECT 1", "expected SEQUENCE BY"),
         ("CREATE FLOW f AS SELECT 1", "expected INSERT at 'SELECT'"),
         ("CREATE FLOW f", "expected AS"),
         ("CREATE FLOW f AS INSERT INTO ONCE t SELECT * FROM STREAM(s)", "runs ONCE and reads a stream"),

@@ -174,6 +174,30 @@ def newest():
 dp.create_streaming_table("history")
 dp.create_auto_cdc_from_snapshot_flow(target="history", source="newest", keys=["id"], stored_as_scd_type=2)
 """,
+    "replaced rows": HEAD
+    + """
+@dp.table(replace_using=["id"], sequence_by="n")
+@dp.expect_or_drop("known", "op = 'U'")
+def newest():
+    return spark.readStream.table("bronze")
+
+@dp.table(replace_using=["city", "op"], sequence_by=F.struct("n", "id"))
+def of_city():
+    return spark.readStream.table("bronze").select("city", "op", "n", "id", "updates")
+
+@dp.table(replace_where="n >= 3")
+def late():
+    return spark.read.table("bronze").groupBy("n").agg(F.count("id").alias("events"))
+""",
+    "ties": HEAD
+    + """
+for kind in (1, 2):
+    dp.create_streaming_table(f"tied{kind}")
+    dp.create_auto_cdc_flow(
+        target=f"tied{kind}", source="bronze", keys=["id"], sequence_by=F.lit(1), stored_as_scd_type=kind,
+        except_column_list=["updates"],
+    )
+""",
     "joins and unions": HEAD
     + """
 @dp.materialized_view

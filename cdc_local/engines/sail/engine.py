@@ -52,6 +52,9 @@ class SailEngine:
     def describe_state(self, frame: DataFrame) -> str | None:
         return describe_state(frame)
 
+    def is_complete(self, frame: DataFrame) -> bool:
+        return False  # what keeps state is left to Spark
+
     def find_unknown(self, frame: DataFrame, rules: Sequence[str | Column] = ()) -> list[str]:
         of_rules = [sentence for rule in rules for sentence in find_unknown_rule(frame, rule)]
         return list(dict.fromkeys([*find_unknown(frame), *of_rules]))

@@ -36,6 +36,9 @@ class SparkEngine:
     def describe_state(self, frame: DataFrame) -> str | None:
         return None if new_rows.is_stateless(frame) else "Spark's stream keeps state for it, or refuses it"
 
+    def is_complete(self, frame: DataFrame) -> bool:
+        return new_rows.is_complete_stream(frame)
+
     def find_unknown(self, frame: DataFrame, rules: Sequence[str | Column] = ()) -> list[str]:
         return []  # Spark is what others are compared with
 

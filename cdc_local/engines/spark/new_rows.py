@@ -83,15 +83,29 @@ def _has_stateless_nodes(
     return allowed and all(_has_stateless_nodes(child) for child in children)
 
 
+def is_complete_stream(
+    frame: DataFrame,  # A stream
+) -> bool:
+    """Whether a stream has an answer only over all its rows so far: it aggregates them without a watermark.
+
+    Spark refuses to append such rows, which are never final, and writes all of them with every batch.
+    """
+    plan = frame._jdf.queryExecution().analyzed()
+    spark = frame.sparkSession
+    return not _is_accepted_stream(spark, plan) and _is_accepted_stream(spark, plan, "Complete")
+
+
 def _is_accepted_stream(
     spark: SparkSession,  # The session
     plan: Any,  # An analysed plan
+    mode: str = "Append",  # How its rows are to be written
 ) -> bool:
     "Whether Spark's own check of streams finds nothing to refuse."
     jvm: Any = spark._jvm
     checker = jvm.org.apache.spark.sql.catalyst.analysis.UnsupportedOperationChecker
+    output_mode = getattr(jvm.org.apache.spark.sql.streaming.OutputMode, mode)()
     try:
-        checker.checkForStreaming(plan, jvm.org.apache.spark.sql.streaming.OutputMode.Append())
+        checker.checkForStreaming(plan, output_mode)
     except Exception as refused:
         if isinstance(refused, Py4JJavaError) or type(refused).__name__ == "AnalysisException":
             return False
