@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,18 @@ class TableName:
 
     def __str__(self) -> str:
         return f"{self.catalog}.{self.schema}.{self.table}"
+
+    def folded(self) -> tuple[str, str, str]:
+        """The form in which two spellings of one name are equal."""
+        return self.catalog.lower(), self.schema.lower(), self.table.lower()
+
+    def is_called(
+        self,
+        written: "TableName",  # A name; its catalog and schema are empty where none is written
+    ) -> bool:
+        """Tell whether a name that may leave out its first parts can mean this table."""
+        pairs = zip(written.folded(), self.folded(), strict=True)
+        return all(part in ("", own) for part, own in pairs)
 
     @classmethod
     def parse(
@@ -55,6 +67,14 @@ def split_name(
     found = re.findall(_NAME_PART, text.strip())
     parts = [quoted.replace("``", "`") if quoted else bare for quoted, bare in found]
     return parts[1:] if len(parts) == 2 and parts[0].upper() == "LIVE" else parts
+
+
+def spell_as_known(
+    name: TableName,  # A name as it was written
+    known: Iterable[TableName],  # Names there are
+) -> TableName:  # The one of them that differs in nothing but case; else the name itself
+    """Spell a name as it was spelt first: Unity Catalog tells no case apart."""
+    return next((one for one in known if one.folded() == name.folded()), name)
 
 
 def _can_be_folder(
@@ -267,6 +287,27 @@ class Storage:
         """Every table in the folder, by name."""
         logs = (self.root / "tables").glob("*/*/*/_delta_log")
         return sorted(TableName(*log.parts[-4:-1]) for log in logs if is_table(log.parent))
+
+    def find_table(
+        self,
+        text: str,  # A name as typed: one, two or three parts
+        catalog: str,  # Catalog where the text names none
+        schema: str,  # Schema where the text names none
+    ) -> TableName:  # Where nothing is called so: the name in full
+        """Find the table that a name means: the one of that full name, else the only one that is called so.
+
+        Raises `UsageError` that lists them where several are.
+        """
+        name, written = TableName.parse(text, catalog, schema), TableName.parse(text, "", "")
+        tables = self.tables()
+        if name in tables:
+            return name
+        same = [table for table in tables if table.folded() == name.folded()]
+        same = same or [table for table in tables if table.is_called(written)]
+        if len(same) > 1:
+            listed = ", ".join(map(str, same))
+            raise UsageError(f"{text} is the name of {len(same)} tables", hint=f"write one in full: {listed}")
+        return same[0] if same else name
 
     def create(self) -> "Storage":
         """Make the folder; raises `UsageError` for one that cannot be written, and for one whose layout this

@@ -22,6 +22,9 @@ except ImportError as error:
         "cdc_utils.events needs pyspark: Databricks brings it; elsewhere, pip install pyspark"
     ) from error
 
+# %% ../nbs/03a_events.ipynb #events-spec
+from .spec import folded
+
 # %% ../nbs/03a_events.ipynb #04-scd1-08
 SEQUENCE = "__sequence"  # Hidden column: where the event stands among the events of its key
 SYSTEM_SEQUENCE = "__system_sequence"  # Hidden column of bitemporal tables: when the event became known
@@ -51,18 +54,19 @@ def exact_column(
 # %% ../nbs/03a_events.ipynb #04-scd1-10
 def resolve_columns(
     frame: DataFrame,  # The frame that should have the columns
-    names: Sequence[str],  # Column names, in any case
+    names: Sequence[str],  # Column names, in any case, perhaps in backticks
     field: str,  # The argument they came from, for the message
 ) -> list[str]:  # The names as the frame spells them, each once
     "Find columns by name as Spark does, without regard to case; a missing one raises `ValueError`."
     spelling = {name.lower(): name for name in frame.columns}
     names = [names] if isinstance(names, str) else list(names)
-    missing = [name for name in names if name.lower() not in spelling]
+    wanted = [name.lower() if name.lower() in spelling else folded(name) for name in names]
+    missing = [name for name, key in zip(names, wanted, strict=True) if key not in spelling]
     if missing:
         raise ValueError(
             f"{field} names {missing}, which the frame does not have; its columns are {frame.columns}"
         )
-    return list(dict.fromkeys(spelling[name.lower()] for name in names))
+    return list(dict.fromkeys(spelling[key] for key in wanted))
 
 # %% ../nbs/03a_events.ipynb #04-scd1-12
 def as_column(

@@ -36,7 +36,8 @@ def folded(
     name: str,  # Name of a column or table, perhaps in backticks
 ) -> str:  # The form in which two spellings of one name are equal
     "Spell a name the way Spark compares it: without backticks, in lower case."
-    return name.strip("`").lower()
+    quoted = re.fullmatch(r"`((?:[^`]|``)+)`", name.strip())
+    return (quoted[1].replace("``", "`") if quoted else name).lower()
 
 
 def did_you_mean(
@@ -116,10 +117,10 @@ def column_name(
     value: object,  # A name, or a Column that is nothing but a name
 ) -> str:  # The column's name
     "Name of one column; raises `SpecError` for anything that is no plain column."
-    if isinstance(value, str) and folded(value).strip():
+    if isinstance(value, str) and value.strip("` "):
         return value
-    shown = re.fullmatch(r"Column<'(\w+)'>", str(value)) if is_column(value) else None
-    if shown:
+    shown = re.fullmatch(r"Column<'([^'()]+)'>", str(value)) if is_column(value) else None
+    if shown and " AS " not in shown[1]:
         return shown[1]
     raise SpecError(spec.target, field, value, "give each column by its name, as 'id' or col('id')")
 

@@ -1,8 +1,8 @@
 """What a flow reads and brings, found without data."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import cast
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame
@@ -14,10 +14,17 @@ from cdc_local.analysis.replaced_rows import check_keys_and_sequence, restrict_t
 from cdc_local.analysis.runtime import Runtime, describe_cycle, evaluate
 from cdc_local.analysis.snapshot_source import snapshot_columns
 from cdc_local.auto_cdc.target import Target, compute_from_changes, find_visible_schema
-from cdc_local.dataflow.graph import Dataset, Flow, settle_kind
+from cdc_local.dataflow.graph import Dataset, Flow, Graph, settle_kind
+from cdc_local.dataflow.table_schema import (
+    TableSchema,
+    complete_rows,
+    missing_columns,
+    with_declared_rules,
+)
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.user_errors import describe_exception
+from cdc_local.sql.columns import declared_schema, read_schema_text
 from cdc_local.sql.lexer import has_subquery
 from cdc_local.storage import TableName
 
@@ -57,7 +64,7 @@ def analyse_flow(
         frame, evaluation = flow_frame(runtime, flow)
     finally:
         runtime.analysing_flows.pop()
-    flow = settle_kind(runtime.graph, flow, frame.isStreaming)
+    flow = settle_schema(runtime.graph, settle_kind(runtime.graph, flow, frame.isStreaming))
     target, engine = runtime.graph.datasets[flow.target], engine_of(runtime.spark)
     state = engine.describe_state(frame) if frame.isStreaming else None
     if engine.name == "sail" and (state is not None or target.kind == "sink"):
@@ -69,7 +76,8 @@ def analyse_flow(
     runtime.analysed[flow.name] = evaluation
     runtime.source_columns[flow.name] = frame.schema
     check_rules(target, frame)
-    runtime.note_unknown(flow.name, frame, target.expectations)
+    completed = check_computed_columns(target, flow, frame)
+    runtime.note_unknown(flow.name, completed, with_declared_rules(target, frame.columns).expectations)
     if flow.spec is not None and is_sail(runtime.spark):
         runtime.note_unknown(flow.name, compute_from_changes(frame, Target.of(flow, frame.schema)))
     if flow.kind == "replace_using":
@@ -97,6 +105,30 @@ def _refuse_complete_beside_others(
             flow.location,
             "aggregate with a watermark, or into a table of its own",
         )
+
+
+def settle_schema(
+    graph: Graph,  # Takes the schema
+    flow: Flow,  # A flow
+) -> Flow:  # The flow, which knows what its target declares
+    "Read the schema that a table declares in Python; `PipelineError` for one that cannot be read."
+    dataset = graph.datasets[flow.target]
+    if isinstance(dataset.schema, str):
+        try:
+            specification = read_schema_text(dataset.schema)
+        except PipelineError as wrong:
+            raise PipelineError(
+                f"schema of {dataset.name}: {wrong.message}", dataset.location, wrong.hint
+            ) from None
+        for part in specification.ignored:
+            graph.warn(f"{dataset.name}: {part} has no effect on the local runner")
+        schema, notes = declared_schema(specification), specification.notes
+        dataset = replace(dataset, schema=schema, table_properties=notes | dataset.table_properties)
+        graph.datasets[flow.target] = dataset
+    if flow.declared is not dataset.schema:
+        flow = replace(flow, declared=dataset.schema)
+        graph.flows[flow.name] = flow
+    return flow
 
 
 def _add_target_columns(
@@ -138,6 +170,49 @@ def check_rules(
             raise PipelineError(f"{where}: {describe_exception(wrong)}", dataset.location) from None
 
 
+def check_computed_columns(
+    dataset: Dataset,  # A table
+    flow: Flow,  # A flow into it
+    frame: DataFrame,  # The rows it brings
+) -> DataFrame:  # The same rows with the columns that the table computes; of AUTO CDC without
+    "Refuse a generated column, default or identity that cannot be computed, or that Databricks refuses."
+    if not isinstance(dataset.schema, TableSchema) or not dataset.schema.ddl:
+        return frame
+    given = {name.lower() for name in frame.columns}
+    for column in dataset.schema.columns_with("identity"):
+        if flow.spec is not None:
+            message, hint = "is the target of AUTO CDC", "number the rows where the table is read"
+        elif column.name.lower() in given and column.identity is not None and column.identity.always:
+            message, hint = f"gets {column.name} from its query", "leave it out, or declare it BY DEFAULT"
+        else:
+            continue
+        text = f"{dataset.name} has the identity column {column.name}, and {message}"
+        raise PipelineError(text, dataset.location, hint)
+    if flow.spec is not None:
+        return frame  # its columns are looked at with those of the target
+    if flow.replaces is not None and (missing := missing_columns(dataset.schema, frame.columns)):
+        text = f"{dataset.name} computes its column {missing[0].name}, and flow {flow.name} replaces its rows"
+        raise PipelineError(text, dataset.location, "compute the column in the query")
+    try:
+        completed = complete_rows(frame, dataset.schema)
+        engine_of(frame.sparkSession).analyse(completed)
+        types = {field.name: field.dataType for field in completed.schema}
+        declared = {field.name: field.dataType for field in dataset.schema.types()}
+    except PySparkException as wrong:
+        message = f"{dataset.name}: its declared columns cannot be computed: {describe_exception(wrong)}"
+        raise PipelineError(message, dataset.location) from None
+    for column in missing_columns(dataset.schema, frame.columns):
+        if column.generated is not None and types[column.name] != declared[column.name]:
+            text = (
+                f"{dataset.name}: column {column.name} is {declared[column.name].simpleString()}, and "
+                f"{column.generated} is {types[column.name].simpleString()}"
+            )
+            if is_sail(frame.sparkSession):  # whose types are not all Spark's
+                raise NeedsSparkError(text, dataset.location)
+            raise PipelineError(text, dataset.location, "declare it so, or cast the expression")
+    return completed
+
+
 def check_layout(
     dataset: Dataset,  # With `partition_cols` and `cluster_by`
     columns: list[str],  # Columns its query brings
@@ -146,7 +221,7 @@ def check_layout(
     known = {name.lower() for name in columns}
     for option in ("partition_cols", "cluster_by"):
         for name in getattr(dataset, option):
-            if name.split(".")[0].strip("`").lower() not in known:
+            if not {name.lower(), name.split(".")[0].strip("`").lower()} & known:
                 raise PipelineError(
                     f"{dataset.name}: `{option}` names {name}, which its query does not have",
                     dataset.location,
@@ -198,15 +273,16 @@ def _target_schema(
 ) -> StructType:  # Columns its target shows
     "The columns of a flow's target, declared or not."
     dataset = runtime.graph.datasets[flow.target]
-    declared: StructType | None = dataset.schema
-    if isinstance(dataset.schema, str):
-        declared = cast(StructType, StructType.fromDDL(dataset.schema))
-    if flow.spec is None:
-        return source.toNullable() if declared is None else declared  # what is inferred may be NULL
-    shown = find_visible_schema(runtime.spark, flow, source)
+    declared: StructType | TableSchema | None = dataset.schema
+    comments = None
+    if isinstance(declared, TableSchema):
+        comments, declared = declared, declared.types() if declared.ddl else None
+    found = source if flow.spec is None else find_visible_schema(runtime.spark, flow, source)
+    found = found.toNullable()  # what is inferred may be NULL
     if declared is None:
-        return shown
-    _check_declared_schema(dataset, declared, shown)
+        return found if comments is None else comments.describe(found)
+    if flow.spec is not None:
+        _check_declared_schema(dataset, declared, found)
     return declared
 
 

@@ -26,6 +26,7 @@ from cdc_local.analysis.expressions import name_tables
 from cdc_local.analysis.queries import run_query
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.analysis.sql_texts import translate_condition, translate_expression, translate_selection
+from cdc_local.analysis.table_statements import run_table_statement
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.engines.sail.settings import refuse_setting
 from cdc_local.errors import PipelineError
@@ -239,7 +240,15 @@ def _query_pipeline(runtime: Runtime, original: Any) -> Any:
     def sql(session: SparkSession, sqlQuery: str, *args: Any, **kwargs: Any) -> Any:  # noqa: N803 (as above)
         if current_evaluation.get() is None:
             return original(session, sqlQuery, *args, **kwargs)
-        return run_query(runtime, partial(original, session), sqlQuery, *args, **kwargs)
+        run_sql = partial(original, session)
+        if evaluated_flow() is None and not runtime.analysing:  # the handler of a sink
+            with evaluating(None):
+                done = run_table_statement(
+                    runtime, session, lambda text: run_sql(text, *args, **kwargs), sqlQuery
+                )
+            if done is not None:
+                return done
+        return run_query(runtime, run_sql, sqlQuery, *args, **kwargs)
 
     return sql
 
@@ -320,6 +329,18 @@ def _make_expression_of_text(runtime: Runtime, original: Any) -> Any:
         original(expression, name_tables(runtime, expr, is_used_now=False))
 
     return initialize
+
+
+def _table_for_name(runtime: Runtime, original: Any) -> Any:
+    "`DeltaTable.forName`: a table of the storage, which a source file or the handler of a sink may write."
+
+    def for_name(owner: Any, sparkSession: SparkSession, tableOrViewName: str) -> Any:  # noqa: N803 (as above)
+        if current_evaluation.get() is None:
+            return original(sparkSession, tableOrViewName)
+        path = runtime.storage.table_path(runtime.graph.name(tableOrViewName))
+        return owner.forPath(sparkSession, str(path))
+
+    return classmethod(for_name)
 
 
 def _session_table(runtime: Runtime, original: Any) -> Any:
@@ -584,6 +605,12 @@ PATCHES = (
 )
 
 
+def _list_spark_patches() -> tuple[Patch, ...]:
+    from delta.tables import DeltaTable  # here, since Sail does without
+
+    return (*PATCHES, Patch(DeltaTable, "forName", _table_for_name, "a name means a table of the storage"))
+
+
 def _list_connect_patches() -> tuple[Patch, ...]:
     from pyspark.sql.connect.expressions import SQLExpression
 
@@ -615,7 +642,7 @@ def install_patches(
     "Put the runtime between the pipeline's code and Spark; takes effect only while that code runs."
     with ExitStack() as stack:
         stack.enter_context(mapped_functions(runtime.storage, lambda: current_evaluation.get() is not None))
-        patches = _list_connect_patches() if is_sail(runtime.spark) else PATCHES
+        patches = _list_connect_patches() if is_sail(runtime.spark) else _list_spark_patches()
         for patch in patches:
             stack.callback(_apply_patch(runtime, patch))
         yield runtime

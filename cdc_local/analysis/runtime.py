@@ -33,7 +33,7 @@ from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
 from cdc_local.sql.json_paths import explain_type
-from cdc_local.storage import Storage, TableName, is_table, strip_scheme
+from cdc_local.storage import Storage, TableName, is_table, spell_as_known, strip_scheme
 
 # How a view is read, by the language of what reads it, and whether the view is a stream
 _VIEW_HINTS: dict[tuple[Language, bool], str] = {
@@ -100,10 +100,14 @@ class Runtime:
     @cached_property
     def modules(self) -> dict[str, LakeflowModule]:
         "`pyspark.pipelines` and `dlt` as the pipeline's code imports them: they write into the graph."
-        reads = {
-            "read": lambda name: self.read_table(name, False),
-            "read_stream": lambda name: self.read_table(name, True),
-        }
+
+        def read(name: str) -> DataFrame:
+            return self.read_table(name, False)
+
+        def read_stream(name: str) -> DataFrame:
+            return self.read_table(name, True)
+
+        reads = {"read": read, "read_stream": read_stream, "readStream": read_stream}
         return {name: LakeflowModule(name, self.graph, reads) for name in ("pyspark.pipelines", "dlt")}
 
     @cached_property
@@ -144,6 +148,8 @@ class Runtime:
                 if self.analysing:
                     return self._stand_in(name, bool(streaming), evaluation or Evaluation(None))
             path = self.storage.table_path(name)
+            if dataset is None and not is_table(path):
+                path = self.storage.table_path(spell_as_known(name, self.storage.tables()))
             if dataset is None:
                 self.update_inputs.tables.add(path)
             if is_table(path):
@@ -265,7 +271,10 @@ class Runtime:
         evaluation: Evaluation,  # What reads it
     ) -> DataFrame:  # No rows
         "A frame with a table's columns, while flows are analysed; `PipelineError` for a stream of a view."
-        frame = empty_frame(self.spark, self.columns_of(self, name), streaming).alias(name.table)
+        columns = self.columns_of(self, name)
+        if is_sail(self.spark) and "_metadata" in columns.names:
+            raise NeedsSparkError(f"{name} has a column _metadata, which is a hidden one otherwise")
+        frame = empty_frame(self.spark, columns, streaming).alias(name.table)
         if not streaming or self.graph.datasets[name].kind != "materialized_view":
             return frame
         language = self._language_of_reader(evaluation)

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from cdc_local.analysis.evaluation import Evaluation, evaluating, keep_expression_views
 from cdc_local.analysis.runtime import Runtime, read_stored
+from cdc_local.auto_cdc.target import computed_columns
 from cdc_local.dataflow.graph import Flow
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
@@ -80,8 +81,8 @@ def stored_source_columns(
             flow.location,
             "its columns come from a snapshot; run the pipeline when there is one",
         )
-    columns = read_stored(runtime.spark, path).columns
-    shown = [exact_column(name) for name in columns if name not in (START_AT, END_AT)]
+    columns, left_out = read_stored(runtime.spark, path).columns, {START_AT, END_AT, *computed_columns(path)}
+    shown = [exact_column(name) for name in columns if name not in left_out]
     hidden = [F.col(SEQUENCE).alias(snapshots.VERSION), F.col(DELETED).alias(snapshots.ABSENT)]
     return runtime.spark.read.format("delta").load(str(path)).select(*shown, *hidden)
 

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cdc_local.dataflow.graph import Flow
+from cdc_local.dataflow.table_schema import TableSchema
 from cdc_local.delta.reader import VisiblePart
 from cdc_local.delta.sail_writer import add_columns
 from cdc_local.delta.writer import append_with_spark, create_table
@@ -52,6 +53,8 @@ class Target:
     columns: tuple[str, ...]  # Columns of the table, keys included, `bounds` left out
     tracked: tuple[str, ...] | None  # Columns whose change opens a version; None for all, and for SCD type 1
     ignoring_nulls: tuple[str, ...] = ()  # Columns in which a NULL leaves the value as it is
+    computed: tuple[tuple[str, str], ...] = ()  # Columns that the table computes, and the SQL of each
+    order: tuple[str, ...] = ()  # Columns as the table declares them; empty where it declares none
 
     @classmethod
     def of(
@@ -64,6 +67,7 @@ class Target:
         try:
             columns = tuple(visible_columns(spec, source.names))
             spelling = {folded(name): name for name in columns}
+            computed, order = _read_declared(flow.declared, columns)
             lists_tracked = spec.track_history_column_list or spec.track_history_except_column_list
             _check_columns_to_update(spec, source)
             return cls(
@@ -72,6 +76,8 @@ class Target:
                 columns,
                 tuple(tracked_columns(spec, source.names)) if lists_tracked else None,
                 tuple(columns_ignoring_nulls(spec, source.names)),
+                computed,
+                order,
             )
         except ValueError as wrong:
             raise PipelineError(str(wrong), flow.location) from None
@@ -119,8 +125,10 @@ class Target:
 
     @property
     def visible_columns(self) -> list[str]:
-        "Columns that readers see."
-        return [*self.columns, *self.bounds]
+        "Columns that readers see, in the order in which the table declares them."
+        names = [*self.columns, *self.bounds, *[name for name, _ in self.computed]]
+        places = {name.lower(): place for place, name in enumerate(self.order)}
+        return sorted(names, key=lambda name: places.get(name.lower(), len(places)))
 
     @property
     def visible_part(self) -> VisiblePart:
@@ -141,6 +149,27 @@ class Target:
             completed = tuple(name for name in self.columns if name not in self.keys)
         untracked = scd2.untracked_columns(self.columns, self.keys, self.tracked) if self.is_history else []
         return [name for name in self.columns if name in (*completed, *untracked)]
+
+
+_BOUNDS = (scd2.START_AT, scd2.END_AT, bitemporal.SYSTEM_START_AT, bitemporal.SYSTEM_END_AT)
+
+
+def _read_declared(
+    declared: object,  # Columns that the table declares: `TableSchema`, StructType or None
+    brought: tuple[str, ...],  # Columns that its events bring
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:  # `computed` and `order` of a `Target`
+    "Find the columns that a table declares and its events do not bring: computed ones, and NULL for others."
+    known = {name.lower() for name in (*brought, *_BOUNDS)}
+    if isinstance(declared, TableSchema) and declared.ddl:
+        columns = [
+            (column.name, column.computed or f"CAST(NULL AS {column.type})") for column in declared.columns
+        ]
+    elif isinstance(declared, StructType):
+        columns = [(field.name, f"CAST(NULL AS {field.dataType.simpleString()})") for field in declared]
+    else:
+        columns = []
+    computed = tuple((name, text) for name, text in columns if name.lower() not in known)
+    return computed, tuple(name for name, _ in columns)
 
 
 def extract_events(
@@ -180,10 +209,26 @@ def compute_rows(
     if target.spec.apply_as_truncates is not None:
         events = remove_truncated(events, target.keys)
     if target.is_bitemporal:
-        return bitemporal.versions(events, target.keys, target.tracked, target.ignoring_nulls)
-    if target.keeps_events:
-        return scd2.versions(events, target.keys, target.tracked, target.ignoring_nulls)
-    return scd1.newest_events(events, target.keys)
+        rows = bitemporal.versions(events, target.keys, target.tracked, target.ignoring_nulls)
+    elif target.keeps_events:
+        rows = scd2.versions(events, target.keys, target.tracked, target.ignoring_nulls)
+    else:
+        rows = scd1.newest_events(events, target.keys)
+    return _add_computed_columns(rows, target) if target.computed else rows
+
+
+def _add_computed_columns(
+    rows: DataFrame,  # Rows of the backing table, without the columns that the table computes
+    target: Target,  # The target
+) -> DataFrame:
+    "Compute a row's generated columns from what readers see of it; a hidden row has NULL."
+    part, stored = target.visible_part, "__row"
+    computed = {name for name, _ in target.computed}
+    shown = [_visible_column(name, part) for name in part.columns if name not in computed]
+    is_visible = F.expr(part.predicate).alias("__is_visible")
+    packed = rows.select(F.struct("*").alias(stored), is_visible, *shown)
+    values = [F.when(F.col("__is_visible"), F.expr(text)).alias(name) for name, text in target.computed]
+    return packed.select(F.col(f"{stored}.*"), *values)
 
 
 def compute_from_changes(
@@ -199,14 +244,17 @@ def select_visible_rows(
     part: VisiblePart,  # What its readers see
 ) -> DataFrame:  # The rows and columns that readers see
     "Leave out what AUTO CDC hides."
+    return rows.where(part.predicate).select(*[_visible_column(name, part) for name in part.columns])
 
-    def visible_column(name: str) -> Column:
-        column = exact_column(name)
-        if name in part.latest:
-            column = F.col(f"{scd2.LATEST}.{quote_for_spark(name)}").alias(name)
-        return column
 
-    return rows.where(part.predicate).select(*map(visible_column, part.columns))
+def _visible_column(
+    name: str,  # A visible column
+    part: VisiblePart,  # What readers see
+) -> Column:
+    "A column as readers see it."
+    if name in part.latest:
+        return F.col(f"{scd2.LATEST}.{quote_for_spark(name)}").alias(name)
+    return exact_column(name)
 
 
 def find_visible_schema(
@@ -279,10 +327,28 @@ def check_declaration(
                 hint=f"rebuild the table: cdc run … --full-refresh {target.spec.target}",
             )
     lost = [name for name in json.loads(stored["cdc.columns"]) if name not in target.visible_columns]
-    visible = json.dumps([*target.columns, *lost, *target.visible_columns[len(target.columns) :]])
+    visible = json.dumps(_insert_lost(target, lost))
     if visible == stored["cdc.columns"]:
         return {}
     return {"cdc.columns": visible, "cdc.latest": properties["cdc.latest"]}
+
+
+def computed_columns(
+    path: Path,  # A backing table
+) -> list[str]:
+    "Name the columns of a backing table that no event brings."
+    stored = DeltaTable(str(path)).metadata().configuration
+    return list(json.loads(stored.get("cdc.declaration", "{}")).get("computed", {}))
+
+
+def _insert_lost(
+    target: Target,  # The target as declared now
+    lost: list[str],  # Columns that its source has no more
+) -> list[str]:  # All columns that readers see
+    "Keep columns that the source lost, behind those that it has."
+    names = target.visible_columns
+    last = max(names.index(name) for name in target.columns) + 1
+    return [*names[:last], *lost, *names[last:]]
 
 
 def _check_columns_to_update(
@@ -305,7 +371,7 @@ def _backing_schema(
     target: Target,  # The target
     source: StructType,  # Columns of its source
 ) -> StructType:  # Columns of the backing table
-    return compute_from_changes(spark.createDataFrame([], source), target).schema
+    return compute_from_changes(spark.createDataFrame([], source), target).schema.toNullable()
 
 
 def _describe_declaration(
@@ -325,6 +391,8 @@ def _describe_declaration(
         "ignore_null_updates": spec.ignore_null_updates,
         "columns_to_update": spec.columns_to_update,
     }
+    if target.computed:
+        partial["computed"] = dict(target.computed)
     for field in COLUMN_LISTS:
         if field.startswith("ignore_null_updates_"):
             partial[field] = sorted(getattr(spec, field) or ())

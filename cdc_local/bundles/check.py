@@ -62,9 +62,11 @@ def bundle_problems(
         if name not in known:
             raise UsageError(f"no target {name!r} in this bundle", hint=f"it has {', '.join(known)}")
     problems: dict[tuple[str, str], Problem] = {}
+    bundles: list[Bundle] = []
     for target in targets or known or [None]:
         try:
-            found = list(_target_problems(load_bundle(folder, target, variables, user, environ), user))
+            bundles.append(load_bundle(folder, target, variables, user, environ))
+            found = [*_target_problems(bundles[-1], user), *_name_clashes(bundles)]
         except BundleError as error:
             found = [_problem_of_error(error, str(target))]
         for problem in found:
@@ -464,6 +466,51 @@ def _permission_errors(
             " the deployer would lose the right to deploy",
         )
 
+
+# Names that two targets may not both have in one workspace
+
+
+def _name_clashes(
+    bundles: list[Bundle],  # One a target; those before the last were compared already
+) -> Iterator[Problem]:
+    "Find what the last target calls as another one does, though a workspace has each name once."
+    *others, last = bundles
+    for other in others:
+        hosts = [(bundle.settings.values.get("workspace") or {}).get("host") for bundle in (other, last)]
+        if None not in hosts and hosts[0] != hosts[1] or "development" in (other.mode, last.mode):
+            continue  # a developer's names begin with [dev …]
+        taken = dict(_unique_names(other))
+        where = f"in {hosts[0]}" if hosts[0] and hosts[1] else "if both are deployed to one workspace"
+        for name, path in _unique_names(last):
+            if name in taken:
+                message = (
+                    f"target {other.target} calls a {name[0]} {name[1]}, too: the second deployment ends "
+                    f"in a conflict {where}; give the target a name_prefix in its presets"
+                )
+                yield Problem(str(last.settings.location(*path)), last.target, message)
+
+
+def _unique_names(
+    bundle: Bundle,  # For one target
+) -> Iterator[tuple[tuple[str, str], ValuePath]]:  # Kind and full name of a resource; path of its name
+    "List the names that a workspace has once: jobs may share theirs."
+    prefix = str((bundle.settings.values.get("presets") or {}).get("name_prefix") or "")
+    for kind, parts in _NAME_PARTS.items():
+        for key, resource in bundle.resources(kind).items():
+            values = [str(resource.get(part)) for part in parts]
+            known = all(
+                part in resource and "${" not in value for part, value in zip(parts, values, strict=True)
+            )
+            if known and not resource.get("allow_duplicate_names"):
+                name = prefix + values[0] if kind == "pipelines" else ".".join(values)
+                yield (kind.removesuffix("s"), name), ("resources", kind, key, "name")
+
+
+_NAME_PARTS = {
+    "pipelines": ("name",),
+    "schemas": ("catalog_name", "name"),
+    "volumes": ("catalog_name", "schema_name", "name"),
+}
 
 _CHECKS: tuple[Callable[[Bundle], Iterator[_Mistake]], ...] = (
     _schedule_errors,

@@ -62,9 +62,8 @@ def maintain(
     opened = open_storage(storage)
     from cdc_local.errors import PipelineError
     from cdc_local.operations.maintain import maintain_storage
-    from cdc_local.storage import TableName
 
-    names = [TableName.parse(text, catalog, schema) for text in tables or ()]
+    names = [opened.find_table(text, catalog, schema) for text in tables or ()]
     done = maintain_storage(opened, names, retain, dry_run)
     print_maintenance(done, dry_run, layout)
     if failed := [table for table in done if table.error]:

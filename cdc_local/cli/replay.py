@@ -76,9 +76,8 @@ def replay(
     for the next update to read and judge. Starts no Spark."""
     opened = open_storage(storage)
     from cdc_local.operations.replay import replay_rows
-    from cdc_local.storage import TableName
 
-    name, columns = TableName.parse(table, catalog, schema), read_names(drop)
+    name, columns = opened.find_table(table, catalog, schema), read_names(drop)
     result = replay_rows(opened, name, mended, to, columns, skip_unchanged, force, dry_run)
     _print_replay(result, dry_run, layout)
 

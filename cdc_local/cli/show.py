@@ -62,9 +62,8 @@ def show(
     if table is None:
         return _show_all_tables(opened, layout)
     from cdc_local.delta.reader import read_rows
-    from cdc_local.storage import TableName
 
-    name, most = TableName.parse(table, catalog, schema), None if everything else limit
+    name, most = opened.find_table(table, catalog, schema), None if everything else limit
     rows = read_rows(opened, name, read_names(columns) or None, where, most)
     if layout is not Format.table:
         return _print_rows(rows, layout)

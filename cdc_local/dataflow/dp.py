@@ -24,6 +24,7 @@ from cdc_local.dataflow.graph import (
     Replacement,
 )
 from cdc_local.errors import PipelineError
+from cdc_local.sql_names import unquote
 from cdc_utils.snapshots import ABSENT, VERSION
 from cdc_utils.spec import CdcSpec
 
@@ -64,11 +65,13 @@ class Declarations:
         replace_using: Names = None,  # Columns; a stored row is replaced by rows that have its values in them
         sequence_by: Any = None,  # With `replace_using`: SQL or Column, of which the highest wins
         replace_where: Any = None,  # SQL or Column, true for the rows that each update computes anew
+        format: str | None = None,  # Of its files: Delta, the only one here
     ) -> Any:  # The function, or a decorator
         """Declare a table; it is a streaming table if its query streams, else a materialized view.
 
         With `replace_using` or `replace_where` it is a streaming table whose rows are replaced.
         """
+        self._refuse_other_formats("table", format)
         replaces = self._read_replacement("table", replace_using, sequence_by, replace_where)
         self._warn_of_no_effect(
             "table", path=path, row_filter=row_filter, cluster_by_auto=cluster_by_auto, spark_conf=spark_conf
@@ -82,7 +85,7 @@ class Declarations:
                 spark_conf,
                 comment=comment,
                 schema=schema,
-                table_properties=dict(table_properties or {}),
+                table_properties=_properties(table_properties, row_filter),
                 partition_cols=_column_names(partition_cols),
                 cluster_by=_column_names(cluster_by),
                 private=bool(private or temporary),
@@ -109,8 +112,10 @@ class Declarations:
         row_filter: str | None = None,  # Without effect
         private: bool = False,  # Left out of the catalog
         refresh_policy: str | None = None,  # Without effect
+        format: str | None = None,  # Of its files: Delta, the only one here
     ) -> Any:  # The function, or a decorator
         """Declare a materialized view."""
+        self._refuse_other_formats("materialized_view", format)
         self._warn_of_no_effect(
             "materialized_view",
             path=path,
@@ -128,7 +133,7 @@ class Declarations:
                 spark_conf,
                 comment=comment,
                 schema=schema,
-                table_properties=dict(table_properties or {}),
+                table_properties=_properties(table_properties, row_filter),
                 partition_cols=_column_names(partition_cols),
                 cluster_by=_column_names(cluster_by),
                 private=bool(private),
@@ -152,7 +157,7 @@ class Declarations:
 
         return _decorate(query_function, declare)
 
-    view = temporary_view
+    view = create_view = temporary_view
 
     # Tables and sinks that flows fill
 
@@ -172,8 +177,10 @@ class Declarations:
         expect_all_or_fail: Mapping[str, Any] | None = None,  # Rules that fail the update
         row_filter: str | None = None,  # Without effect
         private: bool = False,  # Left out of the catalog
+        format: str | None = None,  # Of its files: Delta, the only one here
     ) -> None:
         """Declare a streaming table that flows fill."""
+        self._refuse_other_formats("create_streaming_table", format)
         self._warn_of_no_effect(
             "create_streaming_table",
             path=path,
@@ -192,7 +199,7 @@ class Declarations:
                     *_expectations("drop", expect_all_or_drop),
                     *_expectations("fail", expect_all_or_fail),
                 ),
-                table_properties=dict(table_properties or {}),
+                table_properties=_properties(table_properties, row_filter),
                 partition_cols=_column_names(partition_cols),
                 cluster_by=_column_names(cluster_by),
                 private=bool(private),
@@ -226,22 +233,29 @@ class Declarations:
 
     def append_flow(
         self,
-        query_function: Query | None = None,  # The decorated function, where the decorator is bare
-        *,
-        target: str,  # Streaming table or sink that gets the rows
         name: str | None = None,  # Name of the flow; the function's by default
+        target: str | None = None,  # Streaming table or sink that gets the rows; required
         comment: str | None = None,  # Its description
         spark_conf: Mapping[str, str] | None = None,  # Without effect
         once: bool = False,  # Runs once, and again on full refresh
-    ) -> Any:  # The function, or a decorator
-        """Declare a flow that appends the rows of its query."""
+    ) -> Decorator:
+        """Declare a flow that appends the rows of the decorated function's query."""
+        if name is not None and not isinstance(name, str):
+            raise PipelineError(
+                f"append_flow decorates a function, and `name` is {name!r}",
+                self._graph.locate(),
+                "write @dp.append_flow(target='…') above it",
+            )
+        if target is None:
+            raise PipelineError("append_flow(): missing a required argument: 'target'", self._graph.locate())
+        full_name = self._graph.name(target)
         self._warn_of_no_effect("append_flow", spark_conf=spark_conf)
 
-        def declare(query: Query) -> None:
+        def declare(query: Query) -> Query:
             self._graph.add_flow(
                 Flow(
                     name or query.__name__,
-                    self._graph.name(target),
+                    full_name,
                     "append",
                     query,
                     once=once,
@@ -249,8 +263,9 @@ class Declarations:
                     location=self._graph.locate(),
                 )
             )
+            return query
 
-        return _decorate(query_function, declare)
+        return declare
 
     def replace_flow(
         self,
@@ -305,7 +320,7 @@ class Declarations:
         source: str,  # Table or view that the events stream from
         keys: Any,  # Columns that identify a row
         sequence_by: Any,  # SQL or Column that orders a key's events
-        where: Any = None,  # Refused: not supported here
+        where: Any = None,  # SQL condition or Column that each event satisfies, else the update fails
         ignore_null_updates: bool = False,  # Whether a NULL in an event leaves the row's value as it is
         apply_as_deletes: Any = None,  # SQL condition or Column: the event removes its row
         apply_as_truncates: Any = None,  # SQL condition or Column: the event removes all older rows
@@ -324,10 +339,6 @@ class Declarations:
         spark_conf: Mapping[str, str] | None = None,  # Without effect
     ) -> None:
         """Declare a flow that applies a stream of change events."""
-        if where is not None:
-            raise PipelineError(
-                "create_auto_cdc_flow(): `where` is not supported by the local runner", self._graph.locate()
-            )
         self._warn_of_no_effect("create_auto_cdc_flow", spark_conf=spark_conf)
         spec = self._make_spec(
             target=target,
@@ -356,6 +367,7 @@ class Declarations:
                 full_name,
                 "auto_cdc",
                 spec=spec,
+                where=where,
                 once=once,
                 spark_conf=dict(spark_conf or {}),
                 location=self._graph.locate(),
@@ -367,9 +379,11 @@ class Declarations:
     def create_auto_cdc_from_snapshot_flow(
         self,
         target: str,  # Streaming table that gets the rows
-        source: str | Query,  # Table of snapshots, or a function that returns the next one and its version
-        keys: Any,  # Columns that identify a row
-        stored_as_scd_type: int | str = 1,  # 1: current rows; 2: history
+        # Table of snapshots, or a function that returns the next one and its version
+        source: str | Query | None = None,
+        keys: Any = None,  # Columns that identify a row
+        stored_as_scd_type: int | str | None = None,  # 1, the default: current rows; 2: history
+        snapshot_and_version: Query | None = None,  # Older name of a `source` that is a function
         track_history_column_list: Any = None,  # Columns whose change opens a version
         track_history_except_column_list: Any = None,  # Columns whose change is written in place
         name: str | None = None,  # Name of the flow; the target's by default
@@ -382,10 +396,19 @@ class Declarations:
                 "its version: use 1 (current rows) or 2 (history)",
                 self._graph.locate(),
             )
+        given = [value for value in (source, snapshot_and_version) if value is not None]
+        if len(given) != 1:
+            raise PipelineError(
+                f"create_auto_cdc_from_snapshot_flow(): {target} has "
+                f"{'no `source`' if not given else '`source` and `snapshot_and_version`'}",
+                self._graph.locate(),
+                "give `source`: a table of snapshots, or a function that returns the next one",
+            )
+        [source] = given
         function = source if callable(source) else None
         spec = self._make_spec(
             target=target,
-            source=source if function is None else f"{getattr(source, '__name__', 'source')}()",
+            source=source if function is None else f"{getattr(function, '__name__', 'source')}()",
             keys=keys,
             sequence_by=VERSION,
             apply_as_deletes=ABSENT,
@@ -416,26 +439,29 @@ class Declarations:
     def expect(
         self,
         name: str,  # Name of the rule
-        constraint: Any,  # SQL predicate (or Column) that a valid row satisfies
+        constraint: Any = None,  # SQL predicate (or Column) that a valid row satisfies
+        inv: Any = None,  # Its name in Databricks' stub package
     ) -> Decorator:
         """Count the rows that break a rule."""
-        return self._attach(_expectations("warn", {name: constraint}))
+        return self._attach_one("expect", "warn", name, constraint, inv)
 
     def expect_or_drop(
         self,
         name: str,  # Name of the rule
-        constraint: Any,  # SQL predicate (or Column) that a valid row satisfies
+        constraint: Any = None,  # SQL predicate (or Column) that a valid row satisfies
+        inv: Any = None,  # Its name in Databricks' stub package
     ) -> Decorator:
         """Drop the rows that break a rule."""
-        return self._attach(_expectations("drop", {name: constraint}))
+        return self._attach_one("expect_or_drop", "drop", name, constraint, inv)
 
     def expect_or_fail(
         self,
         name: str,  # Name of the rule
-        constraint: Any,  # SQL predicate (or Column) that a valid row satisfies
+        constraint: Any = None,  # SQL predicate (or Column) that a valid row satisfies
+        inv: Any = None,  # Its name in Databricks' stub package
     ) -> Decorator:
         """Fail the update at a row that breaks a rule."""
-        return self._attach(_expectations("fail", {name: constraint}))
+        return self._attach_one("expect_or_fail", "fail", name, constraint, inv)
 
     def expect_all(
         self,
@@ -458,6 +484,20 @@ class Declarations:
         """Fail the update at a row that breaks any of the rules."""
         return self._attach(_expectations("fail", expectations))
 
+    # What watches an update
+
+    def on_event_hook(
+        self,
+        user_event_hook_fn: Query | None = None,  # The decorated function, where the decorator is bare
+        max_allowable_consecutive_failures: int | None = None,  # Failures after which it is called no more
+    ) -> Any:  # The function, or a decorator
+        """Accept a function that is to get each event of the event log; it is not called here."""
+        self._graph.warn("on_event_hook: event hooks are not called by the local runner")
+        return _decorate(user_event_hook_fn, lambda hook: None)
+
+    def enable_local_execution(self) -> None:
+        """Do nothing: in Databricks' stub package it lets a source file be imported without an error."""
+
     # How a declaration is recorded
 
     def _warn_of_no_effect(
@@ -468,6 +508,18 @@ class Declarations:
         for name, value in parameters.items():
             if value:
                 self._graph.warn(f"{function}(): `{name}` has no effect on the local runner")
+
+    def _refuse_other_formats(
+        self,
+        function: str,  # Name of the `dp` function
+        format: str | None,  # What was given for its files
+    ) -> None:
+        if format is not None and str(format).lower() != "delta":
+            raise PipelineError(
+                f"{function}(): `format` is {format!r}, and tables of a pipeline are Delta tables",
+                self._graph.locate(),
+                "leave it out, or write 'delta'",
+            )
 
     def _declare_dataset(
         self,
@@ -548,6 +600,23 @@ class Declarations:
         except ValueError as wrong:
             raise PipelineError(str(wrong), self._graph.locate()) from None
 
+    def _attach_one(
+        self,
+        function: str,  # Name of the `dp` function
+        action: Action,  # What happens when a row breaks the rule
+        name: str,  # Of the rule
+        constraint: Any,  # SQL predicate or Column
+        inv: Any,  # The same, by its other name
+    ) -> Decorator:
+        given = [value for value in (constraint, inv) if value is not None]
+        if len(given) != 1:
+            raise PipelineError(
+                f"{function}(): rule {name!r} has {'no' if not given else 'more than one'} constraint",
+                self._graph.locate(),
+                f"write @dp.{function}('{name}', 'id IS NOT NULL')",
+            )
+        return self._attach(_expectations(action, {name: given[0]}))
+
     def _attach(
         self,
         rules: tuple[Expectation, ...],  # Rules of one decorator
@@ -566,7 +635,16 @@ def _column_names(
 ) -> tuple[str, ...]:
     if not value:
         return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+    return tuple(map(unquote, (value,) if isinstance(value, str) else value))
+
+
+def _properties(
+    given: Mapping[str, str] | None,  # Table properties
+    row_filter: str | None,  # `ROW FILTER function ON (…)`
+) -> dict[str, str]:
+    "Note a row filter as SQL's clause is noted."
+    noted = {"cdc.row_filter": row_filter} if row_filter else {}
+    return noted | dict(given or {})
 
 
 def _expectations(
@@ -603,11 +681,6 @@ class LakeflowModule(ModuleType):
         names = [name for name in vars(Declarations) if not name.startswith("_")]
         functions = {name: getattr(declarations, name) for name in names} | dict(readers or {})
         self.__dict__.update({name: _checked(graph, function) for name, function in functions.items()})
-
-    def on_event_hook(self, *args: Any, **options: Any) -> Any:
-        """Accept an event hook; it is not called here."""
-        self._graph.warn("on_event_hook: event hooks are not called by the local runner")
-        return args[0] if args and callable(args[0]) else lambda hook: hook
 
     def __getattr__(self, name: str) -> Any:
         """Raise `PipelineError` for a name that the module has not, with the nearest one that it has."""

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from cdc_local.errors import Location, PipelineError
-from cdc_local.storage import TableName, split_name
+from cdc_local.errors import Location, PipelineError, UsageError
+from cdc_local.storage import TableName, spell_as_known, split_name
 from cdc_utils.spec import CdcSpec
 
 Query = Callable[..., Any]  # A function of a source file that returns rows, a DataFrame
@@ -41,7 +41,7 @@ class Dataset:
     kind: DatasetKind  # What it is
     query: Query | None = None  # Returns the rows of a view
     comment: str | None = None  # Its description
-    schema: Any = None  # Declared schema: DDL string or StructType
+    schema: Any = None  # Declared columns: `TableSchema`, StructType, or Python's text until it is read
     partition_cols: tuple[str, ...] = ()  # Columns that split the files
     cluster_by: tuple[str, ...] = ()  # Columns to cluster by
     table_properties: dict[str, str] = field(default_factory=dict)  # Delta and pipeline properties
@@ -79,6 +79,8 @@ class Flow:
     spec: CdcSpec | None = None  # Of an AUTO CDC flow, from snapshots or not
     replaces: Replacement | None = None  # Of a flow of kind 'replace_using' or 'replace_where'
     snapshots: Query | None = None  # Returns a snapshot and its version; absent where `spec` names a table
+    where: Any = None  # SQL condition or Column that each event of AUTO CDC satisfies
+    declared: Any = None  # Columns that its target declares, once they are read
     once: bool = False  # Runs once, and again on full refresh
     spark_conf: dict[str, str] = field(default_factory=dict)  # Spark settings of this flow
     language: Language = "python"  # What declared it
@@ -137,8 +139,39 @@ class Graph:
         self,
         text: str,  # A name as the pipeline writes it
     ) -> TableName:
-        """Complete a table's name by the catalog and schema of the scope."""
-        return TableName.parse(text, self.catalog, self.schema)
+        """Complete a table's name by the catalog and schema of the scope, spelt as it is declared."""
+        return self.spell(TableName.parse(text, self.catalog, self.schema))
+
+    def spell(
+        self,
+        name: TableName,  # A full name as written
+    ) -> TableName:
+        """Spell a name as its dataset is declared: Unity Catalog tells no case apart."""
+        return name if name in self.datasets else spell_as_known(name, self.datasets)
+
+    def find_name(
+        self,
+        text: str,  # A name as someone types it who runs the pipeline
+    ) -> TableName:
+        """Find the dataset that a name means: by its full name, else the only one that is called so.
+
+        Raises `UsageError` that lists what there is.
+        """
+        name, written = self.name(text), TableName.parse(text, "", "")
+        if name in self.datasets:
+            return name
+        same = [one for one in self.datasets if one.is_called(written)]
+        if len(same) == 1:
+            return same[0]
+        if same:
+            listed = ", ".join(map(str, same))
+            raise UsageError(f"{text} is the name of {len(same)} tables", hint=f"write one in full: {listed}")
+        tables = sorted(one.table for one in self.datasets)
+        near = difflib.get_close_matches(name.table, tables, 1)
+        raise UsageError(
+            f"no table {text} in this pipeline",
+            hint=f"did you mean {near[0]}?" if near else f"it has {', '.join(tables)}",
+        )
 
     def find_dataset(
         self,
@@ -151,7 +184,7 @@ class Graph:
         parts, found = split_name(text), self.datasets.get(self.name(text))
         if len(parts) == 1:
             views = [each for each in self.datasets.values() if each.is_temporary_view]
-            return next((view for view in views if view.name.table == parts[0]), found)
+            return next((view for view in views if view.name.table.lower() == parts[0].lower()), found)
         return None if found is not None and found.is_temporary_view else found
 
     def warn(
@@ -164,7 +197,7 @@ class Graph:
 
     def add_dataset(self, dataset: Dataset) -> Dataset:
         """Add a dataset in the scope of now; raises `PipelineError` if its name is taken."""
-        _refuse_second("dataset", dataset, self.datasets.get(dataset.name))
+        _refuse_second("dataset", dataset, self.datasets.get(self.spell(dataset.name)))
         added = replace(dataset, scope=dataset.scope or (self.catalog, self.schema))
         self.datasets[dataset.name] = added
         return added
@@ -282,6 +315,8 @@ def check_graph(
             "these source files declare no table, view or sink", hint="is this the right folder?"
         )
     flows_by_target: dict[TableName, list[Flow]] = {}
+    for key, flow in graph.flows.items():  # a flow may be declared before its target
+        graph.flows[key] = replace(flow, target=graph.spell(flow.target))
     for flow in graph.flows.values():
         _check_target(graph.datasets, flow)
         flows_by_target.setdefault(flow.target, []).append(flow)

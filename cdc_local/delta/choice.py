@@ -91,6 +91,7 @@ def choose_create(
         _session_reasons(spark),
         _layout_reasons(partition_cols, cluster_by),
         _property_reasons(spark, properties),
+        _nested_null_reasons(schema),
         _new_column_reasons(schema),
     )
 
@@ -138,6 +139,7 @@ def choose_merge(
     return Choice.from_reasons(
         _session_reasons(events.sparkSession),
         _table_reasons(table),
+        _nested_null_reasons(read_schema(table)),
         _column_reasons(table, events.schema),
         _identity_reasons(table, identity),
     )
@@ -148,7 +150,9 @@ def choose_rows_of_sail(
     rows: StructType,  # Columns of the rows to append, or to write over those that are there
 ) -> Choice:
     "Choose who writes rows that Sail has computed; columns may be new."
-    return Choice.from_reasons(_table_reasons(table), _new_column_reasons(rows))
+    return Choice.from_reasons(
+        _table_reasons(table), _nested_null_reasons(read_schema(table)), _new_column_reasons(rows)
+    )
 
 
 def choose_maintenance(
@@ -247,6 +251,13 @@ def _null_reasons(table: DeltaTable, schema: StructType) -> Iterator[str]:
             yield f"column {field.name} is NOT NULL, and may be NULL in the rows"
         elif row_field is not None and field.dataType not in (types[field.name], row_field.dataType):
             yield f"a field of column {field.name} is NOT NULL, and may be NULL in the rows"
+
+
+def _nested_null_reasons(schema: StructType) -> Iterator[str]:
+    "Fields, elements and values inside of columns that are NOT NULL, which delta-rs does not cast to."
+    for field in schema:
+        if field.dataType != StructType([field]).toNullable()[0].dataType:
+            yield f"column {field.name} has a part that is NOT NULL"
 
 
 def _other_schema_reasons(table: DeltaTable, schema: StructType) -> Iterator[str]:

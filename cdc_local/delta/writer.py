@@ -27,7 +27,7 @@ from cdc_local.delta.log import find_table_folder, read_schema
 from cdc_local.delta.sail_writer import require_delta_rs, write_rows
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.engines.sail.staged_rows import stage_frame
-from cdc_local.sql_names import quote_for_duckdb
+from cdc_local.sql_names import quote_for_duckdb, quote_for_spark
 from cdc_local.storage import check_free_space
 
 _COMES = "__comes"  # Column of the rows of a merge that replaces: whether it is inserted, or says what goes
@@ -295,7 +295,7 @@ def create_with_spark(
     if partition_cols:
         builder = builder.partitionedBy(*partition_cols)
     if cluster_by:
-        builder = builder.clusterBy(*cluster_by)
+        builder = builder.clusterBy(*_quote_columns(cluster_by, schema.names))
     for key, value in (properties or {}).items():
         builder = builder.property(key, value)
     builder.execute()
@@ -311,6 +311,15 @@ def overwrite_in_batch(
     if transaction:
         writer = writer.option("txnAppId", transaction[0]).option("txnVersion", transaction[1])
     writer.save(str(path))
+
+
+def _quote_columns(
+    names: list[str],  # Columns, or paths into structs
+    columns: list[str],  # Columns that there are
+) -> list[str]:  # As Delta Lake reads them: a dot or a blank belongs to the name of a column
+    "Quote the names of columns, and leave paths as they are."
+    known = {name.lower() for name in columns}
+    return [quote_for_spark(name) if name.lower() in known else name for name in names]
 
 
 def append_with_spark(
@@ -331,10 +340,29 @@ def overwrite_with_spark(
     partition_cols: list[str] | None = None,  # As declared
     cluster_by: list[str] | None = None,  # As declared
 ) -> None:
-    "Replace rows and columns of any table that Delta Lake writes."
-    writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+    "Replace rows and columns of any table that Delta Lake writes; what is said of a column stays with it."
+    writer = rows.write.format("delta").mode("overwrite")
+    if _keeps_columns(rows, path, partition_cols):
+        writer.save(str(path))
+        return
+    writer = writer.option("overwriteSchema", "true")
     if partition_cols:
         writer = writer.partitionBy(*partition_cols)
     if cluster_by:
-        writer = writer.clusterBy(*cluster_by)
+        writer = writer.clusterBy(*_quote_columns(cluster_by, rows.columns))
     writer.save(str(path))
+
+
+def _keeps_columns(
+    rows: DataFrame,  # All rows of the table
+    path: Path,  # A Delta table
+    partition_cols: list[str] | None,  # As declared
+) -> bool:
+    "Whether rows fit a table as it is, of whose columns something is said: NOT NULL, a comment."
+    table = DeltaTable(str(path))
+    stored = read_schema(table)
+    if all(field.nullable and not field.metadata for field in stored):
+        return False
+    same = [(field.name, field.dataType) for field in stored.toNullable()]
+    given = [(field.name, field.dataType) for field in rows.schema.toNullable()]
+    return same == given and table.metadata().partition_columns == list(partition_cols or ())

@@ -4,7 +4,6 @@ No other row is touched, and no update starts over. `repair_source` reads the so
 compares and exchanges rows.
 """
 
-import difflib
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -145,14 +144,7 @@ def find_target_flows(
 ) -> list[Flow]:  # Its flows
     """Find a target; `UsageError` for an unknown one, one without rows, and one that AUTO CDC does not
     compute."""
-    name = graph.name(table)
-    if name not in graph.datasets:
-        tables = sorted(dataset.table for dataset in graph.datasets)
-        near = difflib.get_close_matches(name.table, tables, 1)
-        raise UsageError(
-            f"no table {table} in this pipeline",
-            hint=f"did you mean {near[0]}?" if near else f"it has {', '.join(tables)}",
-        )
+    name = graph.find_name(table)
     flows = [flow for flow in graph.flows.values() if flow.target == name]
     other_kinds = sorted({flow.kind for flow in flows if flow.kind != "auto_cdc"})
     if other_kinds or not flows:

@@ -27,7 +27,8 @@ class Scope:
     def name(self, graph: Graph, text: str, location: Location | None = None) -> TableName:
         "The full name of a table as written."
         try:
-            return TableName.parse(text, self.catalog or graph.catalog, self.schema or graph.schema)
+            name = TableName.parse(text, self.catalog or graph.catalog, self.schema or graph.schema)
+            return graph.spell(name)
         except UsageError as wrong:
             raise PipelineError(wrong.message, location, wrong.hint) from None
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, SparkSession
 
-from cdc_local.dataflow.graph import Action, Dataset, DatasetKind, Expectation, Flow, Graph, Replacement
+from cdc_local.dataflow.graph import Dataset, DatasetKind, Flow, Graph, Replacement
 from cdc_local.errors import Location, PipelineError
 from cdc_local.sql.auto_cdc_clauses import read_auto_cdc, read_once
+from cdc_local.sql.columns import Specification, declared_schema, note_tags, read_specification
 from cdc_local.sql.dialect import translate_words
 from cdc_local.sql.parser import (
     Statement,
@@ -23,6 +24,7 @@ from cdc_local.sql.parser import (
     split_statements,
 )
 from cdc_local.sql.scope import Reading, Scope, read_query
+from cdc_local.sql_names import quote_for_spark
 from cdc_local.storage import TableName
 
 
@@ -30,138 +32,17 @@ from cdc_local.storage import TableName
 class Clauses:
     "What a CREATE says beside its name and query."
 
-    # (name, DDL) of each column; DDL is '' for a bare name
-    columns: list[tuple[str, str]] = field(default_factory=list)
-    expectations: list[Expectation] = field(default_factory=list)
+    specification: Specification = field(default_factory=Specification)
     comment: str | None = None
     partition_cols: tuple[str, ...] = ()
     cluster_by: tuple[str, ...] = ()
     table_properties: dict[str, str] = field(default_factory=dict)
-    ignored: list[str] = field(default_factory=list)  # Clauses without effect here
     is_managed: bool = False  # CREATE TABLE without STREAMING
-
-
-_ACTIONS: dict[str, Action] = {"DROP ROW": "drop", "FAIL UPDATE": "fail"}
-
-
-def read_constraint(
-    statement: Statement,  # Stands after CONSTRAINT
-    clauses: Clauses,  # Takes the expectation
-) -> None:
-    "Read `name EXPECT (rule) [ON VIOLATION …]`, or step over a key."
-    name = read_name_parts(statement).strip("`")
-    if statement.sees("PRIMARY KEY", "FOREIGN KEY", "REFERENCES"):
-        skip_key(statement)
-        return
-    if not statement.takes("EXPECT"):
-        statement.fail(
-            f"constraint {name} is not supported", "a pipeline has EXPECT (…), PRIMARY KEY and FOREIGN KEY"
-        )
-    rule = translate_words(statement, skip_bracket(statement))
-    action = _read_action(statement, name)
-    if any(each.name == name for each in clauses.expectations):
-        statement.fail(f"expectation {name} is declared twice")
-    clauses.expectations.append(Expectation(name, rule, action))
-
-
-def _read_action(
-    statement: Statement,  # Stands after the rule
-    name: str,  # Of the expectation
-) -> Action:  # What happens when a row breaks it
-    "Read `[ON VIOLATION DROP ROW | FAIL UPDATE]`."
-    if not statement.takes("ON VIOLATION"):
-        return "warn"
-    for phrase, action in _ACTIONS.items():
-        if statement.takes(phrase):
-            return action
-    statement.fail(
-        f"expectation {name}: ON VIOLATION is DROP ROW or FAIL UPDATE",
-        "leave it out to keep the row and count it",
-    )
-
-
-def skip_key(
-    statement: Statement,  # Stands at PRIMARY KEY, FOREIGN KEY or REFERENCES
-) -> None:
-    "Step over an informational key."
-    while statement.here.text and not statement.sees(",", ")", "COMMENT", "NOT NULL", "MASK", "CONSTRAINT"):
-        if statement.sees("("):
-            skip_bracket(statement)
-        else:
-            statement.next()
-
-
-_COLUMN_ENDS = (
-    ",",
-    ")",
-    "NOT NULL",
-    "COMMENT",
-    "CONSTRAINT",
-    "PRIMARY KEY",
-    "FOREIGN KEY",
-    "REFERENCES",
-    "GENERATED",
-    "MASK",
-    "DEFAULT",
-    "EXPECT",
-)
-
-
-def read_column(
-    statement: Statement,  # A column comes next
-    clauses: Clauses,  # Takes it
-) -> None:
-    "Read `name [type] [NOT NULL] [COMMENT '…'] [key]`."
-    name, start, depth = read_name_parts(statement), statement.at, 0
-    while statement.here.text and (depth or not statement.sees(*_COLUMN_ENDS)):
-        word = statement.next()
-        depth += word.says("(", "<") - word.says(")", ">")
-    ddl = spanned_text(statement, statement.words[start : statement.at]) if statement.at > start else ""
-    while not statement.sees(",", ")"):
-        if statement.takes("NOT NULL"):
-            ddl += " NOT NULL"
-        elif statement.takes("COMMENT"):
-            first = statement.at
-            read_string(statement)
-            ddl += f" COMMENT {spanned_text(statement, statement.words[first : statement.at])}" if ddl else ""
-        elif statement.takes("CONSTRAINT"):
-            read_constraint(statement, clauses)
-        elif statement.sees("PRIMARY KEY", "FOREIGN KEY", "REFERENCES"):
-            skip_key(statement)
-        elif statement.sees("GENERATED", "MASK", "DEFAULT"):
-            statement.fail(
-                f"column {name}: {statement.here.text.upper()} is not supported",
-                "compute the column in the query",
-            )
-        else:
-            statement.fail("expected , or ) after a column")
-    clauses.columns.append((name, ddl))
-
-
-def read_specification(
-    statement: Statement,  # The bracket after a name comes next
-    clauses: Clauses,  # Takes what it holds
-) -> None:
-    "Read columns and constraints."
-    statement.needs("(")
-    while True:
-        if statement.takes("CONSTRAINT"):
-            read_constraint(statement, clauses)
-        elif statement.sees("PRIMARY KEY", "FOREIGN KEY"):
-            skip_key(statement)
-        else:
-            read_column(statement, clauses)
-        if statement.sees("CONSTRAINT"):
-            continue  # constraints may follow each other without a comma
-        if statement.takes(")"):
-            return
-        statement.needs(",")
 
 
 _REFUSED_CLAUSES = {
     "SCHEDULE": "a pipeline is started by a job",
     "TRIGGER ON": "a pipeline is started by a job",
-    "DEFAULT COLLATION": "give columns their collation in the query",
 }
 
 
@@ -170,11 +51,12 @@ def read_clause(
     clauses: Clauses,  # Takes the clause
 ) -> bool:  # False where no clause comes next
     "Read one clause of a CREATE."
+    specification = clauses.specification
     for phrase, hint in _REFUSED_CLAUSES.items():
         if statement.sees(phrase):
             statement.fail(f"{phrase} is not supported", hint)
     if statement.sees("("):
-        read_specification(statement, clauses)
+        read_specification(statement, specification)
     elif statement.takes("COMMENT"):
         clauses.comment = read_string(statement)
     elif statement.takes("TBLPROPERTIES"):
@@ -182,20 +64,28 @@ def read_clause(
     elif statement.takes("PARTITIONED BY"):
         clauses.partition_cols = read_columns(statement)
     elif statement.takes("CLUSTER BY AUTO"):
-        clauses.ignored.append("CLUSTER BY AUTO")
+        specification.ignored.append("CLUSTER BY AUTO")
     elif statement.takes("CLUSTER BY NONE"):
         pass
     elif statement.takes("CLUSTER BY"):
         clauses.cluster_by = read_columns(statement)
+    elif statement.sees("WITH ROW FILTER", "ROW FILTER"):
+        _note_row_filter(statement, specification)
+    elif statement.sees("TAGS", "WITH TAGS"):
+        note_tags(statement, specification)
+    elif statement.takes("DEFAULT COLLATION"):
+        if not statement.takes("UTF8_BINARY"):
+            statement.fail(
+                f"DEFAULT COLLATION {statement.here.text} is not supported",
+                "give columns their collation in the query",
+            )
     elif statement.takes("USING"):
         if not statement.takes("DELTA"):
             statement.fail(f"USING {statement.here.text} is not supported", "tables are Delta")
-    elif statement.takes("WITH ROW FILTER") or statement.takes("ROW FILTER"):
-        clauses.ignored.append(f"ROW FILTER {read_row_filter(statement)}")
     elif statement.takes("LOCATION"):
-        clauses.ignored.append(f"LOCATION {read_string(statement)!r}")
+        specification.ignored.append(f"LOCATION {read_string(statement)!r}")
     elif statement.takes("REFRESH POLICY"):
-        clauses.ignored.append(
+        specification.ignored.append(
             f"REFRESH POLICY {read_expression(statement, 'AS', 'COMMENT', 'TBLPROPERTIES', 'CLUSTER BY')}"
         )
     else:
@@ -203,15 +93,20 @@ def read_clause(
     return True
 
 
-def read_row_filter(
-    statement: Statement,  # Stands after ROW FILTER
-) -> str:  # As written
-    "Read `function ON (columns)`."
-    first = statement.at
+def _note_row_filter(
+    statement: Statement,  # Stands at WITH ROW FILTER
+    specification: Specification,  # Takes it
+) -> None:
+    "Read `[WITH] ROW FILTER function ON (…)`."
+    statement.takes("WITH")
+    start = statement.at
+    statement.needs("ROW FILTER")
     read_name_parts(statement)
     statement.needs("ON")
     skip_bracket(statement)
-    return spanned_text(statement, statement.words[first : statement.at])
+    text = spanned_text(statement, statement.words[start : statement.at])
+    specification.notes["cdc.row_filter"] = text
+    specification.ignored.append(text)
 
 
 _ADJECTIVES = ("PRIVATE", "TEMPORARY", "TEMP", "STREAMING", "INCREMENTAL", "LIVE", "MATERIALIZED")
@@ -260,7 +155,7 @@ def read_create(
     clauses.is_managed = kind == "streaming_table" and not adjectives
     if clauses.is_managed:
         check_managed_table(statement, full, again)
-    for clause in clauses.ignored:
+    for clause in clauses.specification.ignored:
         reading.graph.warn(f"{full}: {clause} has no effect on the local runner")
     private = bool(adjectives & {"PRIVATE", "TEMPORARY", "TEMP"} or (kind == "view" and "LIVE" in adjectives))
     if kind == "streaming_table" and statement.takes("FLOW"):
@@ -302,8 +197,9 @@ def build_dataset(
     query: Callable[[], DataFrame] | None = None,  # Its query
 ) -> Dataset:
     "Make a `Dataset` of what was read."
-    typed = [f"{name} {ddl}" for name, ddl in clauses.columns if ddl]
-    if typed and len(typed) < len(clauses.columns):
+    columns = clauses.specification.columns
+    typed = [column for column in columns if column.type]
+    if typed and len(typed) < len(columns):
         statement.fail(
             f"{full}: some columns have a type and some have none", "give all of them a type, or none"
         )
@@ -312,12 +208,12 @@ def build_dataset(
         kind,
         query,
         comment=clauses.comment,
-        schema=", ".join(typed) or None,
+        schema=declared_schema(clauses.specification),
         partition_cols=clauses.partition_cols,
         cluster_by=clauses.cluster_by,
-        table_properties=clauses.table_properties,
+        table_properties=clauses.specification.notes | clauses.table_properties,
         private=private,
-        expectations=tuple(clauses.expectations),
+        expectations=tuple(clauses.specification.expectations),
         language="sql",
         scope=reading.names,
         is_managed=clauses.is_managed,
@@ -335,7 +231,7 @@ def declare_with_query(
 ) -> None:
     "Declare a table or view and, for a table, the flow of its query."
     query = None
-    names = [name for name, ddl in clauses.columns if not ddl]
+    names = [quote_for_spark(column.name) for column in clauses.specification.columns if not column.type]
     if statement.takes("AS"):
         query, _ = read_query(reading, statement, names)
     elif statement.here.text:

@@ -9,6 +9,7 @@ from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.writer import append_batch, overwrite_in_batch
+from cdc_local.update.completed_rows import complete_all_rows, complete_new_rows
 from cdc_local.update.counters import Counters, batch_counters, stream_counters
 from cdc_local.update.streaming_flow import StreamingFlow
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
@@ -47,7 +48,7 @@ class AppendFlow(StreamingFlow):
     ) -> Counters:
         "Append a batch of new rows, in one commit."
         with run.locks[flow.target]:
-            append_batch(frame, run.runtime.storage.table_path(flow.target), transaction)
+            append_to_table(run, flow, frame, transaction)
         return batch_counters(run.runtime.spark, evaluation)
 
     def append_stream(
@@ -62,16 +63,14 @@ class AppendFlow(StreamingFlow):
         Where the stream's answer is one over all rows so far, each batch has it whole, and is written over
         the one before.
         """
-        path, is_complete = (
-            run.runtime.storage.table_path(flow.target),
-            run.runtime.analysed[flow.name].is_complete,
-        )
+        path, dataset = run.runtime.storage.table_path(flow.target), run.runtime.graph.datasets[flow.target]
+        is_complete = run.runtime.analysed[flow.name].is_complete
 
         def write(batch: DataFrame, transaction: tuple[str, int]) -> None:
             if is_complete:
-                overwrite_in_batch(batch, path, transaction)
+                overwrite_in_batch(complete_all_rows(batch, dataset), path, transaction)
             else:
-                append_batch(batch, path, transaction)
+                append_to_table(run, flow, batch, transaction)
 
         at_once, mode = must_commit_as_one_batch(run, evaluation), "complete" if is_complete else "append"
         progress = run_batches(run, flow, frame, write, at_once, mode)
@@ -91,5 +90,17 @@ class AppendFlow(StreamingFlow):
         if not identity.exists():
             identity.write_text(str(uuid.uuid4()))
         with run.locks[flow.target]:
-            append_batch(frame, run.runtime.storage.table_path(flow.target), (identity.read_text(), 0))
+            append_to_table(run, flow, frame, (identity.read_text(), 0))
         return batch_counters(run.runtime.spark, evaluation)
+
+
+def append_to_table(
+    run: Run,  # The update; the lock of the flow's target is held
+    flow: Flow,  # The flow
+    batch: DataFrame,  # Rows
+    transaction: tuple[str, int],  # Name of the flow in its target, number of the batch
+) -> None:
+    "Append rows with the columns that their table computes, in one commit."
+    path = run.runtime.storage.table_path(flow.target)
+    complete = complete_new_rows(batch, run.runtime.graph.datasets[flow.target], path)
+    append_batch(complete, path, transaction)

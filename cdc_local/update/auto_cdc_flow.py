@@ -1,5 +1,6 @@
 """AUTO CDC flows: events into the target's backing table."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime
@@ -14,13 +16,16 @@ from cdc_local.auto_cdc.merge import EventsReader, apply_events, ignore_events
 from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
 from cdc_local.auto_cdc.ties import Ties
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
+from cdc_local.dataflow.table_schema import TableSchema, with_declared_rules
 from cdc_local.delta.writer import hold_rows
 from cdc_local.engines.engine import engine_of, observe
+from cdc_local.sql_names import quote_for_spark
 from cdc_local.update.counters import CHANGES, TIES, Counters, batch_counters, stream_counters
 from cdc_local.update.flow_strategy import FlowStrategy
 from cdc_local.update.streaming_flow import StreamingFlow
 from cdc_local.update.streams import Run, must_commit_as_one_batch, run_batches
 from cdc_utils.events import DELETED
+from cdc_utils.spec import columns_ignoring_nulls, folded
 
 
 class BackingTableFlow(FlowStrategy):
@@ -41,9 +46,16 @@ class BackingTableFlow(FlowStrategy):
         self,
         dataset: Dataset,  # The target
         flow: Flow,  # A flow into it
+        columns: Sequence[str],  # Columns that it brings
     ) -> Dataset:
-        "The rules of the target, which deletes and truncates pass: they have no row to break one."
-        return let_deletes_pass(dataset, flow)
+        """The rules of the target, which deletes and truncates pass: they have no row to break one.
+
+        NOT NULL is one of them, since the rows of deletes, which the table keeps, have NULL."""
+        declared = with_declared_rules(dataset, columns)
+        ruled = let_deletes_pass(require_values(declared, flow, columns), flow)
+        if flow.where is None:
+            return ruled
+        return replace(ruled, expectations=(*ruled.expectations, Expectation("where", flow.where, "fail")))
 
     def idle_counters(self) -> Counters:
         "No event was applied."
@@ -147,6 +159,31 @@ def merge_events(
             with run.locks[flow.target]:
                 apply_events(held, path, target, look_at=look_at)
     return counters | {CHANGES: [changes]}
+
+
+def require_values(
+    dataset: Dataset,  # The target of AUTO CDC
+    flow: Flow,  # A flow into it
+    columns: Sequence[str],  # Columns that it brings
+) -> Dataset:  # The target with a rule for each of them that is declared NOT NULL
+    "Refuse NULL where the table declares NOT NULL, unless a NULL only says that a value stays as it is."
+    schema = dataset.schema
+    if isinstance(schema, TableSchema):
+        required = [column.name for column in schema.columns if column.not_null]
+    elif isinstance(schema, StructType):
+        required = [column.name for column in schema if not column.nullable]
+    else:
+        return dataset
+    if flow.cdc_spec.columns_to_update:
+        return dataset
+    ignoring = columns_ignoring_nulls(flow.cdc_spec, list(columns))
+    given = {folded(name) for name in columns} - {folded(name) for name in ignoring}
+    rules = [
+        Expectation(f"{name} NOT NULL", f"{quote_for_spark(name)} IS NOT NULL", "fail")
+        for name in required
+        if folded(name) in given
+    ]
+    return replace(dataset, expectations=(*dataset.expectations, *rules)) if rules else dataset
 
 
 def let_deletes_pass(

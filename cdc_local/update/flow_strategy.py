@@ -1,7 +1,10 @@
 """What every kind of flow can do: the base of the classes in `append_flow.py` and its neighbours."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 
+from deltalake import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
@@ -11,6 +14,7 @@ from cdc_local.analysis.flow_analysis import flow_frame
 from cdc_local.analysis.runtime import Runtime, with_expectations
 from cdc_local.dataflow.expectations import find_violation
 from cdc_local.dataflow.graph import Dataset, Flow
+from cdc_local.dataflow.table_schema import TableSchema, with_declared_rules
 from cdc_local.delta.writer import create_table
 from cdc_local.engines.sail.counted_frame import CountedFrame
 from cdc_local.errors import PipelineError
@@ -32,6 +36,7 @@ class FlowStrategy(ABC):
         "Create a table that is missing, so that its readers find it even when it stays empty."
         path = runtime.storage.table_path(dataset.name)
         if is_table(path):
+            _refuse_other_columns(dataset, path)
             return
         remove_empty_log(path)
         try:
@@ -59,9 +64,10 @@ class FlowStrategy(ABC):
         self,
         dataset: Dataset,  # The flow's target
         flow: Flow,  # The flow
+        columns: Sequence[str],  # Columns that it brings
     ) -> Dataset:  # The target with the rules as they apply to this flow's rows
-        "The rules that the flow's rows must keep: those of its target."
-        return dataset
+        "The rules that the flow's rows must keep: those of its target, and those of its declared columns."
+        return with_declared_rules(dataset, columns)
 
     def idle_counters(self) -> Counters:  # As if a batch without rows had come
         "What a flow counts, besides its rules, where there was nothing to do."
@@ -74,6 +80,27 @@ class FlowStrategy(ABC):
         flow: Flow,  # A flow whose sources are up to date
     ) -> Counters:  # What was observed
         "Bring the flow's target up to date."
+
+
+def _refuse_other_columns(
+    dataset: Dataset,  # A table that is stored
+    path: Path,  # Its folder
+) -> None:
+    "`PipelineError` where a streaming table computed a column otherwise until now: its rows stay."
+    if dataset.kind != "streaming_table" or not isinstance(dataset.schema, TableSchema):
+        return
+    stored = DeltaTable(str(path)).metadata().configuration
+    for kind in ("generated", "identity"):
+        for column in dataset.schema.columns_with(kind):
+            key = f"cdc.{kind}.{column.name}"
+            before, now = stored.get(key), str(dataset.table_properties.get(key))
+            if before != now:
+                raise PipelineError(
+                    f"{dataset.name}: column {column.name} is declared as {now} now, "
+                    f"and its rows were computed {f'as {before}' if before else 'without'}",
+                    dataset.location,
+                    f"compute it anew: cdc run … --full-refresh {dataset.name.table}",
+                )
 
 
 def refuse_violations(
@@ -101,7 +128,7 @@ class QueryFlow(FlowStrategy):
         "Evaluate a flow, apply its target's rules, write what they let pass."
         frame, evaluation = flow_frame(run.runtime, flow)
         dataset = run.runtime.graph.datasets[flow.target]
-        frame = with_expectations(self.rules_for(dataset, flow), frame, evaluation)
+        frame = with_expectations(self.rules_for(dataset, flow, frame.columns), frame, evaluation)
         refuse_violations(flow, evaluation)
         return self.write_frame(run, flow, frame, evaluation)
 

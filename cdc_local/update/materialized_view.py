@@ -14,6 +14,7 @@ from cdc_local.delta.writer import overwrite_table
 from cdc_local.engines.engine import engine_of
 from cdc_local.errors import UsageError
 from cdc_local.storage import read_json, write_json
+from cdc_local.update.completed_rows import complete_all_rows
 from cdc_local.update.counters import Counters, batch_counters, stream_counters
 from cdc_local.update.flow_strategy import QueryFlow
 from cdc_local.update.streams import Run
@@ -31,7 +32,7 @@ class MaterializedViewFlow(QueryFlow):
     ) -> Counters:
         "Compute a materialized view anew, in one commit; not where it would come out the same."
         dataset, storage = run.runtime.graph.datasets[flow.target], run.runtime.storage
-        path = storage.table_path(flow.target)
+        frame, path = complete_all_rows(frame, dataset), storage.table_path(flow.target)
         note = storage.flow_path(flow.target, flow.name) / "computed.json"
         fingerprint = fingerprint_query(frame, dataset)
         plan = "NO_OP" if is_unchanged(note, path, fingerprint) else "COMPLETE_RECOMPUTE"

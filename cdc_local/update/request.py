@@ -52,10 +52,10 @@ def choose_tables(
     request: UpdateRequest,  # With its selections
 ) -> tuple[set[TableName], set[TableName]]:  # Tables to run, tables to empty first
     "Resolve `--refresh` and `--full-refresh`; `UsageError` for an unknown table, or one that keeps its rows."
-    full_refresh = {_find_table(graph, text) for text in request.full_refresh}
-    refresh = {_find_table(graph, text) for text in request.refresh}
+    full_refresh = {graph.find_name(text) for text in request.full_refresh}
+    refresh = {graph.find_name(text) for text in request.refresh}
     for text in request.full_refresh:
-        name = _find_table(graph, text)
+        name = graph.find_name(text)
         if not _may_be_emptied(graph, name):
             raise UsageError(
                 f"{name} may not be emptied: its property pipelines.reset.allowed is false",
@@ -65,20 +65,6 @@ def choose_tables(
     if request.full_refresh_all:
         return tables, {name for name in tables if _may_be_emptied(graph, name)}
     return full_refresh | refresh or tables, full_refresh
-
-
-def _find_table(
-    graph: Graph,  # The pipeline
-    text: str,  # A table's name as written
-) -> TableName:
-    "The table of the pipeline that a name means; `UsageError` if there is none."
-    name = graph.name(text)
-    if name in graph.datasets:
-        return name
-    raise UsageError(
-        f"no table {text} in this pipeline",
-        hint=f"it has {', '.join(sorted(name.table for name in graph.datasets))}",
-    )
 
 
 def _may_be_emptied(

@@ -85,7 +85,7 @@ class SnapshotFlow(BackingTableFlow):
         create_backing_table(
             runtime.spark, path, target, changes.schema, dataset.comment, dataset.table_properties
         )
-        changes = with_expectations(self.rules_for(dataset, flow), changes, evaluation)
+        changes = with_expectations(self.rules_for(dataset, flow, snapshot.columns), changes, evaluation)
         refuse_violations(flow, evaluation)
         counters = merge_events(run, flow, extract_events(changes, target), path, target, evaluation)
         note_version(version_note(runtime.storage, flow), version)

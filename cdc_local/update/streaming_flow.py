@@ -112,7 +112,7 @@ class StreamingFlow(QueryFlow):
                 return None
             if _continue_checkpoint(run, flow, new_rows) or new_rows.adopt_moved_sources():
                 continue
-            rules = self.rules_for(run.runtime.graph.datasets[flow.target], flow)
+            rules = self.rules_for(run.runtime.graph.datasets[flow.target], flow, frame.columns)
             frame = with_expectations(rules, frame, evaluation)
             if not new_rows.slices:
                 add_counters(counters, {name: [] for name in evaluation.observed})

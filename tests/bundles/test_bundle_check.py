@@ -250,3 +250,57 @@ def test_files_of_a_repository_are_not_looked_for(tmp_path):
         " tasks: [{task_key: load, spark_python_task: {python_file: etl/load.py}}]}}}"
     )
     assert bundle_problems(tmp_path, environ={}) == []
+
+
+# Names that a workspace has once
+
+SHARED = """bundle: {name: shop}
+resources:
+  pipelines:
+    orders: {name: orders, catalog: c, libraries: [{glob: {include: etl/**}}]}
+    spare: {name: spare, allow_duplicate_names: true, libraries: [{glob: {include: etl/**}}]}
+  jobs: {daily: {name: daily, tasks: []}}
+  schemas: {sales: {catalog_name: "${var.catalog}", name: sales}}
+  volumes: {raw: {catalog_name: c, schema_name: s, name: "raw_${bundle.target}"}}
+variables: {catalog: {default: c}}
+targets:
+  dev: {mode: development}
+  staging: {}
+  prod: {}
+"""
+
+
+@pytest.mark.parametrize(
+    "targets, clashes",
+    [
+        ("", ["pipeline orders", "schema c.sales"]),
+        ("  prod: {presets: {name_prefix: '[prod] '}, variables: {catalog: d}}\n", []),
+        ("  prod: {variables: {catalog: d}}\n", ["pipeline orders"]),
+        (
+            "  staging: {workspace: {host: https://a}}\n  prod: {workspace: {host: https://b}}\n",
+            [],
+        ),
+        (
+            "  staging: {workspace: {host: https://a}}\n  prod: {workspace: {host: https://a}}\n",
+            ["pipeline orders", "schema c.sales"],
+        ),
+    ],
+)
+def test_names_that_two_targets_share_in_one_workspace_are_found(tmp_path, targets, clashes):
+    (tmp_path / "etl").mkdir()
+    (tmp_path / "etl" / "p.py").write_text("")
+    text = SHARED
+    for name in ("staging", "prod"):
+        if f"  {name}:" in targets:
+            text = text.replace(f"  {name}: {{}}\n", "")
+    (tmp_path / "databricks.yml").write_text(text + targets)
+    found = [problem for problem in bundle_problems(tmp_path) if "calls a" in problem.message]
+    assert [problem.message.split(" calls a ")[1].split(",")[0] for problem in found] == clashes
+    assert all(problem.target == "prod" and "target staging calls" in problem.message for problem in found)
+    if clashes:
+        assert found[0].location.endswith("databricks.yml:4") and "name_prefix" in found[0].message
+
+
+def test_one_target_alone_shares_nothing(tmp_path):
+    (tmp_path / "databricks.yml").write_text(SHARED)
+    assert not [one for one in bundle_problems(tmp_path, ["prod"]) if "calls a" in one.message]

@@ -399,3 +399,11 @@ def test_gitlab_accepts_its_file():
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_targets_that_share_a_workspace_share_no_name_of_a_pipeline():
+    prefixes = [
+        load("app", target).settings.values["presets"]["name_prefix"] for target in ("staging", "prod")
+    ]
+    assert prefixes == ["[staging] ", "[prod] "]
+    assert not [one for one in bundle_problems(BUNDLES["app"]) if "calls a" in one.message]

@@ -1,15 +1,11 @@
 "Declarations of `dp` and `dlt`, and the graph that they make."
 
-import inspect
 import sys
 
 import pytest
 
 pytest.importorskip("pyspark")
 
-from pyspark import pipelines
-
-from cdc_local.dataflow.dp import Declarations
 from cdc_local.dataflow.graph import Dataset
 from cdc_local.errors import PipelineError
 from cdc_local.storage import TableName
@@ -53,7 +49,7 @@ def test_warnings_come_once_and_only_for_what_was_given(graph, dp):
         lambda dp, conf: dp.table(spark_conf=conf)(query),
         lambda dp, conf: dp.materialized_view(spark_conf=conf)(query),
         lambda dp, conf: dp.temporary_view(spark_conf=conf)(query),
-        lambda dp, conf: dp.append_flow(query, target="t", spark_conf=conf),
+        lambda dp, conf: dp.append_flow(target="t", spark_conf=conf)(query),
         lambda dp, conf: dp.create_auto_cdc_flow("t", "s", ["id"], "at", spark_conf=conf),
         lambda dp, conf: dp.create_streaming_table("t", spark_conf=conf),
     ],
@@ -71,7 +67,7 @@ def test_spark_settings_of_a_flow_are_not_passed_over_in_silence(graph, dp, decl
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda dp: dp.append_flow(query), "missing a required argument: 'target'"),
+        (lambda dp: dp.append_flow(), "missing a required argument: 'target'"),
         (lambda dp: dp.table("rows"), "table decorates a function"),
         (lambda dp: dp.create_auto_cdc_flow("t", "s", [], "at"), "keys"),
         (lambda dp: dp.tabel, "did you mean `table`"),
@@ -115,7 +111,7 @@ def test_rules_and_their_actions(graph, dp):
 
 
 def test_flows(graph, dp):
-    dp.append_flow(query, target="t", once=True)
+    dp.append_flow(target="t", once=True)(query)
     dp.apply_changes("t", "s", ["id"], "at", flow_name="late", once=True)
     dp.create_auto_cdc_flow("t", "s", ["id"], "at", name="later")
     assert {flow.name: (flow.kind, flow.once) for flow in graph.flows.values()} == {
@@ -193,10 +189,6 @@ def test_a_rule_joins_the_last_dataset_of_its_function(graph, dp):
             "SCD type 1 keeps no history",
         ),
         (
-            lambda dp: dp.create_auto_cdc_flow("t", "raw", ["id"], "at", where="x > 1"),
-            "create_auto_cdc_flow(): `where` is not supported by the local runner",
-        ),
-        (
             lambda dp: dp.apply_changes("t", "raw", ["id"], "at", system_sequence_by="x"),
             "`system_sequence_by` is 'x'; only a bitemporal table has a system time",
         ),
@@ -213,12 +205,3 @@ def test_names_can_be_imported_all_at_once(dp, monkeypatch):
     namespace = {}
     exec("from dlt import *", namespace)
     assert {"table", "view", "expect_all_or_fail", "apply_changes", "read"} <= namespace.keys()
-
-
-@pytest.mark.parametrize("name", pipelines.__all__)
-def test_every_parameter_of_sparks_pipelines_is_there(name):
-    ours, sparks = (
-        list(inspect.signature(function).parameters)
-        for function in (getattr(Declarations, name), getattr(pipelines, name))
-    )
-    assert set(sparks) - set(ours) <= {"format"}  # tables here are Delta tables

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("pyspark")
 
 from cdc_local.dataflow.graph import Dataset, Flow, Graph, check_graph, settle_kind
-from cdc_local.errors import Location, PipelineError
+from cdc_local.errors import Location, PipelineError, UsageError
 from cdc_local.storage import TableName
 
 
@@ -41,7 +41,7 @@ def test_a_target_that_is_not_declared_is_named_with_its_neighbour(graph, dp):
     dp.create_streaming_table("customers")
     dp.create_auto_cdc_flow("customers", "raw", ["id"], "at")
     check_graph(graph)
-    dp.append_flow(query, target="custmers", name="late")
+    dp.append_flow(target="custmers", name="late")(query)
     with pytest.raises(
         PipelineError,
         match="flow late writes to main.default.custmers, which is not declared; did you mean customers",
@@ -76,14 +76,14 @@ def test_a_table_of_snapshots_has_one_flow(graph, dp):
     "declare, words",
     [
         (
-            lambda dp: (dp.materialized_view(name="t")(query), dp.append_flow(query, target="t")),
+            lambda dp: (dp.materialized_view(name="t")(query), dp.append_flow(target="t")(query)),
             "a materialized_view",
         ),
         (lambda dp: (dp.view(name="t")(query), dp.create_auto_cdc_flow("t", "s", ["id"], "at")), "a view"),
         (
             lambda dp: (
                 dp.create_streaming_table("t"),
-                dp.append_flow(query, target="t"),
+                dp.append_flow(target="t")(query),
                 dp.create_auto_cdc_flow("t", "s", ["id"], "at"),
             ),
             "AUTO CDC and of another flow",
@@ -98,7 +98,7 @@ def test_a_table_of_snapshots_has_one_flow(graph, dp):
         (
             lambda dp: (
                 dp.create_streaming_table("t", expect_all={"r": "1"}, expect_all_or_drop={"r": "2"}),
-                dp.append_flow(query, target="t"),
+                dp.append_flow(target="t")(query),
             ),
             "two expectations named 'r'",
         ),
@@ -142,3 +142,33 @@ def test_a_temporary_view_has_a_name_of_one_part_in_all_of_the_pipeline():
         assert graph.find_dataset(name) is None, name
     assert graph.find_dataset("shown") == graph.find_dataset("main.default.shown") == published
     assert graph.find_dataset("t") == graph.find_dataset("default.t") == table
+
+
+def test_names_that_differ_in_case_are_one(graph, dp):
+    dp.append_flow(target="Orders", name="early")(query)
+    dp.create_streaming_table("orders")
+    dp.create_auto_cdc_flow("ORDERS", "s", ["id"], "at", name="late")
+    assert (
+        graph.flows["late"].target
+        == graph.name("Main.DEFAULT.oRDERS")
+        == TableName("main", "default", "orders")
+    )
+    with pytest.raises(PipelineError, match="dataset main.default.orders is declared twice"):
+        dp.table(name="ORDERS")(query)
+    del graph.flows["late"]
+    check_graph(graph)
+    assert graph.flows["early"].target == TableName("main", "default", "orders")
+
+
+def test_a_dataset_is_found_by_a_name_that_only_it_has(graph, dp):
+    for name in ("lab.ops.machines", "lab.ops.orders", "main.crm.orders", "sales"):
+        dp.create_streaming_table(name)
+    assert [str(graph.find_name(text)) for text in ("Machines", "crm.orders", "sales")] == [
+        "lab.ops.machines",
+        "main.crm.orders",
+        "main.default.sales",
+    ]
+    with pytest.raises(UsageError, match="orders is the name of 2 tables; write one in full: lab.ops.orders"):
+        graph.find_name("orders")
+    with pytest.raises(UsageError, match="no table machine in this pipeline; did you mean machines?"):
+        graph.find_name("machine")

@@ -185,3 +185,43 @@ def test_what_lies_in_the_storage_is_named_from_there(tmp_path):
     assert storage.relative_path(str(tmp_path / "Volumes/c/s/v/in")) == "Volumes/c/s/v/in"
     for outside in ("/elsewhere/in", str(tmp_path.parent), "s3://bucket/in"):
         assert storage.relative_path(outside) == outside
+
+
+@pytest.fixture
+def tables(storage):
+    for path in (
+        "main/default/sales",
+        "lab/ops/machines",
+        "lab/ops/orders",
+        "main/crm/orders",
+        "main/crm/Items",
+    ):
+        log = storage.root / "tables" / path / "_delta_log"
+        log.mkdir(parents=True)
+        (log / "00000000000000000000.json").write_text("{}")
+    return storage
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("sales", "main.default.sales"),
+        ("machines", "lab.ops.machines"),
+        ("OPS.Machines", "lab.ops.machines"),
+        ("crm.orders", "main.crm.orders"),
+        ("items", "main.crm.Items"),
+        ("main.crm.items", "main.crm.Items"),
+        ("nowhere", "main.default.nowhere"),
+        ("lab.ops.sales", "lab.ops.sales"),
+    ],
+)
+def test_a_table_is_found_by_a_name_that_only_it_has(tables, text, wanted):
+    assert str(tables.find_table(text, "main", "default")) == wanted
+
+
+def test_a_name_that_several_tables_have_lists_them(tables):
+    with pytest.raises(UsageError) as refused:
+        tables.find_table("orders", "main", "default")
+    assert str(refused.value) == (
+        "orders is the name of 2 tables; write one in full: lab.ops.orders, main.crm.orders"
+    )

@@ -23,7 +23,7 @@ def test_delete_events_pass_the_rules_of_their_target(spark):
     flow = Flow("f", table("t"), "auto_cdc", spec=CdcSpec("t", "s", ["n"], "n", apply_as_deletes="op = 'D'"))
 
     def rules(flow):
-        return choose_strategy(flow, dataset).rules_for(dataset, flow).expectations
+        return choose_strategy(flow, dataset).rules_for(dataset, flow, ["n", "op"]).expectations
 
     def kept(flow):
         return frame.where(~is_broken(rules(flow)[0])).count()

@@ -1,41 +1,15 @@
 """The same pipeline over the same events, on Spark, on Sail, and on both in turns: the same tables, the same
 counters in the event log, the same kinds of errors."""
 
-import json
-import subprocess
-import sys
 from decimal import Decimal
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
+from two_engines import Updates
 
 from cdc_local.delta.reader import read_rows
 from cdc_local.storage import Storage
-
-HERE = Path(__file__).parent
-
-
-class Updates:
-    "A process that runs updates on one engine."
-
-    def __init__(self, engine):
-        command = [sys.executable, str(HERE / "serve_updates.py"), engine]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def run(self, source, storage, **more):
-        request = {"sources": [str(source)], "storage": str(storage), **more}
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        assert answer, self.process.communicate()[1][-3000:]
-        return json.loads(answer)
-
-    def close(self):
-        self.process.communicate()
 
 
 @pytest.fixture(scope="module")

@@ -51,4 +51,4 @@ def test_only_auto_cdc_changes_the_rules_of_its_target():
     dataset = Dataset(table("t"), "streaming_table", expectations=(Expectation("n", "n > 0", "drop"),))
     flow = Flow("f", table("t"), "append")
     for strategy in (AppendFlow(), SinkFlow(), MaterializedViewFlow()):
-        assert strategy.rules_for(dataset, flow) is dataset
+        assert strategy.rules_for(dataset, flow, ["n"]) is dataset
