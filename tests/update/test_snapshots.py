@@ -31,7 +31,7 @@ def following(latest):
     later = [int(name[:-5]) for name in os.listdir(days) if latest is None or int(name[:-5]) > latest]
     if later: return spark.read.schema(SCHEMA).json(f'{days}/{min(later)}.json'), min(later)
 dlt.create_streaming_table('history')
-dlt.apply_changes_from_snapshot('history', following, ['key'], 2, TRACKED)
+dlt.apply_changes_from_snapshot('history', following, ['key'], 2, track_history_column_list=TRACKED)
 @dlt.table
 def count(): return spark.read.table('history').groupBy('key').count()
 """
