@@ -120,7 +120,7 @@ def column_name(
     if isinstance(value, str) and value.strip("` "):
         return value
     shown = re.fullmatch(r"Column<'([^'()]+)'>", str(value)) if is_column(value) else None
-    if shown and " AS " not in shown[1]:
+    if shown and " AS " not in shown[1] and "." not in re.sub("`[^`]*`", "", shown[1]):
         return shown[1]
     raise SpecError(spec.target, field, value, "give each column by its name, as 'id' or col('id')")
 

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DEPLOYED = [
     "__init__",
+    "bitemporal",
     "bronze",
     "checks",
     "customers",

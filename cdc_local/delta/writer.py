@@ -27,6 +27,7 @@ from cdc_local.delta.log import find_table_folder, read_schema
 from cdc_local.delta.sail_writer import require_delta_rs, write_rows
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.engines.sail.staged_rows import stage_frame
+from cdc_local.engines.spark.jobs import release_checkpoint
 from cdc_local.sql_names import quote_for_duckdb, quote_for_spark
 from cdc_local.storage import check_free_space
 
@@ -213,11 +214,11 @@ def hold_rows(
         with stage_frame(frame) as staged:
             yield staged
         return
-    held = frame.persist()
+    held = frame.localCheckpoint(eager=True)  # not `persist`, which shares equal plans and what they count
     try:
         yield held
     finally:
-        held.unpersist()
+        release_checkpoint(held)
 
 
 def give_rows(

@@ -104,7 +104,8 @@ class AutoCdcFlow(BackingTableFlow, StreamingFlow):
             return merge_events(run, flow, events, path, target, evaluation, look_at) | {TIES: [ties]}
 
         def write(batch: DataFrame, transaction: tuple[str, int]) -> None:
-            apply_events(batch, path, target, transaction, partial(ties.add, target=target, source=batch))
+            with hold_rows(batch) as held:  # a stream counts its rows each time they are computed
+                apply_events(held, path, target, transaction, partial(ties.add, target=target, source=held))
 
         observed = events.observe(CHANGES, *upserts_and_deletes())
         progress = run_batches(run, flow, observed, write, must_commit_as_one_batch(run, evaluation))

@@ -39,7 +39,7 @@ def test_what_the_source_has_lost_is_named(spark):
     columns = "id INT, city STRING, __sequence INT"
     stored = spark.createDataFrame([(7, "Bern", 1), (7, "Oslo", 2)], columns)
     events = spark.createDataFrame([(7, "Bern", 1)], columns)
-    target = SimpleNamespace(spec=SimpleNamespace(target="moves"), keys=("id",))
+    target = SimpleNamespace(spec=SimpleNamespace(target="moves"), keys=("id",), sequences=["__sequence"])
     with pytest.raises(UsageError, match="no column city any more, in which stored rows have values"):
         refuse_lost_events(stored, stored.drop("city"), target)
     refuse_lost_events(

@@ -12,7 +12,7 @@ pytest.importorskip("pyspark")
 from pipelines import Log, table
 
 from cdc_local.analysis.evaluation import Evaluation
-from cdc_local.dataflow.graph import Flow, Graph
+from cdc_local.dataflow.graph import Dataset, Flow, Graph
 from cdc_local.delta.writer import create_table
 from cdc_local.storage import TableName
 from cdc_local.update.append_flow import AppendFlow
@@ -20,8 +20,9 @@ from cdc_local.update.sink import sink_writer
 from cdc_local.update.streams import Run
 
 
-def test_where_a_sink_writes(storage):
-    run, batches = Run(SimpleNamespace(storage=storage, graph=Graph("main", "default")), Log()), []
+def test_where_a_sink_writes(storage, spark):
+    runtime = SimpleNamespace(storage=storage, graph=Graph("main", "default"), spark=spark)
+    run, batches = Run(runtime, Log()), []
 
     class Writer(dict):
         def format(self, name):
@@ -56,7 +57,10 @@ def test_where_a_sink_writes(storage):
 def test_a_backfill_that_is_written_twice_lands_once(
     storage, spark
 ):  # killed between the commit and the mark that it is done
-    run = Run(SimpleNamespace(storage=storage, spark=spark), Log(), {table("t"): threading.Lock()})
+    graph = Graph("main", "default")
+    graph.add_dataset(Dataset(table("t"), "streaming_table"))
+    runtime = SimpleNamespace(storage=storage, spark=spark, graph=graph)
+    run = Run(runtime, Log(), {table("t"): threading.Lock()})
     flow, path = Flow("once", table("t"), "append", once=True), str(storage.table_path(table("t")))
     create_table(spark, Path(path), spark.range(0).schema)
 

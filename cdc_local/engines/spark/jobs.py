@@ -53,6 +53,13 @@ def estimate_bytes(
     return int(frame._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
 
 
+def release_checkpoint(
+    frame: DataFrame,  # What `localCheckpoint` gave
+) -> None:
+    "Free the memory and the disk that a frame's rows take."
+    frame._jdf.queryExecution().logical().rdd().unpersist(False)
+
+
 def has_session_table(
     spark: SparkSession,  # The session
     name: str,  # A name of one part
