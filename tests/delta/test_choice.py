@@ -155,10 +155,11 @@ def test_the_size_is_known_before_anything_is_read(tiny, tmp_path):
 
 def test_rows_that_turn_out_to_be_many_go_to_spark_and_are_held(visits):
     exploded = visits.select("id", F.explode(F.sequence(F.lit(1), F.lit(50_000))).alias("day"))
+    exploded = exploded.withColumn("token", F.expr("uuid()"))
     with hold_few_rows(visits, Choice()) as (held, few):
         assert (held.count(), few.num_rows) == (3, 3)
     with hold_few_rows(exploded, Choice()) as (held, few):
-        assert held.is_cached
+        assert held.agg(F.min("token")).first() == held.agg(F.min("token")).first()
         assert (held.count(), few) == (150_000, None)
     assert not held.is_cached
     with hold_few_rows(visits, Choice("it needs Spark")) as (held, few):
