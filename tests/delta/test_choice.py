@@ -161,7 +161,6 @@ def test_rows_that_turn_out_to_be_many_go_to_spark_and_are_held(visits):
     with hold_few_rows(exploded, Choice()) as (held, few):
         assert held.agg(F.min("token")).first() == held.agg(F.min("token")).first()
         assert (held.count(), few) == (150_000, None)
-    assert not held.is_cached
     with hold_few_rows(visits, Choice("it needs Spark")) as (held, few):
         assert held is visits and few is None
 
