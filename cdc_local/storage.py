@@ -77,6 +77,23 @@ def spell_as_known(
     return next((one for one in known if one.folded() == name.folded()), name)
 
 
+def find_called(
+    text: str,  # A name as typed: one, two or three parts
+    name: TableName,  # The same in full
+    known: Iterable[TableName],  # Tables there are
+) -> TableName | None:  # The table of that full name, else the only one that is called so
+    """Find the table that a typed name means; `UsageError` lists them where several are called so."""
+    known, written = list(known), TableName.parse(text, "", "")
+    if name in known:
+        return name
+    same = [table for table in known if table.folded() == name.folded()]
+    same = same or [table for table in known if table.is_called(written)]
+    if len(same) > 1:
+        listed = ", ".join(map(str, same))
+        raise UsageError(f"{text} is the name of {len(same)} tables", hint=f"write one in full: {listed}")
+    return same[0] if same else None
+
+
 def _can_be_folder(
     part: str,  # One part of a table's name
 ) -> bool:
@@ -298,16 +315,8 @@ class Storage:
 
         Raises `UsageError` that lists them where several are.
         """
-        name, written = TableName.parse(text, catalog, schema), TableName.parse(text, "", "")
-        tables = self.tables()
-        if name in tables:
-            return name
-        same = [table for table in tables if table.folded() == name.folded()]
-        same = same or [table for table in tables if table.is_called(written)]
-        if len(same) > 1:
-            listed = ", ".join(map(str, same))
-            raise UsageError(f"{text} is the name of {len(same)} tables", hint=f"write one in full: {listed}")
-        return same[0] if same else name
+        name = TableName.parse(text, catalog, schema)
+        return find_called(text, name, self.tables()) or name
 
     def create(self) -> "Storage":
         """Make the folder; raises `UsageError` for one that cannot be written, and for one whose layout this

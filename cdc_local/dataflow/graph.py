@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cdc_local.errors import Location, PipelineError, UsageError
-from cdc_local.storage import TableName, spell_as_known, split_name
+from cdc_local.storage import TableName, find_called, spell_as_known, split_name
 from cdc_utils.spec import CdcSpec
 
 Query = Callable[..., Any]  # A function of a source file that returns rows, a DataFrame
@@ -157,15 +157,10 @@ class Graph:
 
         Raises `UsageError` that lists what there is.
         """
-        name, written = self.name(text), TableName.parse(text, "", "")
-        if name in self.datasets:
-            return name
-        same = [one for one in self.datasets if one.is_called(written)]
-        if len(same) == 1:
-            return same[0]
-        if same:
-            listed = ", ".join(map(str, same))
-            raise UsageError(f"{text} is the name of {len(same)} tables", hint=f"write one in full: {listed}")
+        name = self.name(text)
+        found = find_called(text, name, self.datasets)
+        if found is not None:
+            return found
         tables = sorted(one.table for one in self.datasets)
         near = difflib.get_close_matches(name.table, tables, 1)
         raise UsageError(

@@ -308,10 +308,7 @@ def overwrite_in_batch(
     transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
 ) -> None:
     "Replace the rows of any table that Delta Lake writes as a stream's batch; new columns are added."
-    writer = rows.write.format("delta").mode("overwrite").option("mergeSchema", "true")
-    if transaction:
-        writer = writer.option("txnAppId", transaction[0]).option("txnVersion", transaction[1])
-    writer.save(str(path))
+    _write_with_spark(rows, path, "overwrite", transaction)
 
 
 def _quote_columns(
@@ -329,7 +326,16 @@ def append_with_spark(
     transaction: tuple[str, int] | None = None,  # Name of the stream, number of its batch
 ) -> None:
     "Append rows of any number to any table that Delta Lake writes; new columns are added."
-    writer = rows.write.format("delta").mode("append").option("mergeSchema", "true")
+    _write_with_spark(rows, path, "append", transaction)
+
+
+def _write_with_spark(
+    rows: DataFrame,
+    path: Path,  # A Delta table
+    mode: Literal["append", "overwrite"],
+    transaction: tuple[str, int] | None,  # Name of the stream, number of its batch
+) -> None:
+    writer = rows.write.format("delta").mode(mode).option("mergeSchema", "true")
     if transaction:
         writer = writer.option("txnAppId", transaction[0]).option("txnVersion", transaction[1])
     writer.save(str(path))
