@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
+from weakref import WeakSet
 
 import pyarrow
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
@@ -32,6 +33,7 @@ from cdc_local.sql_names import quote_for_duckdb, quote_for_spark
 from cdc_local.storage import check_free_space
 
 _COMES = "__comes"  # Column of the rows of a merge that replaces: whether it is inserted, or says what goes
+_HELD: WeakSet[DataFrame] = WeakSet()  # Frames that `hold_rows` gave
 
 
 def create_table(
@@ -209,7 +211,20 @@ def commit_rows(
 def hold_rows(
     frame: DataFrame,  # A batch
 ) -> Iterator[DataFrame]:  # The same rows, computed once however often they are read
-    "Hold rows that are read more than once."
+    "Hold rows that are read more than once; a frame that is held already is the one to read."
+    if frame in _HELD:
+        yield frame
+        return
+    with _compute_once(frame) as held:
+        _HELD.add(held)
+        yield held
+
+
+@contextmanager
+def _compute_once(
+    frame: DataFrame,  # A batch
+) -> Iterator[DataFrame]:  # Its rows, as the engine keeps them
+    "Compute rows and keep them for a while."
     if is_sail(frame.sparkSession):
         with stage_frame(frame) as staged:
             yield staged

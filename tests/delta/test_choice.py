@@ -29,7 +29,7 @@ from cdc_local.delta.choice import (
     has_exact_equality,
     is_local,
 )
-from cdc_local.delta.writer import collect_few_rows, collect_rows, hold_few_rows
+from cdc_local.delta.writer import collect_few_rows, collect_rows, hold_few_rows, hold_rows
 
 
 def make_table(path, schema="id int, city string", **options):
@@ -163,6 +163,12 @@ def test_rows_that_turn_out_to_be_many_go_to_spark_and_are_held(visits):
         assert (held.count(), few) == (150_000, None)
     with hold_few_rows(visits, Choice("it needs Spark")) as (held, few):
         assert held is visits and few is None
+
+
+def test_rows_that_are_held_are_not_held_again(visits):
+    with hold_rows(visits) as held, hold_rows(held) as again, hold_rows(held.select("id")) as narrower:
+        assert again is held
+        assert narrower is not held
 
 
 def test_just_as_many_rows_as_the_limit_are_few(tiny, monkeypatch):
