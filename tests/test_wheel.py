@@ -18,6 +18,8 @@ DEPLOYED = [
     "bronze",
     "checks",
     "customers",
+    "envelopes/__init__",
+    "envelopes/changes",
     "events",
     "feed",
     "gold",
