@@ -92,6 +92,7 @@ def run(
     name: Annotated[str, typer.Option("--name", help="Name of the pipeline in the event log.")] = "pipeline",
     update_id: Annotated[str | None, typer.Option("--update-id", hidden=True)] = None,
     waits: Annotated[bool, typer.Option("--wait-for-storage", hidden=True)] = False,
+    keeps_events: Annotated[bool, typer.Option("--keep-events", hidden=True)] = False,
     watch: Annotated[
         bool,
         typer.Option(
@@ -133,6 +134,8 @@ def run(
     )
     if waits:
         request = replace(request, waits_for_storage=True)
+    if keeps_events:
+        request = replace(request, keeps_events=True)
     console, style = make_console(), progress_style(layout, quiet)
     if watch:
         _watch(request, console, style, picture)

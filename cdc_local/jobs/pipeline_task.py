@@ -20,6 +20,7 @@ class UpdateOptions:
     full_refresh: bool = False  # Empty and compute all tables
     refresh_selection: tuple[str, ...] = ()  # Only these
     full_refresh_selection: tuple[str, ...] = ()  # Empty and compute these
+    validate_only: bool = False  # Check the graph, write nothing but events
     output: tuple[str, ...] = ("--format", "json")  # Options of `cdc run` that say what it prints
 
 
@@ -29,7 +30,7 @@ def update_program(
     paths: JobPaths,  # Where its paths lie
 ) -> Program:
     """Build the program of an update: `cdc run`, whose output is one event a line, as JSON, by default.
-    That of a continuous pipeline goes on until it is stopped.
+    That of a continuous pipeline goes on until it is stopped, unless it only validates.
 
     Raises `UsageError` for a library that is not supported, and a dependency that is not installed.
     """
@@ -50,7 +51,8 @@ def update_program(
     arguments = [str(word) for pair in pairs for word in pair]
     flags = [
         *(["--full-refresh-all"] if options.full_refresh else []),
-        *(["--watch"] if pipeline.get("continuous") else []),
+        *(["--dry-run", "--keep-events"] if options.validate_only else []),
+        *(["--watch"] if pipeline.get("continuous") and not options.validate_only else []),
         *(["--wait-for-storage"] if options.update_id else []),
     ]
     return Program((*_RUN_CDC, "run", *list_pipeline_sources(pipeline, paths), *arguments, *flags))

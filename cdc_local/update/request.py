@@ -34,6 +34,7 @@ class UpdateRequest:
     full_refresh_all: bool = False  # All of them
     refresh: tuple[str, ...] = ()  # Only these tables; all by default
     dry_run: bool = False  # Read, analyse, write nothing
+    keeps_events: bool = False  # Whether the events of a dry run are written, as the workspace's are
     engine: str | None = None  # `auto`, `sail` or `spark`; what CDC_ENGINE says, else `auto`, by default
     master: str | None = None  # Spark master; this machine by default
     # Joins `sys.path`; the parent of the topmost source's folder by default

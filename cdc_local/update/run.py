@@ -22,7 +22,7 @@ from cdc_local.update.maintenance import maintain_due_tables
 from cdc_local.update.request import UpdateRequest, choose_tables, update_session
 from cdc_local.update.scheduler import BLOCKING, run_flows
 from cdc_local.update.source_environment import declare_sources, source_environment
-from cdc_local.update.table_setup import set_up_tables
+from cdc_local.update.table_setup import log_definitions, set_up_tables
 from cdc_utils.results import UpdateResult
 
 
@@ -41,7 +41,7 @@ def run_update(
         if not request.dry_run:
             stack.enter_context(lock_storage(storage.create(), request.waits_for_storage))
         log = EventLog(storage.event_log_path, request.pipeline_name, update_id, listener)
-        if not request.dry_run:
+        if not request.dry_run or request.keeps_events:
             stack.enter_context(log)
         if not request.resumed:
             log.record(
@@ -156,6 +156,8 @@ def _run_analysed(
     inputs.on_analysed()
     chosen, emptied = choose_tables(graph, request)
     if request.dry_run:
+        log_definitions(runtime, log)
+        _log_state(request, log, "COMPLETED")
         return UpdateResult(
             log.update_id,
             "COMPLETED",

@@ -123,6 +123,17 @@ def _log_flow_definition(
     )
 
 
+def log_definitions(
+    runtime: Runtime,  # Analysed
+    log: EventLog,  # Takes the events
+) -> None:
+    "Record what is declared without doing it: warnings, and what each flow is."
+    for text in runtime.graph.warnings:
+        log.record("update_progress", text, "WARN")
+    for flow in runtime.graph.flows.values():
+        _log_flow_definition(runtime, log, flow)
+
+
 def set_up_tables(
     runtime: Runtime,  # Analysed
     log: EventLog,  # Takes the events

@@ -49,6 +49,7 @@ def local_execution(
             update["full_refresh"],
             tuple(update["refresh_selection"] or ()),
             tuple(update["full_refresh_selection"] or ()),
+            update["validate_only"],
         )
         return run_program(update_program(pipeline, options, paths), stop, None, on_line)
 

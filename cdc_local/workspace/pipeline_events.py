@@ -1,5 +1,6 @@
 """Events of a pipeline's updates, filtered and listed as the API does."""
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -77,6 +78,44 @@ def _read_time(
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+def _is_ascending(
+    order_by: str,  # `timestamp asc`, `timestamp desc`, or nothing
+) -> bool:
+    "Read the order of an events call: the newest first, unless `asc` is asked for; `CallError` for another."
+    match = re.fullmatch(r"timestamp(?:\s+(asc|desc))?|", order_by.strip(), re.I)
+    if not match:
+        raise CallError(
+            "INVALID_PARAMETER_VALUE",
+            f"order_by {order_by!r} is not known here; write timestamp asc or timestamp desc",
+        )
+    return (match[1] or "desc").lower() == "asc"
+
+
+class _Listing(NamedTuple):
+    "A list of events, and where its next page begins: what a token has, which a client may send alone."
+
+    filter: str  # As for `_read_filter`
+    ascending: bool  # Whether the oldest event comes first
+    last: int | None  # Number of the last event of the page before; None for the first page
+
+    def token(self) -> str:  # Letters, digits, `-`, `_` and `=`
+        "Write it as a page token."
+        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode()
+
+
+def _read_token(
+    token: str,  # What `_Listing.token` wrote
+) -> _Listing:
+    "Read a page token; `CallError` for one that is none."
+    try:
+        filter, ascending, last = json.loads(base64.urlsafe_b64decode(token.encode()))
+        return _Listing(str(filter), bool(ascending), int(last))
+    except (ValueError, TypeError):
+        raise CallError(
+            "INVALID_PARAMETER_VALUE", f"page_token {token!r} is none that this workspace gave"
+        ) from None
+
+
 def _describe_event(
     event: dict[str, Any],  # An event of the log
     pipeline_id: str,  # The pipeline
@@ -96,12 +135,13 @@ def list_events(
     filter: str = "",  # As for `_read_filter`
     order_by: str = "",  # `timestamp asc`; the newest first by default
     max_results: int = 25,  # At most `_LARGEST_PAGE`
-    page_token: str = "",  # What the page before said
+    page_token: str = "",  # What the page before said; it has the filter and the order already
 ) -> dict[str, Any]:  # A page, as the API answers
     "List the events of a pipeline's updates; `CallError` for a filter or token that is not known."
     get_pipeline(state, pipeline_id)
-    conditions = _read_filter(filter)
-    ascending = order_by.strip().lower().endswith(" asc")
+    first = _Listing(filter, _is_ascending(order_by), None)
+    listing = _read_token(page_token) if page_token else first
+    conditions = _read_filter(listing.filter)
     update_ids = {update["update_id"] for update in list_pipeline_updates(state, pipeline_id)}
     views = [
         view
@@ -109,18 +149,18 @@ def list_events(
         for view in [_describe_event(event, pipeline_id)]
         if view["origin"].get("update_id") in update_ids and _meets(event, view, conditions)
     ]
-    views.sort(key=_event_number, reverse=not ascending)
-    if page_token and not page_token.isdecimal():
-        raise CallError(
-            "INVALID_PARAMETER_VALUE", f"page_token {page_token!r} is none that this workspace gave"
-        )
-    if page_token:
-        last = int(page_token)
-        views = [view for view in views if (_event_number(view) - last) * (1 if ascending else -1) > 0]
+    views.sort(key=_event_number, reverse=not listing.ascending)
+    if listing.last is not None:
+        views = [view for view in views if _follows(_event_number(view), listing.last, listing.ascending)]
     page = views[: min(max_results, _LARGEST_PAGE)]
     if len(views) > len(page):
-        return {"events": page, "next_page_token": str(_event_number(page[-1]))}
+        return {"events": page, "next_page_token": listing._replace(last=_event_number(page[-1])).token()}
     return {"events": page}
+
+
+def _follows(number: int, last: int, ascending: bool) -> bool:
+    "Whether an event comes after another one in a list."
+    return number > last if ascending else number < last
 
 
 def _meets(event: dict[str, Any], view: dict[str, Any], conditions: list[_Condition]) -> bool:

@@ -26,6 +26,15 @@ def describe_pipeline(
     return view
 
 
+def describe_update(
+    update: dict[str, Any],  # Note of an update
+    pipeline: dict[str, Any],  # Note of its pipeline
+) -> dict[str, Any]:  # As `GET pipelines/{id}/updates/{id}` answers
+    "Describe an update with the settings of its pipeline."
+    mode = "CONTINUOUS" if pipeline["spec"].get("continuous") else "DEFAULT"
+    return update | {"config": pipeline["spec"], "mode": mode}
+
+
 def _pipeline_state(
     update_state: str,  # State of the update that is under way
 ) -> str:

@@ -12,7 +12,7 @@ from cdc_local.workspace.pipeline_definitions import (
     store_pipeline,
 )
 from cdc_local.workspace.pipeline_events import list_events
-from cdc_local.workspace.pipeline_views import describe_pipeline
+from cdc_local.workspace.pipeline_views import describe_pipeline, describe_update
 
 _LISTED = ("pipeline_id", "name", "state", "creator_user_name", "run_as_user_name", "latest_updates")
 
@@ -90,12 +90,16 @@ def _show_update(call: Call) -> dict[str, Any]:
     update = call.workspace.state.get("updates", update_id, message)
     if update["pipeline_id"] != pipeline["pipeline_id"]:
         raise CallError("RESOURCE_DOES_NOT_EXIST", message)
-    return {"update": update}
+    return {"update": describe_update(update, pipeline)}
 
 
 def _list_updates(call: Call) -> dict[str, Any]:
-    "List the updates of a pipeline, the newest first."
+    "List the updates of a pipeline, the newest first, down to `until_update_id` where that is given."
     updates = list_pipeline_updates(call.workspace.state, _pipeline(call)["pipeline_id"])
+    until = call.text("until_update_id", "")
+    ids = [update["update_id"] for update in updates]
+    if until:
+        updates = updates[: ids.index(until) + 1] if until in ids else []
     return call.page("updates", updates, default_size=25)
 
 

@@ -1,7 +1,7 @@
 """Updates of pipelines: one at a time for a storage, the others wait their turn.
 
 An update of a continuous pipeline has no turn: it goes on until it is stopped, and locks the storage only
-while something has changed.
+while something has changed. One that only validates has none either: it writes no table.
 """
 
 import logging
@@ -42,6 +42,14 @@ def _is_continuous(
     return bool(pipeline["spec"].get("continuous"))
 
 
+def _has_turn(
+    pipeline: dict[str, Any],  # As it was defined
+    update: dict[str, Any],  # Of this pipeline
+) -> bool:
+    "Tell an update that waits until it has the storage to itself."
+    return not (_is_continuous(pipeline) or update["validate_only"])
+
+
 class Updates:
     "Updates of pipelines, under way and queued."
 
@@ -58,11 +66,11 @@ class Updates:
     def start(
         self,
         pipeline_id: str,  # The pipeline
-        settings: dict[str, Any],  # `full_refresh`, `refresh_selection`, `full_refresh_selection`
+        settings: dict[str, Any],  # `full_refresh`, `refresh_selection`, `validate_only` and the like
         cause: str = "API_CALL",  # Why it starts: API_CALL or JOB_TASK
     ) -> dict[str, Any]:  # The update
-        """Queue an update; `CallError` if this pipeline has one already, for `validate_only`, and for a job's
-        task of a continuous pipeline."""
+        """Queue an update; `CallError` if this pipeline has one already, and for a job's task of a continuous
+        pipeline."""
         with self.work.changed:
             pipeline = get_pipeline(self.state, pipeline_id)
             for active in _list_active_updates(self.state, pipeline_id):
@@ -70,14 +78,13 @@ class Updates:
                     "RESOURCE_CONFLICT",
                     f"An active update {active['update_id']} already exists for pipeline '{pipeline_id}'.",
                 )
-            is_continuous = _is_continuous(pipeline)
-            if is_continuous and cause == "JOB_TASK":
+            if _is_continuous(pipeline) and cause == "JOB_TASK":
                 raise CallError(
                     "INVALID_PARAMETER_VALUE",
                     f"Pipeline '{pipeline_id}' is continuous; a job's task updates triggered pipelines only.",
                 )
             update = self._new_update(pipeline_id, settings, cause)
-            if not is_continuous:
+            if _has_turn(pipeline, update):
                 self._queue.append(update["update_id"])
             self.state.write("updates", update["update_id"], update)
             self.work.start(update["update_id"], partial(self._run, pipeline, update))
@@ -87,11 +94,6 @@ class Updates:
         "Begin the note of an update."
         refresh = read_names(settings, "refresh_selection")
         full_refresh = read_names(settings, "full_refresh_selection")
-        if settings.get("validate_only"):
-            raise CallError(
-                "NOT_IMPLEMENTED",
-                "validate_only is not known here; `cdc run --dry-run` checks a pipeline",
-            )
         return {
             "update_id": str(uuid.uuid4()),
             "pipeline_id": pipeline_id,
@@ -100,6 +102,7 @@ class Updates:
             "number": new_number(),
             "state": "WAITING_FOR_RESOURCES",
             "full_refresh": bool(settings.get("full_refresh")),
+            "validate_only": bool(settings.get("validate_only")),
             "refresh_selection": refresh,
             "full_refresh_selection": full_refresh,
         }
@@ -120,7 +123,7 @@ class Updates:
     def _run(self, pipeline: dict[str, Any], update: dict[str, Any], stop: threading.Event) -> None:
         "Carry out an update when its turn has come, and note how it ended."
         update_id = update["update_id"]
-        with nullcontext() if _is_continuous(pipeline) else self._turn(update_id, stop):
+        with self._turn(update_id, stop) if _has_turn(pipeline, update) else nullcontext():
             if stop.is_set():
                 return self._end(update_id, "CANCELED", "canceled before it began")
             self.work.change("updates", update_id, state="RUNNING", start_time=api_time())

@@ -79,6 +79,13 @@ def test_a_continuous_pipeline_is_watched_and_an_update_of_a_workspace_waits_for
     assert "--wait-for-storage" not in words(PIPELINE, UpdateOptions(), paths)
 
 
+def test_an_update_that_only_validates_writes_nothing_but_its_events_and_ends(paths):
+    validating = UpdateOptions("u1", validate_only=True)
+    arguments = words(PIPELINE | {"continuous": True}, validating, paths)
+    assert {"--dry-run", "--keep-events"} <= set(arguments) and "--watch" not in arguments
+    assert not {"--dry-run", "--keep-events"} & set(words(PIPELINE, UpdateOptions("u1"), paths))
+
+
 def test_sources_are_files_and_notebooks_found_without_their_suffix(paths):
     paths.root.mkdir()
     for name in ("etl.py", "items.sql"):

@@ -315,6 +315,21 @@ def test_dry_run_touches_nothing(pipeline):
     assert sorted(path.name for path in pipeline.storage.root.iterdir()) == ["Volumes"]
 
 
+def test_a_dry_run_may_leave_its_events(pipeline):
+    "As an update of the workspace that only validates: clients ask the event log what came out."
+    pipeline.write(landed=LANDED, moves=HISTORY).land("1", (1, "Bern", 1, "U"))
+    update_id = pipeline.run(dry_run=True, keeps_events=True).update_id
+    events = read_events(pipeline.storage.event_log_path, update_id=update_id)
+    assert json.loads(events[0]["details"])["create_update"]["dry_run"] is True
+    defined = [event for event in events if event["event_type"] == "flow_definition"]
+    assert [json.loads(event["origin"])["flow_name"] for event in defined] == [
+        "main.default.landed",
+        "main.default.moves",
+    ]
+    assert json.loads(events[-1]["details"])["update_progress"]["state"] == "COMPLETED"
+    assert pipeline.storage.tables() == []
+
+
 def test_an_update_killed_while_it_creates_tables(pipeline):
     "What is left is a log without commits: nobody takes it for a table, and the next update creates one."
     pipeline.write(landed=LANDED, moves=HISTORY).land("1", (1, "Ulm", 1, "U"))

@@ -151,6 +151,28 @@ def test_the_update_tells_its_rules(place):
     ) == ("COMPLETED", [("named", 1, 1)])
 
 
+def test_an_update_that_only_validates_changes_no_table(place):
+    storage, client, folder = place
+    pipeline = remote.find_pipeline_id(client, "names")
+    upload(client, f"{HOME}/transformations/more.sql", "CREATE MATERIALIZED VIEW more AS SELECT * FROM names")
+    tables = storage.tables()
+    update = client.pipelines.start_update(pipeline, validate_only=True).update_id
+    client.pipelines.wait_get_pipeline_idle(pipeline)
+    told = client.pipelines.get_update(pipeline, update).update
+    assert (told.state.value, told.validate_only, storage.tables()) == ("COMPLETED", True, tables)
+    events = list(client.pipelines.list_pipeline_events(pipeline, filter=f"update_id = '{update}'"))
+    assert [event.origin.flow_name for event in events if event.event_type == "flow_definition"] == [
+        "dev.shop.names",
+        "dev.shop.more",
+    ]
+    upload(client, f"{HOME}/transformations/more.sql", "CREATE MATERIALIZED VIEW more AS SELECT * FROM none")
+    result = remote.follow_update(
+        client, pipeline, client.pipelines.start_update(pipeline, validate_only=True).update_id, every=0.5
+    )
+    client.workspace.delete(f"{HOME}/transformations/more.sql")
+    assert result.state == "FAILED" and "more.sql:1" in result.error and "none" in result.error
+
+
 def test_an_update_that_fails_says_where(place):
     storage, client, folder = place
     upload(client, f"{HOME}/transformations/broken.py", "from cdc_utils import gold\n")

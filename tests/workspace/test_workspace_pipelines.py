@@ -17,6 +17,11 @@ def test_the_newest_update_is_told_first(w, running):
         == [each.update_id for each in w.pipelines.list_updates(pipeline).updates]
         == ids[::-1]
     )
+    listed = w.pipelines.list_updates(pipeline, until_update_id=ids[1]).updates
+    assert [each.update_id for each in listed] == ids[:0:-1]
+    page = w.pipelines.list_updates(pipeline, max_results=2)
+    rest = w.pipelines.list_updates(pipeline, page_token=page.next_page_token)
+    assert [each.update_id for each in (*page.updates, *rest.updates)] == ids[::-1]
 
 
 def test_pipelines(w, work):
@@ -45,6 +50,7 @@ def test_pipelines(w, work):
     w.pipelines.wait_get_pipeline_idle(made.pipeline_id, timeout=SOON)
     found = w.pipelines.get_update(made.pipeline_id, update).update
     assert (found.state.value, found.full_refresh, found.cause.value) == ("COMPLETED", True, "API_CALL")
+    assert (found.config.name, found.config.schema, found.mode.value) == ("etl", "market", "DEFAULT")
     assert [each.update_id for each in w.pipelines.list_updates(made.pipeline_id).updates] == [update]
     w.pipelines.delete(made.pipeline_id)
     with pytest.raises(NotFound, match="was not found"):

@@ -114,6 +114,20 @@ def test_an_update_of_a_continuous_pipeline_goes_on_beside_others_until_it_is_st
         worker.updates.start(live, {}, "JOB_TASK")
 
 
+def test_an_update_that_only_validates_has_no_turn(worker, state):
+    worker.may_end.clear()
+    first = worker.updates.start(worker.etl, {})["update_id"]
+    worker.began.acquire()
+    validating = worker.updates.start(worker.shop, {"validate_only": True})["update_id"]
+    worker.began.acquire()
+    assert [state.find("updates", key)["state"] for key in (first, validating)] == ["RUNNING", "RUNNING"]
+    with pytest.raises(CallError, match="An active update"):
+        worker.updates.start(worker.shop, {})
+    worker.may_end.set()
+    assert worker.work.wait("updates", validating)["validate_only"] is True
+    assert worker.work.wait("updates", first)["validate_only"] is False
+
+
 def test_a_failed_update_says_why_and_leaves_the_pipeline_idle(worker, state):
     failed = worker.update(worker.etl, full_refresh=True)
     assert (failed["state"], failed["message"]) == ("FAILED", "a table is missing")
@@ -124,7 +138,6 @@ def test_a_failed_update_says_why_and_leaves_the_pipeline_idle(worker, state):
     "settings, message",
     [
         ({"refresh_selection": "orders"}, "it must be a list of names"),
-        ({"validate_only": True}, "validate_only is not known here"),
     ],
 )
 def test_an_update_that_cannot_be_done_is_refused(worker, settings, message):
@@ -157,7 +170,22 @@ def test_events_come_in_pages_the_newest_first(worker, state):
     newest, token = messages(max_results=2)
     assert newest == ["step 2", "step 1"]
     assert messages(max_results=2, page_token=token) == (["step 0"], None)
-    assert messages("timestamp asc")[0] == ["step 0", "step 1", "step 2"]
+    oldest, token = messages("timestamp asc", max_results=2)
+    assert oldest == ["step 0", "step 1"]
+    last = list_events(state, worker.etl, page_token=token)["events"]
+    assert [event["message"] for event in last] == ["step 2"], "a token says of which list it is"
+    assert list_events(state, worker.etl, "update_id = 'x'", page_token=token)["events"] == last
+
+
+@pytest.mark.parametrize("token", ["7", "x", "W10=", "eyI=", "WzEsMiwibm9uZSJd"])
+def test_a_page_token_that_is_none_is_refused(worker, state, token):
+    with pytest.raises(CallError, match="is none that this workspace gave"):
+        list_events(state, worker.etl, page_token=token)
+
+
+def test_an_order_that_is_not_known_is_refused(worker, state):
+    with pytest.raises(CallError, match="order_by 'level' is not known here; write timestamp asc"):
+        list_events(state, worker.etl, order_by="level")
 
 
 @pytest.mark.parametrize(
