@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['CHANGE_COLUMNS', 'OPERATIONS', 'MARKS', 'EnvelopeError', 'Envelope', 'SourceTable', 'type_name', 'check_source',
-           'quote_text', 'raw_value', 'plain_value', 'decoded_value', 'encoding_of', 'say_when', 'list_value_problems',
-           'changes_key', 'is_sent', 'list_problems', 'recognise_envelope', 'no_operation', 'require_envelope',
-           'split_columns', 'examine_rows', 'split_key_changes', 'sequence_of', 'changed_columns_of',
-           'rescued_columns_of', 'decode_changes', 'quarantine_changes', 'cdc_spec']
+           'quote_text', 'raw_value', 'plain_value', 'scale_of', 'decoded_value', 'encoding_of', 'say_when',
+           'list_value_problems', 'changes_key', 'is_sent', 'list_problems', 'recognise_envelope', 'no_operation',
+           'require_envelope', 'split_columns', 'examine_rows', 'split_key_changes', 'sequence_of',
+           'changed_columns_of', 'rescued_columns_of', 'decode_changes', 'quarantine_changes', 'cdc_spec',
+           'parse_events']
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-02
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ except ImportError as error:
     ) from error
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-04
+from ..bronze import CORRUPT_RECORD
 from ..events import exact_column
 from ..spec import CdcSpec
 
@@ -82,8 +84,8 @@ class SourceTable:
 
     @property
     def schema(self) -> str:
-        "Columns of the raw rows, as SQL DDL for Auto Loader."
-        own = [f"`{name}` {sql_type}" for name, sql_type in self.columns.items()]
+        "Columns of raw rows in text files, as SQL DDL for Auto Loader; values are texts."
+        own = [f"`{name}` string" for name in self.columns]
         return ", ".join([self.envelope.columns, *(own if self.envelope.after is None else ())])
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-19
@@ -141,11 +143,21 @@ def plain_value(
     value: str,  # SQL: the value as the tool wrote it
     sql_type: str,  # What it is declared to be
 ) -> str:  # SQL: the value in its type, NULL where it does not fit
-    "Decode a value that is written as it is."
+    "Decode a value that is written as it is; a decimal with more digits than its type is not rounded."
     kind = type_name(sql_type)
     if kind in ("ARRAY", "MAP", "STRUCT"):
         return f"from_json({value}, {quote_text(sql_type)})"
+    if kind == "DECIMAL":
+        digits = f"length(regexp_extract(cast({value} AS string), '[.]([0-9]*?)0*$', 1))"
+        return f"CASE WHEN {digits} <= {scale_of(sql_type)} THEN try_cast({value} AS {sql_type}) END"
     return value if kind == "STRING" else f"try_cast({value} AS {sql_type})"
+
+
+def scale_of(
+    sql_type: str,  # A decimal, as `decimal(10,2)`
+) -> str:  # Its digits behind the point, as `2`
+    "Find the scale of a decimal."
+    return sql_type.partition(",")[2].strip(" )") or "0"
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-26
 def decoded_value(
@@ -158,7 +170,7 @@ def decoded_value(
     known = source.envelope.encodings.get(type_name(sql_type))
     if known is None:
         return plain_value(value, sql_type)
-    scale = sql_type.partition(",")[2].strip(" )") or "0"
+    scale = scale_of(sql_type)
     decoded = {each: sql.format(value=value, type=sql_type, scale=scale) for each, sql in known.items()}
     if source.envelope.row_encodings is None:
         return decoded.get(source.encodings.get(name, ""), f"cast(NULL AS {sql_type})")
@@ -210,8 +222,9 @@ def list_value_problems(
                 quote_text(f"a new row without its value of {name}"),
             )
         )
-        absent = f"{changes_key(source)} AND NOT map_contains_key(__image, {quote_text(name)})"
-        problems.append(say_when(absent, quote_text(f"a change of the key without the value of {name}")))
+        if source.envelope.after is not None:
+            absent = f"{changes_key(source)} AND NOT map_contains_key(__image, {quote_text(name)})"
+            problems.append(say_when(absent, quote_text(f"a change of the key without the value of {name}")))
     if name in source.keys:
         missing = f"__operation NOT IN ('truncate', 'ignore') AND {value} IS NULL"
         problems.append(say_when(missing, quote_text(f"the key {name} is missing")))
@@ -255,6 +268,8 @@ def list_problems(
         say_when("__code IS NOT NULL AND __operation IS NULL", unknown),
         say_when(no_place, quote_text(f"no place in the order: {', '.join(envelope.order)}")),
     ]
+    if CORRUPT_RECORD in columns:
+        found.append(say_when(f"{CORRUPT_RECORD} IS NOT NULL", quote_text("the record is no JSON")))
     if envelope.after is not None:
         found.append(say_when(no_image, "concat('a change of kind ', __operation, ' without its row')"))
     if source.keeps_history:
@@ -399,15 +414,13 @@ def changed_columns_of(
     "Name the columns that a change says anything about."
     if not source.envelope.is_partial:
         return F.lit(None).cast("array<string>")
-    named = [
-        F.when(
-            F.expr(f"map_contains_key(__image, {quote_text(name)})")
-            & F.coalesce(F.expr(is_sent(source, raw_value(source, name))), F.lit(True)),
-            F.lit(name),
-        )
-        for name in source.columns
-    ]
-    return F.array_compact(F.array(*named))
+
+    def named(name):
+        has = "true" if source.envelope.after is None else f"map_contains_key(__image, {quote_text(name)})"
+        sent = f"coalesce({is_sent(source, raw_value(source, name))}, true)"
+        return F.when(F.expr(f"{has} AND {sent}"), F.lit(name))
+
+    return F.array_compact(F.array(*map(named, source.columns)))
 
 
 def rescued_columns_of(
@@ -486,3 +499,20 @@ def cdc_spec(
         "stored_as_scd_type": stored_as_scd_type,
     }
     return CdcSpec(target, changes, **(given | more))
+
+# %% ../../nbs/envelopes/00_changes.ipynb #00-changes-61
+def parse_events(
+    frame: DataFrame,  # Events, batch or streaming
+    source: SourceTable,  # The table
+    column: str = "value",  # Column with the JSON text, or its bytes
+) -> (
+    DataFrame
+):  # Columns of `frame` that the envelope does not have, then those of `source.schema`, `_corrupt_record`
+    "Parse JSON events, tombstones left out; what can't be parsed is in `_corrupt_record`."
+    schema = f"{source.schema}, {CORRUPT_RECORD} string"
+    names = [each.strip().partition(" ")[0].strip("`") for each in split_columns(schema)]
+    text = exact_column(column).cast("string")
+    event = F.from_json(text, schema, {"columnNameOfCorruptRecord": CORRUPT_RECORD})
+    parsed = frame.where(text.isNotNull()).withColumn("__event", event)
+    kept = [name for name in frame.columns if name not in names]
+    return parsed.select(*map(exact_column, kept), *[F.col("__event")[name].alias(name) for name in names])
