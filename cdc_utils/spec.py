@@ -368,19 +368,20 @@ def visible_columns(
     spec: CdcSpec,  # A checked spec
     columns: list[str],  # Columns of the source, in order
 ) -> list[str]:  # Columns of the target in the source's order and spelling; without `__START_AT` and the like
-    "Columns the target shows; raises `SpecError` for a name the source lacks, or a reserved name it has."
-    for column in columns:
+    "Columns the target shows; raises `SpecError` for a name the source lacks, or a reserved name shown."
+    resolved(spec, "keys", columns, spec.source)
+    kept = resolved(spec, "column_list", columns, spec.source) or set(columns)
+    left_out = resolved(spec, "except_column_list", columns, spec.source)
+    visible = [column for column in columns if column in kept - left_out]
+    for column in visible:
         if column.upper() in ("__START_AT", "__END_AT", "__SYSTEM_START_AT", "__SYSTEM_END_AT"):
             raise SpecError(
                 spec.target,
                 "source",
                 spec.source,
-                f"rename its column {column}: the name is reserved for history",
+                f"rename its column {column}, or leave it out: the name is reserved for history",
             )
-    resolved(spec, "keys", columns, spec.source)
-    kept = resolved(spec, "column_list", columns, spec.source) or set(columns)
-    left_out = resolved(spec, "except_column_list", columns, spec.source)
-    return [column for column in columns if column in kept - left_out]
+    return visible
 
 # %% ../nbs/00_spec.ipynb #00-spec-71
 def tracked_columns(

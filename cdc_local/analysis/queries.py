@@ -12,6 +12,8 @@ from cdc_local.analysis.evaluation import Evaluation, current_evaluation, evalua
 from cdc_local.analysis.event_log_rows import read_event_log
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.analysis.sql_texts import run_by_types
+from cdc_local.autoloader.files import detect_format
+from cdc_local.autoloader.options import option_key
 from cdc_local.engines.engine import is_sail
 from cdc_local.engines.sql_parser import parser_of
 from cdc_local.errors import PipelineError
@@ -204,6 +206,8 @@ def relation_frame(
     schema = arguments.pop("schema", None)
     if relation.function == "read_files":
         arguments = {"inferColumnTypes": "true"} | arguments
+        if relation.streaming and not any(option_key(name) == "format" for name in arguments):
+            arguments["format"] = detect_format(runtime.spark, path)
     return runtime.read_files(path, arguments, schema, relation.streaming)
 
 

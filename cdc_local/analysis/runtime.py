@@ -355,6 +355,8 @@ def evaluate(
             runtime.graph.within(item.scope),
         ):
             frame = item.query()
+            if isinstance(frame, DataFrame):
+                _ = frame.schema  # Sail looks at a text of SQL no earlier than it is asked
     except Exception as error:
         wrong = to_pipeline_error(error, runtime.sources)
         wrong.location = wrong.location or item.location

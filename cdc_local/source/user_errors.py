@@ -94,13 +94,17 @@ def explain_types(
     text: str,  # What Spark says
     location: Location | None,  # The user's line
 ) -> str:  # What to do; empty where the error is another
-    """Explain that Spark wants a cast where Databricks
-    [converts a STRING](https://docs.databricks.com/aws/en/sql/language-manual/sql-ref-datatype-rules)."""
+    """Explain that a STRING is not converted in [ANSI
+    mode](https://docs.databricks.com/aws/en/sql/language-manual/sql-ref-ansi-compliance), which serverless
+    compute has and a pipeline on classic compute may lack."""
     if "[DATATYPE_MISMATCH." not in text or '"STRING"' not in text:
         return ""
     is_sql = location is not None and location.file.partition(" cell ")[0].endswith(".sql")
     cast = "CAST(amount AS DOUBLE)" if is_sql else 'col("amount").cast("double")'
-    return f"Databricks converts a STRING here, Spark does not: write a cast, such as {cast}"
+    return (
+        "ANSI mode converts no STRING here, on Databricks' serverless compute either: write a cast, such as "
+        f"{cast}; without it, as on classic compute: --conf spark.sql.ansi.enabled=false"
+    )
 
 
 def _is_library(

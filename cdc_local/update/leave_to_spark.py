@@ -26,7 +26,7 @@ def leave_to_spark(
         raise
     except PipelineError as wrong:
         if may_leave and any(map(_is_from_engine, list_causes(wrong))):
-            raise NeedsSparkError(f"Sail says {wrong.message}", wrong.location) from None
+            raise NeedsSparkError(f"Sail says {_first_line(wrong.message)}", wrong.location) from None
         raise
 
 
@@ -39,7 +39,13 @@ def find_need_of_spark(
         return error
     if not _is_from_engine(error) or any(words in str(error) for words in _RAISED_BY_US):
         return None
-    return NeedsSparkError(f"{flow.name}: Sail says {describe_exception(error)}", flow.location)
+    return NeedsSparkError(f"{flow.name}: Sail says {_first_line(describe_exception(error))}", flow.location)
+
+
+def _first_line(
+    message: str,  # Of an engine; lists and advice may follow
+) -> str:  # One line without a full stop, for a sentence
+    return message.partition("\n")[0].rstrip(".")
 
 
 def _is_from_engine(

@@ -168,7 +168,7 @@ def test_of_an_error_in_the_jvm_the_cause_with_a_condition_is_shown():
 
 
 @pytest.mark.parametrize("file, cast", [("a.py", 'col("amount").cast("double")'), ("a.sql", "CAST(")])
-def test_a_string_that_databricks_converts_is_said_to_want_a_cast(file, cast):
+def test_a_string_that_ansi_mode_converts_nowhere_is_said_to_want_a_cast(file, cast):
     text = '[DATATYPE_MISMATCH.BINARY_OP_WRONG_TYPE] … requires ("DOUBLE" or "DECIMAL"), not "STRING".'
     assert cast in explain_types(text, Location(file, 3))
     assert explain_types("[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION]", Location(file)) == ""

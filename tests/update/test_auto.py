@@ -32,6 +32,11 @@ def amounts():
     amount = F.concat(F.col("v"), F.lit("e3")).cast("decimal(10,2)")
     return spark.readStream.table("bronze").select(amount.alias("amount"))
 """
+TRIMMED = """
+@dp.table
+def trimmed():
+    return spark.sql("SELECT trim(id) AS id FROM bronze")
+"""
 PARTITIONED = """
 @dp.table(partition_cols=["v"])
 def split():
@@ -100,6 +105,12 @@ def test_what_fails_on_sail_is_tried_on_spark_whose_error_is_shown(tmp_path):
     assert "amounts: Sail says" in why and status == 1
     assert "CAST_INVALID_INPUT" in lines and "'Ae3'" in lines
     assert rows_of(storage, "bronze") == [(1, "A"), (2, "B")]
+
+
+def test_a_text_of_sql_that_sail_refuses_is_left_to_spark_in_one_line(tmp_path):
+    status, lines, _ = run_auto(tmp_path, KNOWN + TRIMMED, has_java=False)
+    [why] = [line for line in lines.splitlines() if line.startswith("error:")]
+    assert status == 1 and "pipeline.py:8: Sail says" in why and "java" in why.lower()
 
 
 def test_a_table_that_nobody_has_is_no_reason_for_spark():

@@ -315,6 +315,59 @@ def users(number, *events):
     }
 
 
+CASES["a stream of read_files tells the format by the names of files"] = Case(
+    {
+        "orders.sql": "CREATE STREAMING TABLE orders AS\n"
+        "SELECT * FROM STREAM read_files('/Volumes/main/crm/raw/orders')"
+    },
+    [
+        Step(
+            {"orders(id, n)": [(1, 10)]}, files={"/Volumes/main/crm/raw/orders/1.json": [{"id": 1, "n": 10}]}
+        ),
+        Step(
+            {"orders(id, n)": [(1, 10), (2, None)]},
+            files={"/Volumes/main/crm/raw/orders/day=2/2.JSONL": [{"id": 2}]},
+        ),
+    ],
+)
+
+CASES["a table of current rows takes a history, and leaves out the columns that make it one"] = Case(
+    {
+        "chain.py": """
+from pyspark import pipelines as dp
+
+@dp.temporary_view
+def changes():
+    return (spark.readStream.format("cloudFiles").option("cloudFiles.format", "json")
+        .schema("id int, city string, at int").load("/Volumes/main/crm/raw/changes"))
+
+dp.create_streaming_table("history")
+dp.create_auto_cdc_flow("history", "changes", ["id"], "at", stored_as_scd_type=2)
+dp.create_streaming_table("now")
+dp.create_auto_cdc_flow("now", "history", ["id"], "__START_AT", except_column_list=["__START_AT", "__END_AT"])
+"""
+    },
+    [
+        Step(
+            {
+                "now(id, city, at)": [(1, "Bonn", 2), (2, "Oslo", 1)],
+                "history(id, city, __START_AT, __END_AT)": [
+                    (1, "Bern", 1, 2),
+                    (1, "Bonn", 2, None),
+                    (2, "Oslo", 1, None),
+                ],
+            },
+            files={
+                "/Volumes/main/crm/raw/changes/1.json": [
+                    {"id": 1, "city": "Bonn", "at": 2},
+                    {"id": 1, "city": "Bern", "at": 1},
+                    {"id": 2, "city": "Oslo", "at": 1},
+                ]
+            },
+        )
+    ],
+)
+
 CASES["the documented AUTO CDC example in one update"] = Case(
     {"cdc.py": CDC}, [Step(DOCUMENTED, files=users(1, *USERS))]
 )
