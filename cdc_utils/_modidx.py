@@ -296,5 +296,6 @@ d = { 'settings': { 'branch': 'main',
                                 'cdc_utils.spec.known_arguments': ('spec.html#known_arguments', 'cdc_utils/spec.py'),
                                 'cdc_utils.spec.resolved': ('spec.html#resolved', 'cdc_utils/spec.py'),
                                 'cdc_utils.spec.scd_type': ('spec.html#scd_type', 'cdc_utils/spec.py'),
+                                'cdc_utils.spec.shown_value': ('spec.html#shown_value', 'cdc_utils/spec.py'),
                                 'cdc_utils.spec.tracked_columns': ('spec.html#tracked_columns', 'cdc_utils/spec.py'),
                                 'cdc_utils.spec.visible_columns': ('spec.html#visible_columns', 'cdc_utils/spec.py')}}}

@@ -26,7 +26,7 @@ from cdc_local.dataflow.graph import (
 from cdc_local.errors import PipelineError
 from cdc_local.sql_names import unquote
 from cdc_utils.snapshots import ABSENT, VERSION
-from cdc_utils.spec import CdcSpec
+from cdc_utils.spec import CdcSpec, shown_value
 
 Names = str | Sequence[str] | None  # One column or several
 Decorator = Callable[[Query], Query]
@@ -406,6 +406,12 @@ class Declarations:
             )
         [source] = given
         function = source if callable(source) else None
+        if function is None and not isinstance(source, str):
+            raise PipelineError(
+                f"{target}: `source` is {shown_value(source)}",
+                self._graph.locate(),
+                "give the name of a table or view, or a function: lambda version: (frame, its version)",
+            )
         spec = self._make_spec(
             target=target,
             source=source if function is None else f"{getattr(function, '__name__', 'source')}()",

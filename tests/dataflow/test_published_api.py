@@ -175,6 +175,10 @@ def test_positions_are_those_of_databricks_stub(declared):
             lambda dp: dp.apply_changes_from_snapshot("t", "s", ["id"], snapshot_and_version=rows),
             "t has `source` and `snapshot_and_version`",
         ),
+        (
+            lambda dp: dp.apply_changes_from_snapshot("t", keys=["id"], snapshot_and_version=("s", 1)),
+            "t: `source` is ['s', 1]; give the name of a table or view, or a function",
+        ),
     ],
 )
 def test_a_wrong_use_says_what_to_write(declared, call, words):
