@@ -6,9 +6,9 @@
 __all__ = ['CHANGE_COLUMNS', 'OPERATIONS', 'MARKS', 'EnvelopeError', 'Envelope', 'SourceTable', 'type_name', 'check_source',
            'quote_text', 'raw_value', 'plain_value', 'scale_of', 'decoded_value', 'encoding_of', 'say_when',
            'list_value_problems', 'changes_key', 'is_sent', 'list_problems', 'recognise_envelope', 'no_operation',
-           'require_envelope', 'split_columns', 'examine_rows', 'split_key_changes', 'sequence_of',
-           'changed_columns_of', 'rescued_columns_of', 'decode_changes', 'quarantine_changes', 'cdc_spec',
-           'parse_events']
+           'require_envelope', 'declared_names', 'split_columns', 'examine_rows', 'split_key_changes', 'sequence_of',
+           'changed_columns_of', 'rescued_columns_of', 'flat_others', 'decode_changes', 'quarantine_changes',
+           'cdc_spec', 'parse_events']
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-02
 from collections.abc import Mapping, Sequence
@@ -325,7 +325,7 @@ def require_envelope(
     source: SourceTable,  # What they are declared to be
 ):
     "Refuse, with `EnvelopeError`, a feed that lacks the envelope's columns."
-    wanted = [each.strip().partition(" ")[0].strip("`") for each in split_columns(source.schema)]
+    wanted = declared_names(source)
     missing = [name for name in wanted if name not in raw.columns]
     if not missing:
         return
@@ -335,6 +335,13 @@ def require_envelope(
         f"{source.envelope.name} has the columns {wanted}; this feed lacks {missing}{looks}. "
         f"Its columns are {raw.columns}"
     )
+
+
+def declared_names(
+    source: SourceTable,  # The table
+) -> list[str]:  # The columns of its raw rows: the tool's, and the table's where they are flat
+    "Name the columns of a raw row."
+    return [each.strip().partition(" ")[0].strip("`") for each in split_columns(source.schema)]
 
 
 def split_columns(
@@ -395,7 +402,7 @@ def sequence_of(
     envelope: Envelope,  # The tool
 ) -> Column:  # struct: its parts in order, then `rank` int; no part is NULL
     "Put a change in the order of its source."
-    lowest = {"STRING": "''", "BINARY": "X''"}
+    lowest = {"STRING": "''", "BINARY": "X''", "DATE": "DATE'0001-01-01'"}
     parts = [
         F.expr(
             f"coalesce({plain_value(sql, kind)}, {lowest.get(type_name(kind), f'cast(-1 AS {kind})')})"
@@ -425,13 +432,31 @@ def changed_columns_of(
 
 def rescued_columns_of(
     source: SourceTable,  # The table
+    columns: Sequence[str],  # Columns of the raw rows
 ) -> Column:  # map<string,string>; NULL where the row has no others
     "Keep the columns that nobody declared."
-    nothing = F.lit(None).cast("map<string,string>")
     if source.envelope.after is None:
-        return nothing
-    others = F.map_filter("__image", lambda name, value: ~name.isin(list(source.columns)))
+        others = flat_others(source, columns)
+    else:
+        others = F.map_filter("__image", lambda name, value: ~name.isin(list(source.columns)))
     return F.when(F.size(others) > 0, others)
+
+
+def flat_others(
+    source: SourceTable,  # A table whose values are the raw row's own columns
+    columns: Sequence[str],  # Columns of the raw rows
+) -> Column:  # map<string,string>, perhaps empty: what is neither declared, nor the tool's, nor NULL
+    "Find what a flat row has that nobody declared, Auto Loader's `_rescued_data` included."
+    known = [*declared_names(source), "_rescued_data", CORRUPT_RECORD]
+    others = [name for name in columns if name not in known]
+    nothing = F.create_map().cast("map<string,string>")
+    pairs = [part for name in others for part in (F.lit(name), exact_column(name).cast("string"))]
+    found = F.create_map(*pairs) if pairs else nothing
+    if "_rescued_data" in columns:
+        rescued = F.from_json("_rescued_data", "map<string,string>")
+        rescued = F.map_filter(rescued, lambda name, value: name != "_file_path")
+        found = F.map_concat(found, F.coalesce(rescued, nothing))
+    return F.map_filter(found, lambda name, value: value.isNotNull())
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-43
 def decode_changes(
@@ -460,7 +485,7 @@ def decode_changes(
         F.expr(f"cast({envelope.transaction} AS string)").alias("transaction"),
         F.expr(f"cast({envelope.changed_at} AS timestamp)").alias("changed_at"),
         F.expr(f"cast({envelope.source_table} AS string)").alias("source_table"),
-        rescued_columns_of(source).alias("rescued_columns"),
+        rescued_columns_of(source, raw.columns).alias("rescued_columns"),
     )
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-44
@@ -510,7 +535,7 @@ def parse_events(
 ):  # Columns of `frame` that the envelope does not have, then those of `source.schema`, `_corrupt_record`
     "Parse JSON events, tombstones left out; what can't be parsed is in `_corrupt_record`."
     schema = f"{source.schema}, {CORRUPT_RECORD} string"
-    names = [each.strip().partition(" ")[0].strip("`") for each in split_columns(schema)]
+    names = [*declared_names(source), CORRUPT_RECORD]
     text = exact_column(column).cast("string")
     event = F.from_json(text, schema, {"columnNameOfCorruptRecord": CORRUPT_RECORD})
     parsed = frame.where(text.isNotNull()).withColumn("__event", event)
