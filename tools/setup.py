@@ -3,6 +3,7 @@
     python3 tools/setup.py           all: tests, JupyterLab and the documentation as well
     python3 tools/setup.py --run     what `cdc` runs on, and what builds the wheel
     python3 tools/setup.py --spark   all, the Delta jars, and an archive of Spark's classes for faster starts
+    python3 tools/setup.py --spark --databases   beside that, Debezium's engine and a client of PostgreSQL
 
 Java is needed for the last alone, and where there is none, set-up says so and goes on. Without `--spark` a
 session of Spark fetches the jars itself, when the first one starts.
@@ -41,6 +42,7 @@ VENV, CACHE = ROOT / ".venv", ROOT / ".cache"
 BIN, STAMPS = VENV / "bin", CACHE / "setup.json"
 CHECK = "import sys; sys.exit(sys.version_info < (3, 11))"
 UV_LOCK, LOCK, RUN_LOCK = ROOT / "tools/uv.lock", ROOT / "requirements.lock", ROOT / "requirements-run.lock"
+DATABASES_LOCK = ROOT / "tools/databases/requirements.lock"
 PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -171,6 +173,10 @@ def install_run_packages():
     install_locked(RUN_LOCK)
 
 
+def install_database_packages():
+    install_locked(DATABASES_LOCK)
+
+
 def install_all_packages():
     install_locked(LOCK)
     for command in BIN.glob("nbdev-*"):  # nbdev 3 spells them with hyphens; many fingers know nbdev_export
@@ -248,12 +254,19 @@ SPARK = Step(
     digest(LOCK, str(ROOT), os.environ.get("JAVA_HOME"), os.environ.get("CDC_JARS"), shutil.which("java")),
     prepare_spark,
 )
+DATABASES = Step(
+    "databases",
+    "Debezium's engine and a client of PostgreSQL; 200 MB once",
+    digest(DATABASES_LOCK, LOCK),
+    install_database_packages,
+)
 
 
 def to_do(words):
     "The steps that the words of the command line ask for, without those that were done"
     known = stamps()
-    steps = (*BEFORE, RUN if "--run" in words else ALL, PROJECT, *((SPARK,) if "--spark" in words else ()))
+    asked = [step for word, step in (("--spark", SPARK), ("--databases", DATABASES)) if word in words]
+    steps = (*BEFORE, RUN if "--run" in words else ALL, PROJECT, *asked)
     return [step for step in steps if known.get(step.name) not in (step.made_from, step.contained_in)]
 
 

@@ -538,6 +538,7 @@ def parse_events(
     names = [*declared_names(source), CORRUPT_RECORD]
     text = exact_column(column).cast("string")
     event = F.from_json(text, schema, {"columnNameOfCorruptRecord": CORRUPT_RECORD})
-    parsed = frame.where(text.isNotNull()).withColumn("__event", event)
+    # An explode, since Spark would parse the text anew for each place that asks for a part of the event
+    parsed = frame.where(text.isNotNull()).select("*", F.explode(F.array(event)).alias("__event"))
     kept = [name for name in frame.columns if name not in names]
     return parsed.select(*map(exact_column, kept), *[F.col("__event")[name].alias(name) for name in names])
