@@ -73,7 +73,6 @@ def analyse_flow(
     evaluation.is_stateless = frame.isStreaming and state is None
     evaluation.is_complete = state is not None and flow.kind == "append" and engine.is_complete(frame)
     _refuse_complete_beside_others(runtime, flow, evaluation)
-    runtime.analysed[flow.name] = evaluation
     runtime.source_columns[flow.name] = frame.schema
     check_rules(target, frame)
     completed = check_computed_columns(target, flow, frame)
@@ -84,6 +83,7 @@ def analyse_flow(
         runtime.note_unknown(flow.name, check_keys_and_sequence(flow, frame))
     check_layout(target, frame.schema.names)
     _add_target_columns(runtime, flow, frame.schema)
+    runtime.analysed[flow.name] = evaluation  # not before: a mistake is found again by what reads the target
     return evaluation
 
 

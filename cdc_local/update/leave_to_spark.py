@@ -26,7 +26,10 @@ def leave_to_spark(
         raise
     except PipelineError as wrong:
         if may_leave and any(map(_is_from_engine, list_causes(wrong))):
-            raise NeedsSparkError(f"Sail says {_first_line(wrong.message)}", wrong.location) from None
+            one = (
+                wrong.__cause__ if isinstance(wrong.__cause__, PipelineError) else wrong
+            )  # of several mistakes
+            raise NeedsSparkError(f"Sail says {_first_line(one.message)}", one.location) from None
         raise
 
 

@@ -228,6 +228,22 @@ def two(): return spark.range(1).count()
     assert "table nobody" in str(raised.value) and "count is an action" in str(raised.value)
 
 
+def test_a_mistake_is_listed_once_though_another_table_reads_the_one_that_has_it(pipeline):
+    pipeline.write(
+        wrong="""
+import dlt
+@dlt.table
+@dlt.expect('r', 'nope > 0')
+def one(): return spark.range(3)
+@dlt.table
+def two(): return spark.read.table('one')
+"""
+    )
+    with pytest.raises(PipelineError, match="expectation 'r' of ") as raised:
+        pipeline.run()
+    assert "has no flow" not in str(raised.value)
+
+
 def test_a_file_sees_no_names_of_another(pipeline):
     pipeline.write(first="limit = 3\n", second="print(limit)\n")
     with pytest.raises(PipelineError, match="second.py:1: NameError: name 'limit' is not defined"):
