@@ -47,6 +47,7 @@ class Evaluation:
     # Where the rules of each dataset are counted: with a batch, or by a name in a stream's progress
     observed: dict[TableName, Observation | CountedFrame | str] = field(default_factory=dict)
     rules: dict[TableName, tuple[Expectation, ...]] = field(default_factory=dict)  # The rules counted there
+    actions: set[str] = field(default_factory=set)  # Actions that its functions ran, such as `count`
     is_stateless: bool = False  # A stream whose new rows can be evaluated batch by batch
     is_complete: bool = False  # A stream whose answer is one over all rows so far: each batch has it whole
     new_rows: NewRowsReader | None = None  # What streaming sources are read with; None for streams

@@ -43,10 +43,43 @@ def flow_frame(
             frame = evaluate(runtime, evaluation, flow)
             if flow.kind == "replace_where" and not frame.isStreaming:
                 frame = restrict_to_range(flow, frame)
-            return frame, evaluation
-        with evaluating(evaluation), runtime.graph.within(flow.scope):
-            streaming = None if flow.once else True  # a backfill may read a stream, once
-            return runtime.read_table(flow.cdc_spec.source, streaming), evaluation
+        else:
+            with evaluating(evaluation), runtime.graph.within(flow.scope):
+                streaming = None if flow.once else True  # a backfill may read a stream, once
+                frame = runtime.read_table(flow.cdc_spec.source, streaming)
+        if evaluation.actions and not runtime.analysing:
+            _check_as_analysed(runtime, flow, frame, evaluation)
+        return frame, evaluation
+
+
+def _check_as_analysed(
+    runtime: Runtime,  # Analysed
+    flow: Flow,  # A flow in whose functions actions ran
+    frame: DataFrame,  # What it brings now that its tables have rows
+    evaluation: Evaluation,  # What it has read
+) -> None:
+    "`PipelineError` where rows have changed what a flow reads or the columns that it brings."
+    actions = " and ".join(f"{name}()" for name in sorted(evaluation.actions))
+    first = runtime.analysed[flow.name]
+    if more := sorted((evaluation.reads - first.reads) & runtime.graph.datasets.keys()):
+        raise PipelineError(
+            f"flow {flow.name} reads {more[0]} after {actions}, and did not while it was analysed, where "
+            "tables have no rows: nothing says that it is up to date",
+            flow.location,
+            "read it before, or in either case",
+        )
+    before, now = (
+        ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in schema)
+        for schema in (runtime.source_columns[flow.name], frame.schema)
+    )
+    if before != now:
+        raise PipelineError(
+            f"flow {flow.name} has other columns after {actions} than while it was analysed, where "
+            f"tables have no rows: {now}; it had {before}",
+            flow.location,
+            "return the same columns whatever the rows are",
+        )
+    runtime.note_unknown(flow.name, frame)
 
 
 def analyse_flow(
@@ -73,6 +106,7 @@ def analyse_flow(
     evaluation.is_stateless = frame.isStreaming and state is None
     evaluation.is_complete = state is not None and flow.kind == "append" and engine.is_complete(frame)
     _refuse_complete_beside_others(runtime, flow, evaluation)
+    runtime.analysed[flow.name] = evaluation
     runtime.source_columns[flow.name] = frame.schema
     check_rules(target, frame)
     completed = check_computed_columns(target, flow, frame)
@@ -83,7 +117,6 @@ def analyse_flow(
         runtime.note_unknown(flow.name, check_keys_and_sequence(flow, frame))
     check_layout(target, frame.schema.names)
     _add_target_columns(runtime, flow, frame.schema)
-    runtime.analysed[flow.name] = evaluation  # not before: a mistake is found again by what reads the target
     return evaluation
 
 

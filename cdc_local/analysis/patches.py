@@ -20,6 +20,7 @@ from pyspark.sql.functions import builtin
 from pyspark.sql.readwriter import DataFrameReader, DataFrameWriter
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
+from cdc_local.analysis.actions import ACTIONS, allow_action
 from cdc_local.analysis.catalog_methods import CATALOG_METHODS, REFUSED_CATALOG_METHODS, CatalogMethods
 from cdc_local.analysis.evaluation import current_evaluation, evaluated_flow, evaluating
 from cdc_local.analysis.expressions import name_tables
@@ -47,22 +48,21 @@ class Patch:
     reason: str  # Why Spark's or Python's own does not do
 
 
-def _refuse(
+def _refuse_write(
     name: str,  # The method or property
-    kind: str,  # What it is: 'an action' or 'a write'
     runtime: Runtime,  # The update
     original: Any,  # The method or property
 ) -> Any:  # The same, refusing inside a dataset function
-    "Refuse a method of a frame while a dataset function runs."
+    "Refuse to write a frame while a dataset function runs."
     if isinstance(original, property):
-        return property(_refuse(name, kind, runtime, original.fget))
+        return property(_refuse_write(name, runtime, original.fget))
 
     @wraps(original)
     def method(*args: Any, **kwargs: Any) -> Any:
         flow = evaluated_flow()
         if flow is not None:
             raise PipelineError(
-                f"DataFrame.{name} is {kind}, inside the dataset function of {flow.name}",
+                f"DataFrame.{name} is a write, inside the dataset function of {flow.name}",
                 hint="Lakeflow refuses it; return a DataFrame and let the pipeline write it",
             )
         return original(*args, **kwargs)
@@ -79,7 +79,7 @@ def _refuse_pivot(runtime: Runtime, original: Any) -> Any:
         if flow is not None and values is None:
             raise PipelineError(
                 f"pivot({pivot_col!r}) without values reads data, inside the dataset function of {flow.name}",
-                hint="list the values",
+                hint="Databricks supports no pivot that looks at rows for its columns; list the values",
             )
         return original(grouped, pivot_col, values)
 
@@ -379,29 +379,6 @@ def _set_option(runtime: Runtime, original: Any) -> Any:
     return set_option
 
 
-_ACTIONS = (
-    "collect",
-    "count",
-    "toPandas",
-    "toArrow",
-    "take",
-    "first",
-    "head",
-    "tail",
-    "show",
-    "foreach",
-    "foreachPartition",
-    "isEmpty",
-    "toLocalIterator",
-    "checkpoint",
-    "localCheckpoint",
-    "approxQuantile",
-    "corr",
-    "cov",
-    "crosstab",
-    "transpose",  # Spark reads the rows for its columns' names
-)
-
 _WRITES = ("write", "writeStream", "writeTo", "mergeInto")
 
 _READER_SETTINGS = ("format", "schema", "option", "options")
@@ -472,16 +449,16 @@ def list_patches(
             Patch(
                 classes.frame,
                 name,
-                partial(_refuse, name, "an action"),
-                "Lakeflow evaluates a dataset function when and as often as it likes: it must not act",
+                partial(allow_action, name),
+                "an action reads tables that have no rows yet, and none may run on a stream",
             )
-            for name in _ACTIONS
+            for name in ACTIONS
         ],
         *[
             Patch(
                 classes.frame,
                 name,
-                partial(_refuse, name, "a write"),
+                partial(_refuse_write, name),
                 "a dataset function returns its rows, and the pipeline writes them, once",
             )
             for name in _WRITES

@@ -43,6 +43,11 @@ _VIEW_HINTS: dict[tuple[Language, bool], str] = {
     ("sql", False): "read it without STREAM",
 }
 
+_NO_ROWS_YET = (
+    "the pipeline's tables have no rows while it is analysed, on Databricks too: "
+    "say what the function returns then"
+)
+
 
 def read_stored(
     spark: SparkSession,  # Reads the table
@@ -123,7 +128,17 @@ class Runtime:
     ) -> None:
         "Note what of a query is not known to give the same as on Spark."
         for sentence in engine_of(self.spark).find_unknown(frame, [rule.constraint for rule in rules]):
-            self.unknown.setdefault(sentence, name)
+            self.add_unknown(name, sentence)
+
+    def add_unknown(
+        self,
+        name: str,  # A flow or a dataset
+        sentence: str,  # What is not known to be the same as on Spark
+    ) -> None:
+        "Note what is not known; `NeedsSparkError` where flows run, and the analysis did not see it."
+        if not self.analysing and sentence not in self.unknown:
+            raise NeedsSparkError(f"{name}: {sentence}")
+        self.unknown.setdefault(sentence, name)
 
     def read_table(
         self,
@@ -361,6 +376,8 @@ def evaluate(
         wrong = to_pipeline_error(error, runtime.sources)
         wrong.location = wrong.location or item.location
         wrong.hint = explain_type(error) or wrong.hint
+        if runtime.analysing and evaluation.actions and not isinstance(error, PipelineError):
+            wrong.hint = wrong.hint or _NO_ROWS_YET
         raise wrong from None
     if isinstance(frame, DataFrame):
         return frame

@@ -24,6 +24,7 @@ from cdc_local.jobs.scheduler import OnChange, check_tasks, job_result, run_job
 from cdc_local.jobs.tasks import (
     TaskPlan,
     check_task_kind,
+    fill_references,
     list_dependencies,
     list_dynamic_values,
     task_program,
@@ -133,14 +134,15 @@ def _run_task(
 ) -> str:  # What it printed
     "Make one attempt at a task."
     key = task["task_key"]
+    dynamic_values = list_dynamic_values(job.get("name", request.key), key, parameters)
     if "pipeline_task" in task:
-        return _run_pipeline_task(request, updates, task, stop)
+        return _run_pipeline_task(request, read_update_options(task, dynamic_values), updates, task, stop)
     paths = FolderPaths(request.storage, request.bundle.folder)
     plan = TaskPlan(
         task,
         unpack_wheels(list_dependencies(task, job.get("environments") or []), paths),
         parameters,
-        list_dynamic_values(job.get("name", request.key), key, parameters),
+        dynamic_values,
         paths,
         request.storage.root / "notebooks" / request.key,
     )
@@ -150,6 +152,7 @@ def _run_task(
 
 def _run_pipeline_task(
     request: RunRequest,  # The run
+    options: UpdateOptions,  # What the task asks of the update
     updates: dict[str, UpdateResult],  # Gets what the update did, also where it failed
     task: dict[str, Any],  # With a `pipeline_task`
     stop: StopSignal,  # Ends it when it is set
@@ -157,7 +160,7 @@ def _run_pipeline_task(
     "Update the pipeline of a task; raises `UpdateFailedError`."
     key, pipeline = task["task_key"], find_pipeline_key(request.bundle, task)
     try:
-        updates[key] = run_pipeline(request, pipeline, read_update_options(task), stop, key)
+        updates[key] = run_pipeline(request, pipeline, options, stop, key)
     except UpdateFailedError as error:
         updates[key] = error.result
         raise
@@ -312,6 +315,7 @@ def find_pipeline_key(
 
 def read_update_options(
     task: dict[str, Any],  # With a `pipeline_task`
+    dynamic_values: Mapping[str, str],  # Reference -> value
 ) -> UpdateOptions:
     "Read what a task asks of the update."
     settings = task["pipeline_task"]
@@ -319,6 +323,10 @@ def read_update_options(
         full_refresh=bool(settings.get("full_refresh")),
         refresh_selection=tuple(settings.get("refresh_selection") or ()),
         full_refresh_selection=tuple(settings.get("full_refresh_selection") or ()),
+        parameters={
+            name: fill_references(value, dynamic_values)
+            for name, value in (settings.get("parameters") or {}).items()
+        },
     )
 
 

@@ -21,6 +21,7 @@ from cdc_local.cli.options import (
     progress_style,
     read_names,
     read_pairs,
+    read_parameters,
 )
 from cdc_local.errors import PipelineError, UsageError
 
@@ -137,10 +138,8 @@ def run_resource(
     options = UpdateOptions(None, full_refresh_all, read_names(refresh), read_names(full_refresh))
     given = read_pairs("--param", parameters)
     kind = find_resource_kind(bundle, key)
-    if kind == "pipelines" and given:
-        raise UsageError(
-            f"{key} is a pipeline and takes no --param", hint="its configuration is in the bundle"
-        )
+    if kind == "pipelines":
+        options = replace(options, parameters=read_parameters(parameters))
     if kind == "jobs" and options != UpdateOptions():
         raise UsageError(f"{key} is a job; --refresh and --full-refresh are for pipelines")
     request = RunRequest(bundle, key, Storage(storage).create(), given, options)

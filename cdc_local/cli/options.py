@@ -1,6 +1,7 @@
 """Options that several commands share, and how their text is read."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -61,6 +62,15 @@ SchemaOption = Annotated[str, typer.Option("--schema", help="Schema of names tha
 ConfOption = Annotated[
     list[str] | None,
     typer.Option("--conf", metavar="KEY=VALUE", help="Pipeline configuration; can be repeated."),
+]
+
+ParamOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        metavar="NAME=VALUE",
+        help="Pipeline parameter, `:NAME` in SQL files; can be repeated.",
+    ),
 ]
 
 MasterOption = Annotated[str | None, typer.Option("--master", help="Spark master; local[*] by default.")]
@@ -164,6 +174,20 @@ def read_conf(
     "Read the `--conf` options, and `cdc.catalog` and `cdc.schema` where they don't set them."
     given = read_pairs("--conf", pairs, "key=value", "write e.g. --conf cdc.catalog=main")
     return {"cdc.catalog": catalog, "cdc.schema": schema} | given
+
+
+def read_parameters(
+    pairs: list[str] | None,  # `--param` options, as typed
+) -> dict[str, str]:  # Parameters of the pipeline
+    "Read the `--param` options; `UsageError` for a name that Databricks would not take."
+    found = read_pairs("--param", pairs)
+    for name in found:
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+            raise UsageError(
+                f"--param {name!r} is no name of a parameter",
+                hint="it has letters, digits, `_`, `-` and `.` alone",
+            )
+    return found
 
 
 def read_names(

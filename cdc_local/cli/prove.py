@@ -17,6 +17,7 @@ from cdc_local.cli.options import (
     Lines,
     LinesOption,
     MemoryOption,
+    ParamOption,
     PathsArgument,
     QuietOption,
     RootPathOption,
@@ -24,6 +25,7 @@ from cdc_local.cli.options import (
     StorageOption,
     examples,
     read_conf,
+    read_parameters,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ def prove(
     catalog: CatalogOption = CATALOG,
     schema: SchemaOption = SCHEMA,
     conf: ConfOption = None,
+    param: ParamOption = None,
     engine: EngineOption = None,
     memory: MemoryOption = None,
     root_path: RootPathOption = None,
@@ -72,7 +75,7 @@ def prove(
 ) -> None:
     """Try whether the tables of AUTO CDC depend on the events alone: not on their order, their batches,
     their copies."""
-    configuration = read_conf(conf, catalog, schema)
+    configuration, parameters = read_conf(conf, catalog, schema), read_parameters(param)
     from cdc_local.operations.prove import prove_laws
     from cdc_local.reports.tables import make_console
     from cdc_local.update.request import UpdateRequest
@@ -83,6 +86,7 @@ def prove(
         catalog=catalog,
         schema=schema,
         configuration=configuration,
+        parameters=parameters,
         root_path=root_path,
     )
 

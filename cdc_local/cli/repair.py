@@ -17,12 +17,14 @@ from cdc_local.cli.options import (
     LinesOption,
     MasterOption,
     MemoryOption,
+    ParamOption,
     RootPathOption,
     SchemaOption,
     StorageOption,
     examples,
     open_storage,
     read_conf,
+    read_parameters,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def repair(
     catalog: CatalogOption = CATALOG,
     schema: SchemaOption = SCHEMA,
     conf: ConfOption = None,
+    param: ParamOption = None,
     master: MasterOption = None,
     memory: MemoryOption = None,
     root_path: RootPathOption = None,
@@ -78,7 +81,7 @@ def repair(
 ) -> None:
     """Rebuild chosen keys of an AUTO CDC target from all of their source, in one commit,
     without a full refresh."""
-    configuration = read_conf(conf, catalog, schema)
+    configuration, parameters = read_conf(conf, catalog, schema), read_parameters(param)
     opened = open_storage(storage)
     from cdc_local.operations.repair import KeyChoice, repair_table
     from cdc_local.update.endings import explain_endings
@@ -90,6 +93,7 @@ def repair(
         catalog=catalog,
         schema=schema,
         configuration=configuration,
+        parameters=parameters,
         dry_run=dry_run,
         master=master,
         root_path=root_path,

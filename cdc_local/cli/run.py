@@ -23,6 +23,7 @@ from cdc_local.cli.options import (
     LinesOption,
     MasterOption,
     MemoryOption,
+    ParamOption,
     PathsArgument,
     QuietOption,
     RefreshOption,
@@ -33,6 +34,7 @@ from cdc_local.cli.options import (
     progress_style,
     read_conf,
     read_names,
+    read_parameters,
 )
 from cdc_local.cli.own_process import mount_volumes
 from cdc_local.errors import UsageError
@@ -66,6 +68,7 @@ def run(
     catalog: CatalogOption = CATALOG,
     schema: SchemaOption = SCHEMA,
     conf: ConfOption = None,
+    param: ParamOption = None,
     full_refresh: FullRefreshOption = None,
     full_refresh_all: FullRefreshAllOption = False,
     refresh: RefreshOption = None,
@@ -107,7 +110,7 @@ def run(
 ) -> None:
     """Run one update of the pipeline that these Lakeflow source files declare, unmodified,
     on this machine, with Sail or Spark and Delta Lake."""
-    configuration = read_conf(conf, catalog, schema)
+    configuration, parameters = read_conf(conf, catalog, schema), read_parameters(param)
     if picture:
         _check_picture_path(picture)
     mount_volumes(storage, paths, makes_folders=not dry_run)
@@ -122,6 +125,7 @@ def run(
         catalog=catalog,
         schema=schema,
         configuration=configuration,
+        parameters=parameters,
         full_refresh=read_names(full_refresh),
         full_refresh_all=full_refresh_all,
         refresh=read_names(refresh),

@@ -70,6 +70,13 @@ class Engine(Protocol):
         "Find what of a query is not known to give the same as on Spark."
         ...
 
+    def has_order(
+        self,
+        frame: "DataFrame",  # A batch
+    ) -> bool:
+        "Whether the rows of a query come in the same order as on Spark."
+        ...
+
     def describe_query(
         self,
         frame: "DataFrame",  # A batch

@@ -1,6 +1,7 @@
 """A pipeline's update as a child process: `cdc run` with what the pipeline's settings say."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from cdc_local.errors import UsageError
@@ -21,6 +22,7 @@ class UpdateOptions:
     refresh_selection: tuple[str, ...] = ()  # Only these
     full_refresh_selection: tuple[str, ...] = ()  # Empty and compute these
     validate_only: bool = False  # Check the graph, write nothing but events
+    parameters: Mapping[str, str] = field(default_factory=dict)  # Instead of those of the pipeline
     output: tuple[str, ...] = ("--format", "json")  # Options of `cdc run` that say what it prints
 
 
@@ -43,6 +45,10 @@ def update_program(
         ("--name", pipeline.get("name") or "pipeline"),
         options.output,
         *(("--conf", f"{key}={value}") for key, value in (pipeline.get("configuration") or {}).items()),
+        *(
+            ("--param", f"{name}={value}")
+            for name, value in {**(pipeline.get("parameters") or {}), **options.parameters}.items()
+        ),
         *(("--wheel", paths.local(wheel)) for wheel in dependencies if is_wheel(wheel)),
         *_option_pairs(options),
     ]

@@ -8,7 +8,6 @@ from cdc_local.dataflow.graph import Dataset, Flow
 from cdc_local.errors import PipelineError, locate
 from cdc_local.sql.dialect import translate, translate_words
 from cdc_local.sql.lexer import closing_bracket, split_at_commas, tokenize
-from cdc_local.sql.parameters import expand_identifiers
 from cdc_local.sql.parser import Statement, read_columns, read_expression, read_name_parts
 from cdc_local.sql.positions import find_position
 from cdc_local.sql.relations import Relation, find_relations
@@ -156,7 +155,6 @@ def read_source_clause(
     origin = locate(statement.sql, statement.words[start].start, statement.origin)
     position = find_position(statement.sql, statement.words[start].start, statement.origin)
     sql = SELECT + translate(sql.removeprefix(SELECT), position)
-    sql = expand_identifiers(reading.spark, sql, origin)
     found = find_relations(reading.spark, sql, origin)
     if not once and not any(relation.streaming for relation in found):
         raise PipelineError(

@@ -86,12 +86,17 @@ def bind_parameters(
     sql: str,  # A text with `:name` or `?`
     values: Mapping[str, Any] | Sequence[Any],  # By name, or in order
     location: Location | None = None,  # Where the text's first line stands
+    hint: str = "",  # Where to give a value that is missing; of Python, in `args`, by default
 ) -> str:  # The text with literals
     "Put values in the places of parameters; `PipelineError` names one that has none."
     words = tokenize(sql, location)
     if isinstance(values, Mapping):
         edits = [
-            (colon.start, name.stop, _find_value(values, name.text.strip("`"), sql, colon, location))
+            (
+                colon.start,
+                name.stop,
+                _find_value(values, name.text.strip("`"), locate(sql, colon.start, location), hint),
+            )
             for colon, name in _find_named(words)
         ]
     else:
@@ -134,17 +139,16 @@ def _find_named(
 def _find_value(
     values: Mapping[str, Any],  # By name
     name: str,  # Of a parameter
-    sql: str,  # The text
-    colon: Token,  # Where the parameter stands
-    location: Location | None,  # Where the text's first line stands
+    place: Location,  # Of the parameter
+    hint: str,  # Where to give it
 ) -> str:  # A literal
     if name in values:
         return write_literal(values[name])
     given = ", ".join(values) or "none"
     raise PipelineError(
         f"the parameter :{name} of this SQL has no value",
-        locate(sql, colon.start, location),
-        f"given: {given}",
+        place,
+        f"given: {given}" + (f"; {hint.format(name)}" if hint else ""),
     )
 
 

@@ -9,7 +9,6 @@ from pyspark.sql import DataFrame, SparkSession
 from cdc_local.dataflow.graph import Graph
 from cdc_local.errors import Location, PipelineError, UsageError, locate
 from cdc_local.sql.dialect import leave_paths_to_spark, translate
-from cdc_local.sql.parameters import expand_identifiers
 from cdc_local.sql.parser import Statement, spanned_text
 from cdc_local.sql.positions import find_position
 from cdc_local.sql.relations import Relation, find_relations
@@ -71,7 +70,6 @@ def read_query(
     sql = translate(sql, position)
     leave_paths_to_spark(reading.spark, sql, position)
     statement.at = len(statement.words)
-    sql = expand_identifiers(reading.spark, sql, origin)
     found = find_relations(reading.spark, sql, origin)
     if names:
         sql = f"SELECT * FROM (\n{sql}\n) AS named({', '.join(names)})"

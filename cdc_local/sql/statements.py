@@ -1,7 +1,7 @@
 """Lakeflow's SQL, read into the same graph that the Python decorators fill."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, SparkSession
@@ -11,6 +11,7 @@ from cdc_local.errors import Location, PipelineError
 from cdc_local.sql.auto_cdc_clauses import read_auto_cdc, read_once
 from cdc_local.sql.columns import Specification, declared_schema, note_tags, read_specification
 from cdc_local.sql.dialect import translate_words
+from cdc_local.sql.parameters import bind_parameters, expand_identifiers
 from cdc_local.sql.parser import (
     Statement,
     fill_parameters,
@@ -39,6 +40,8 @@ class Clauses:
     table_properties: dict[str, str] = field(default_factory=dict)
     is_managed: bool = False  # CREATE TABLE without STREAMING
 
+
+_HOW_TO_GIVE = "set it in the pipeline's parameters, or by --param {}=value"
 
 _REFUSED_CLAUSES = {
     "SCHEDULE": "a pipeline is started by a job",
@@ -468,12 +471,15 @@ def declare_sql(
     configuration: dict[str, str] | None = None,  # The pipeline's configuration, for `${parameter}`
     location: Location | None = None,  # Where the text's first line stands
     scope: Scope | None = None,  # `USE` and `SET` of the file's earlier cells
+    parameters: Mapping[str, str] | None = None,  # The pipeline's parameters, for `:name`
 ) -> Scope:  # The scope for its later cells
     "Read Lakeflow SQL into the graph; `PipelineError` with the line for everything it cannot take."
     reading = Reading(graph, spark, scope or Scope())
     for written in split_statements(sql_text, location):
         text = sql_text[written.words[0].start : written.words[-1].stop]
         replaced = fill_parameters(text, (configuration or {}) | reading.scope.settings, written.location)
+        replaced = bind_parameters(replaced, parameters or {}, written.location, _HOW_TO_GIVE)
+        replaced = expand_identifiers(spark, replaced, written.location)
         for statement in split_statements(replaced, written.location):
             declare_statement(reading, statement)
     return reading.scope

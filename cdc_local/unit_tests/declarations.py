@@ -18,6 +18,7 @@ PIPELINE_KEYS = (
     "catalog",
     "schema",
     "configuration",
+    "parameters",
     "bundle",
     "name",
     "target",

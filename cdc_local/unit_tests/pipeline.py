@@ -134,6 +134,7 @@ class PipelineUnderTest:
                 catalog=self.settings.catalog,
                 schema=self.settings.schema,
                 configuration=dict(self.configuration),
+                parameters=dict(self.settings.parameters),
                 root_path=self.settings.root_path,
             ),
             partial(_note_engine, told),

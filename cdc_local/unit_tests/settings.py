@@ -32,6 +32,7 @@ class PipelineSettings:
     configuration: Mapping[str, str] = field(
         default_factory=dict
     )  # As of a bundle; `cdc.catalog` as in `cdc run`
+    parameters: Mapping[str, str] = field(default_factory=dict)  # `:name` in SQL files
 
     def full_configuration(
         self,
@@ -67,6 +68,8 @@ def find_settings(
     if "configuration" in keys:
         configuration = {**found.configuration, **keys["configuration"].pairs()}
         found = replace(found, configuration=configuration)
+    if "parameters" in keys:
+        found = replace(found, parameters={**found.parameters, **keys["parameters"].pairs()})
     return found
 
 
@@ -194,6 +197,7 @@ def _read_pipeline(
         pipeline.get("catalog") or "main",
         pipeline.get("schema") or pipeline.get("target") or "default",
         configuration,
+        {name: str(value) for name, value in (pipeline.get("parameters") or {}).items()},
     )
 
 

@@ -26,10 +26,7 @@ def leave_to_spark(
         raise
     except PipelineError as wrong:
         if may_leave and any(map(_is_from_engine, list_causes(wrong))):
-            one = (
-                wrong.__cause__ if isinstance(wrong.__cause__, PipelineError) else wrong
-            )  # of several mistakes
-            raise NeedsSparkError(f"Sail says {_first_line(one.message)}", one.location) from None
+            raise NeedsSparkError(f"Sail says {_first_line(wrong.message)}", wrong.location) from None
         raise
 
 

@@ -30,6 +30,7 @@ class UpdateRequest:
     catalog: str = "main"  # Catalog of names that give none
     schema: str = "default"  # Schema of names that give none
     configuration: dict[str, Any] = field(default_factory=dict)  # The pipeline's configuration
+    parameters: dict[str, str] = field(default_factory=dict)  # Of the pipeline: `:name` in its SQL files
     full_refresh: tuple[str, ...] = ()  # Tables to empty and compute from all their source
     full_refresh_all: bool = False  # All of them
     refresh: tuple[str, ...] = ()  # Only these tables; all by default

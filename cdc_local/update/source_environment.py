@@ -55,7 +55,7 @@ def declare_sources(
         scope = Scope()  # carries USE and SET from one SQL cell of a file to the next
 
         def declare_cell(text: str, location: Location, scope: Scope = scope) -> None:
-            declare_sql(text, graph, spark, request.configuration, location, scope)
+            declare_sql(text, graph, spark, request.configuration, location, scope, request.parameters)
 
         with declaring(spark), graph.within((request.catalog, request.schema)):
             execute_source(source, dict(namespace), declare_cell)

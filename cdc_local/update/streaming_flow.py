@@ -96,6 +96,8 @@ class StreamingFlow(QueryFlow):
         flow: Flow,  # A flow without state
         progress: Progress,  # How far it has read
     ) -> Counters | None:  # None where a source is one that only Spark's stream reads
+        if run.runtime.analysed[flow.name].actions:
+            flow_frame(run.runtime, flow)  # as streams, on which no action may run
         counters, rows, target = self.idle_counters(), 0, run.runtime.storage.table_path(flow.target)
         _check_progress(run, flow, progress, target)
         _check_target(flow, progress.target, target)

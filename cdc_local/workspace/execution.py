@@ -50,6 +50,7 @@ def local_execution(
             tuple(update["refresh_selection"] or ()),
             tuple(update["full_refresh_selection"] or ()),
             update["validate_only"],
+            update.get("parameters") or {},
         )
         return run_program(update_program(pipeline, options, paths), stop, None, on_line)
 

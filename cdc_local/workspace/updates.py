@@ -20,7 +20,7 @@ from cdc_local.workspace.call_error import CallError
 from cdc_local.workspace.execution import Execution
 from cdc_local.workspace.pipeline_definitions import get_pipeline, list_pipeline_updates
 from cdc_local.workspace.state import State, api_time, new_number
-from cdc_local.workspace.values import read_names
+from cdc_local.workspace.values import read_names, read_parameters
 from cdc_utils.results import ENDED_UPDATE_STATES
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,7 @@ class Updates:
             "validate_only": bool(settings.get("validate_only")),
             "refresh_selection": refresh,
             "full_refresh_selection": full_refresh,
+            "parameters": read_parameters(settings, "parameters"),
         }
 
     def stop(

@@ -149,24 +149,40 @@ def in_dataset_function(runtime):
 @pytest.mark.parametrize(
     "act, words",
     [
-        (lambda frame: frame.count(), "DataFrame.count is an action, inside the dataset function of numbers"),
-        (lambda frame: frame.isEmpty(), "DataFrame.isEmpty is an action"),
         (lambda frame: frame.write.save("x"), "DataFrame.write is a write"),
         (lambda frame: frame.writeTo("x"), "DataFrame.writeTo is a write"),
-        (lambda frame: frame.corr("id", "id"), "DataFrame.corr is an action"),
-        (lambda frame: frame.stat.cov("id", "id"), "DataFrame.cov is an action"),
-        (lambda frame: frame.stat.crosstab("id", "id"), "DataFrame.crosstab is an action"),
-        (lambda frame: frame.approxQuantile("id", [0.5], 0.0), "DataFrame.approxQuantile is an action"),
-        (lambda frame: frame.transpose(), "DataFrame.transpose is an action"),
         (lambda frame: frame.sparkSession.read.changes("t"), "spark.read.changes.'t'. is not supported"),
         (lambda frame: frame.sparkSession.readStream.changes("t"), "spark.readStream.changes.'t'. is not"),
         (lambda frame: frame.groupBy().pivot("id"), "pivot.'id'. without values reads data"),
     ],
 )
-def test_a_dataset_function_neither_acts_nor_writes(spark, in_dataset_function, act, words):
+def test_a_dataset_function_writes_nothing(spark, in_dataset_function, act, words):
     frame = spark.range(3)
     with pytest.raises(PipelineError, match=words):
         act(frame)
+
+
+ACTS = {
+    "count": lambda frame: frame.count(),
+    "isEmpty": lambda frame: frame.isEmpty(),
+    "corr": lambda frame: frame.corr("id", "id"),
+    "cov": lambda frame: frame.stat.cov("id", "id"),
+    "crosstab": lambda frame: frame.stat.crosstab("id", "id"),
+    "approxQuantile": lambda frame: frame.approxQuantile("id", [0.5], 0.0),
+    "transpose": lambda frame: frame.transpose(),
+}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_a_dataset_function_acts_on_a_batch_with_a_warning_and_on_no_stream(
+    runtime, spark, in_dataset_function, name
+):
+    ACTS[name](spark.range(3))
+    [warning] = runtime.graph.warnings
+    assert f"{name}() acts inside the dataset function of main.default.numbers" in warning
+    stream = spark.readStream.format("rate").load().selectExpr("value AS id")
+    with pytest.raises(PipelineError, match=f"{name}.. acts on a stream"):
+        ACTS[name](stream)
 
 
 def test_statistics_that_are_frames_act_when_they_are_written(spark, in_dataset_function):

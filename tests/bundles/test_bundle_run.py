@@ -296,10 +296,14 @@ def test_a_task_updates_a_pipeline_of_the_same_bundle(shop):
             {"full_refresh": True, "refresh_selection": ["orders"]},
             UpdateOptions(full_refresh=True, refresh_selection=("orders",)),
         ),
+        (
+            {"parameters": {"day": "{{job.parameters.day}}", "city": "Oslo"}},
+            UpdateOptions(parameters={"day": "2", "city": "Oslo"}),
+        ),
     ],
 )
 def test_a_task_says_what_it_asks_of_an_update(settings, options):
-    assert read_update_options({"pipeline_task": settings}) == options
+    assert read_update_options({"pipeline_task": settings}, {"job.parameters.day": "2"}) == options
 
 
 def test_parameters_of_a_job_have_defaults_and_come_from_the_command_line(shop):

@@ -1,6 +1,7 @@
 "Every published name and parameter of `dlt` and `dp` runs, runs with a warning, or is refused by its name."
 
 import inspect
+import json
 import tomllib
 from pathlib import Path
 
@@ -185,3 +186,26 @@ def test_a_wrong_use_says_what_to_write(declared, call, words):
     with pytest.raises(PipelineError, match="^a.py:7: ") as raised:
         call(declared[1])
     assert words in str(raised.value)
+
+
+def written_in_what_runs_where():
+    "The table of the list, as the page has it."
+    rows = ["| `dp` and `dlt` | runs | runs with a warning | refused by name |", "|---|---|---|---|"]
+    for name, said in PUBLISHED.items():
+        if "like" in said:
+            rows.append(f"| `{name}` | as `{said['like']}` | | |")
+            continue
+        given = said.get("parameters", {})
+        runs, warns, refused = (
+            ", ".join(f"`{one}`" for one, outcome in given.items() if outcome == kind)
+            for kind in ("runs", "warns", "refused")
+        )
+        whole = "all of it" if said.get("refused") or said.get("refused_when_called") else ""
+        rows.append(f"| `{name}` | {runs or ('' if whole else 'yes')} | {warns} | {whole or refused} |")
+    return "\n".join(rows)
+
+
+def test_what_runs_where_has_the_list():
+    page = Path(__file__).parents[2] / "nbs/16_what_runs_where.ipynb"
+    text = "\n".join("".join(cell["source"]) for cell in json.loads(page.read_text())["cells"])
+    assert written_in_what_runs_where() in text, written_in_what_runs_where()

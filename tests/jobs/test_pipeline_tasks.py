@@ -71,6 +71,13 @@ def test_chosen_tables_and_the_id_of_an_update_are_passed_on(paths):
     assert "--full-refresh-all" not in arguments
 
 
+def test_parameters_of_an_update_win_over_those_of_the_pipeline(paths):
+    pipeline = PIPELINE | {"parameters": {"day": "1", "city": "Oslo"}}
+    arguments = words(pipeline, UpdateOptions(parameters={"day": "2"}), paths)
+    given = [after for word, after in zip(arguments, arguments[1:], strict=False) if word == "--param"]
+    assert given == ["day=2", "city=Oslo"]
+
+
 def test_a_continuous_pipeline_is_watched_and_an_update_of_a_workspace_waits_for_others(paths):
     continuous = words(PIPELINE | {"continuous": True}, UpdateOptions(output=("--quiet",)), paths)
     assert "--watch" in continuous and "--quiet" in continuous and "--format" not in continuous

@@ -113,19 +113,6 @@ def test_a_text_of_sql_that_sail_refuses_is_left_to_spark_in_one_line(tmp_path):
     assert status == 1 and "pipeline.py:8: Sail says" in why and "java" in why.lower()
 
 
-def test_of_several_mistakes_one_says_why_spark_runs_the_update():
-    from pyspark.errors import AnalysisException
-
-    from cdc_local.errors import NeedsSparkError, PipelineError
-    from cdc_local.update.leave_to_spark import leave_to_spark
-
-    first = PipelineError("rule 'r' of a: no column nope\nCandidates: id.")
-    first.__cause__ = AnalysisException("no column nope")
-    with pytest.raises(NeedsSparkError) as raised, leave_to_spark(True):
-        raise PipelineError("2 mistakes in this pipeline\n  rule 'r'\n  rule 's'") from first
-    assert raised.value.message == "Sail says rule 'r' of a: no column nope"
-
-
 def test_a_table_that_nobody_has_is_no_reason_for_spark():
     from cdc_local.analysis.catalog import UnknownTableError
     from cdc_local.update.leave_to_spark import find_need_of_spark, leave_to_spark

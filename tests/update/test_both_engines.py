@@ -225,6 +225,34 @@ def identified():
 """
 )
 
+# Actions see no rows while the pipeline is analysed, and all of them when the table is computed
+PIPELINES["actions"] = (
+    HEAD
+    + """
+@dp.materialized_view
+def acted():
+    rows = spark.read.table("bronze").orderBy("id", "n", "op")
+    seen = {
+        "count": rows.count(), "collect": rows.collect(), "first": rows.first(), "head": rows.head(2),
+        "take": rows.take(3), "tail": rows.tail(2), "isEmpty": rows.where("n > 100").isEmpty(),
+        "toLocalIterator": list(rows.select("updates").limit(2).orderBy("updates").toLocalIterator()),
+        "one": spark.sql("SELECT max(n) AS n, min(amount) AS a FROM bronze").collect()[0].asDict(),
+    }
+    columns = ["id", "n", "city", "amount", "n / 2 AS half", "updates", "DATE'2026-01-01' AS d"]
+    columns += ["CASE WHEN n > 2 THEN n END AS some", "TIMESTAMP'2026-01-01 10:00:00' AS at", "n > 2 AS late"]
+    given = rows.selectExpr(*columns).orderBy("id", "n", "city", "half").toPandas()
+    seen |= {"toPandas": given.to_dict("records"), "types": given.dtypes.to_dict()}
+    shown = [F.lit(repr(value)).alias(name) for name, value in seen.items()]
+    return rows.agg(F.count("id").alias("n")).select(*shown)
+
+@dp.table
+def of_known():
+    counts = spark.read.table("bronze").groupBy("city").count()
+    cities = [row.city for row in counts.orderBy("city").collect()]
+    return spark.readStream.table("bronze").select("id", "n", F.lit(str(cities)).alias("cities"))
+"""
+)
+
 # A name of one part is the view's in all of the pipeline, and a full name is a table's
 PIPELINES["a view named as the table that it reads"] = (
     HEAD
@@ -354,9 +382,9 @@ FAULTS = {
         "nope",
     ),
     "an unknown table": ('@dp.table\ndef t():\n    return spark.readStream.table("nope")\n', "nope"),
-    "an action": (
+    "an action on a stream": (
         '@dp.table\ndef t():\n    f = spark.readStream.table("bronze"); f.count(); return f\n',
-        "count",
+        "count() acts on a stream",
     ),
     "a write": ('@dp.table\ndef t():\n    f = spark.read.table("bronze"); f.write; return f\n', "write"),
     "a rule that is no SQL": (

@@ -114,6 +114,13 @@ def test_an_update_of_a_continuous_pipeline_goes_on_beside_others_until_it_is_st
         worker.updates.start(live, {}, "JOB_TASK")
 
 
+def test_an_update_keeps_the_parameters_that_it_was_given(worker, state):
+    update = worker.updates.start(worker.etl, {"parameters": {"day": "2"}})["update_id"]
+    assert worker.work.wait("updates", update)["parameters"] == {"day": "2"}
+    with pytest.raises(CallError, match="parameters is .'day': 2.; it must be names with texts"):
+        worker.updates.start(worker.etl, {"parameters": {"day": 2}})
+
+
 def test_an_update_that_only_validates_has_no_turn(worker, state):
     worker.may_end.clear()
     first = worker.updates.start(worker.etl, {})["update_id"]

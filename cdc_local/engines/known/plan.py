@@ -85,9 +85,28 @@ def _node_name(relation: Any) -> str:
     return kind
 
 
+def has_order(
+    frame: "DataFrame",  # Of a session of Spark Connect
+) -> bool:  # Whether its rows are sorted, or it has one row at most
+    "Whether the order of a query's rows is one that the query says."
+    client = cast(Any, frame).sparkSession.client
+    return _is_sorted(cast(Any, frame)._plan.plan(client))
+
+
 def _is_sorted(relation: Any) -> bool:
     kind = relation.WhichOneof("rel_type")
-    return kind == "sort" or (kind in ("limit", "offset") and _is_sorted(getattr(relation, kind).input))
+    if kind in ("limit", "offset"):
+        return _is_sorted(getattr(relation, kind).input)
+    return kind == "sort" or _has_one_row(relation)
+
+
+def _has_one_row(relation: Any) -> bool:
+    "Whether a node is an aggregate over all rows, or made of one."
+    kind = relation.WhichOneof("rel_type")
+    node = getattr(relation, kind)
+    if kind == "aggregate":
+        return not node.grouping_expressions
+    return kind in ("project", "with_columns", "subquery_alias", "filter") and _has_one_row(node.input)
 
 
 def _top_expressions(message: Any, relations: list[Any]) -> list[Any]:

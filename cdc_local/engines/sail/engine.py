@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from cdc_local.engines.known.plan import find_unknown, find_unknown_rule
+from cdc_local.engines.known.plan import find_unknown, find_unknown_rule, has_order
 from cdc_local.engines.known.state import describe_state
 from cdc_local.engines.sail.counted_frame import CountedFrame
 from cdc_local.engines.sail.hidden_columns import METADATA, hide_metadata
@@ -58,6 +58,9 @@ class SailEngine:
     def find_unknown(self, frame: DataFrame, rules: Sequence[str | Column] = ()) -> list[str]:
         of_rules = [sentence for rule in rules for sentence in find_unknown_rule(frame, rule)]
         return list(dict.fromkeys([*find_unknown(frame), *of_rules]))
+
+    def has_order(self, frame: DataFrame) -> bool:
+        return has_order(frame)
 
     def describe_query(self, frame: DataFrame) -> tuple[str, list[tuple[str, str]]] | None:
         return describe_query(frame)

@@ -42,6 +42,9 @@ class SparkEngine:
     def find_unknown(self, frame: DataFrame, rules: Sequence[str | Column] = ()) -> list[str]:
         return []  # Spark is what others are compared with
 
+    def has_order(self, frame: DataFrame) -> bool:
+        return True
+
     def describe_query(self, frame: DataFrame) -> tuple[str, list[tuple[str, str]]] | None:
         snapshots = table_snapshots(frame)
         return None if snapshots is None else (query_text(frame), snapshots)
