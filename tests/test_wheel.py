@@ -22,6 +22,7 @@ DEPLOYED = [
     "envelopes/change_feed",
     "envelopes/changes",
     "envelopes/debezium",
+    "envelopes/snowflake",
     "events",
     "feed",
     "gold",
