@@ -19,6 +19,7 @@ DEPLOYED = [
     "checks",
     "customers",
     "envelopes/__init__",
+    "envelopes/airbyte",
     "envelopes/change_feed",
     "envelopes/changes",
     "envelopes/debezium",
