@@ -23,6 +23,7 @@ DEPLOYED = [
     "envelopes/change_feed",
     "envelopes/changes",
     "envelopes/debezium",
+    "envelopes/fivetran",
     "envelopes/snowflake",
     "events",
     "feed",
