@@ -24,6 +24,7 @@ DEPLOYED = [
     "envelopes/changes",
     "envelopes/debezium",
     "envelopes/fivetran",
+    "envelopes/snapshot_files",
     "envelopes/snowflake",
     "events",
     "feed",
