@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'LOCALES', 'SMALLEST', 'FAULTS', 'HELD_OVER', 'DELAYED', 'SHUFFLED', 'FIRST_DAY', 'DAY', 'GOOD', 'OPERATION',
-           'UNKNOWN_OPERATIONS', 'NOT_DATES', 'as_json', 'MOST_ROWS', 'FILE_NAME', 'FeedError', 'name_pools',
+           'UNKNOWN_OPERATIONS', 'NOT_DATES', 'as_json', 'MOST_ROWS', 'PLAIN', 'FILE_NAME', 'FeedError', 'name_pools',
            'Population', 'pick', 'draw_value', 'add_customer', 'change_customer', 'remove_customer', 'return_customer',
            'one_in', 'Event', 'next_change', 'kinds_of_day', 'events_of_day', 'Day', 'each_day', 'delay',
-           'in_order_of_writing', 'json_line', 'FeedSummary', 'count_late', 'check_whole', 'check_feed', 'written_day',
-           'feed_day', 'file_name', 'files_of', 'days', 'missing_day', 'write_whole', 'refuse_other', 'refuse_stranger',
-           'write_feed']
+           'in_order_of_writing', 'json_line', 'cut_line', 'FeedSummary', 'count_late', 'check_whole', 'check_feed',
+           'written_day', 'Form', 'feed_day', 'file_name', 'files_of', 'days', 'missing_day', 'write_whole',
+           'refuse_other', 'refuse_stranger', 'write_feed']
 
 # %% ../nbs/10_feed.ipynb #10-feed-03
 import json
 import os
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -61,6 +62,7 @@ class Population:
     pools: dict[str, tuple[str, ...]]  # Values to draw from, as of `name_pools`
     live: list[dict]  # Customers who can change or leave
     gone: list[dict]  # Customers who can come back
+    rows: dict[str, dict]  # What was last said of each, by id
 
 # %% ../nbs/10_feed.ipynb #10-feed-12
 def pick(
@@ -159,6 +161,7 @@ class Event(NamedTuple):
     kind: str  # A count of `FeedSummary`: inserts, updates, deletes, reinserts or a fault
     when: int  # Milliseconds since `FIRST_DAY`
     row: dict  # id and `FIELDS`
+    before: dict | None = None  # What was last said of the customer
 
 # %% ../nbs/10_feed.ipynb #10-feed-30
 FIRST_DAY = datetime(2026, 1, 1)  # UTC; day 1 of every feed
@@ -216,7 +219,9 @@ def events_of_day(
             kind, row = next_change(people, draw)
         else:
             row = dict(pick(people.live or people.gone, draw))
-        events.append(Event(kind, when, row))
+        events.append(Event(kind, when, row, people.rows.get(row["id"])))
+        if kind in GOOD:
+            people.rows[row["id"]] = row
     return events
 
 # %% ../nbs/10_feed.ipynb #10-feed-39
@@ -234,7 +239,7 @@ def each_day(
     seed: int,  # Any whole number
 ):  # Generator of `Day`, without end
     "Live through the days of a feed."
-    people, held_over, number = Population(name_pools(seed), [], []), [], 0
+    people, held_over, number = Population(name_pools(seed), [], [], {}), [], 0
     while True:
         number += 1
         draw = Random(f"{seed} {rows} {keys} {number}")  # a text: the same whatever PYTHONHASHSEED says
@@ -296,7 +301,14 @@ def json_line(
         row["operation"] = UNKNOWN_OPERATIONS[event.when % 4]
     if event.kind == "mistyped":
         row["operation_date"] = NOT_DATES[event.when % 4]
-    line = as_json(row)
+    return cut_line(as_json(row), event)
+
+
+def cut_line(
+    line: str,  # An event, written down
+    event: Event,  # The same
+) -> str:  # The line, cut short where the kind is 'corrupt'
+    "Break the line of a corrupt event."
     return line[: len(line) // 4 + event.when % (len(line) // 2)] if event.kind == "corrupt" else line
 
 # %% ../nbs/10_feed.ipynb #10-feed-53
@@ -388,6 +400,17 @@ def written_day(
         happened, one_in(rows, FAULTS["duplicates"]), Random(f"{seed} {rows} {keys} {day} written")
     )
 
+# %% ../nbs/10_feed.ipynb #10-feed-62b
+class Form(NamedTuple):
+    "How a feed is written down."
+
+    lines: Callable[[Event], list[str]]  # An event to its lines
+    suffix: str = "json"  # How the names of files end: `json` or `csv`
+    header: tuple[str, ...] = ()  # Lines that every file begins with
+
+
+PLAIN = Form(lambda event: [json_line(event)])
+
 # %% ../nbs/10_feed.ipynb #10-feed-63
 def feed_day(
     rows: int = 20_000,  # Lines of the day
@@ -395,6 +418,7 @@ def feed_day(
     seed: int = 42,  # Any whole number: the same one gives the same lines
     files: int = 10,  # Files of the day
     day: int = 1,  # Counted from 1; continues the day before if rows, keys and seed are the same
+    form: Form = PLAIN,  # How events are written down
 ) -> tuple[list[list[str]], FeedSummary]:  # Lines of each file, and their counts
     "Make one day of a feed; nothing is written. `FeedError` says what is wrong with an argument."
     keys = check_feed(rows, keys, seed, files, day)
@@ -403,26 +427,27 @@ def feed_day(
     counts = {kind: 0 for kind in (*GOOD, *FAULTS)}
     for event, copy in written:
         counts["duplicates" if copy else event.kind] += 1
-    lines = [[json_line(event) for event, _ in part] for part in parts]
+    lines = [[line for event, _ in part for line in form.lines(event)] for part in parts]
     return lines, FeedSummary(day=day, files=files, rows=len(written), late=count_late(parts, day), **counts)
 
 # %% ../nbs/10_feed.ipynb #10-feed-70
-FILE_NAME = re.compile(r"customers-(\d{4,})-(\d{2,})\.json")
+FILE_NAME = re.compile(r"customers-(\d{4,})-(\d{2,})\.(?:json|csv)")
 
 # %% ../nbs/10_feed.ipynb #10-feed-71
 def file_name(
     day: int,  # Counted from 1
     part: int,  # Counted from 0
+    suffix: str = "json",  # How it ends
 ) -> str:  # Like customers-0001-00.json
     "Name of a file of the feed."
-    return f"customers-{day:04d}-{part:02d}.json"
+    return f"customers-{day:04d}-{part:02d}.{suffix}"
 
 # %% ../nbs/10_feed.ipynb #10-feed-72
 def files_of(
     folder: Path,  # Folder of the feed; it need not exist
 ) -> dict[tuple[int, int], Path]:  # Day and part to the file
     "The files of a feed, sorted by day and part; any other file is left alone."
-    paths = [path for path in Path(folder).glob("customers-*.json") if FILE_NAME.fullmatch(path.name)]
+    paths = [path for path in Path(folder).glob("customers-*") if FILE_NAME.fullmatch(path.name)]
     return dict(sorted((tuple(map(int, FILE_NAME.fullmatch(path.name).groups())), path) for path in paths))
 
 # %% ../nbs/10_feed.ipynb #10-feed-73
@@ -475,15 +500,17 @@ def refuse_stranger(
     rows: int,  # Lines of a day
     keys: int,  # Customers of day 1
     seed: int,  # Any whole number
+    form: Form = PLAIN,  # How events are written down
 ) -> None:
     "`FeedError` if the folder's day 1 is not the one that this feed continues."
-    path = Path(folder) / file_name(1, 0)
-    if not path.exists():
+    path = files_of(folder).get((1, 0))
+    if path is None:
         return
-    with path.open(encoding="utf-8") as file:
-        found = file.readline().rstrip("\n")
     first, _ = written_day(rows, keys, seed, day=1)[0]
-    if found != json_line(first):
+    expected = [*form.header, *form.lines(first)]
+    with path.open(encoding="utf-8") as file:
+        found = [line.rstrip("\n") for line in islice(file, len(expected))]
+    if found != expected:
         raise FeedError(
             f"{path} is the day 1 of another feed than rows={rows}, keys={keys}, seed={seed}; "
             "continue with what it was written with (and the same version of faker), "
@@ -498,13 +525,17 @@ def write_feed(
     seed: int = 42,  # Any whole number: the same one gives the same bytes
     files: int = 10,  # Files of the day
     day: int = 1,  # Counted from 1
+    form: Form = PLAIN,  # How events are written down
 ) -> FeedSummary:  # What was written
-    "Write one day of a feed as JSON lines; `FeedError` for a file that exists with other content."
+    "Write one day of a feed, JSON lines by default; `FeedError` for a file that exists with other content."
     folder, keys = Path(folder), check_feed(rows, keys, seed, files, day)
     if day > 1:
-        refuse_stranger(folder, rows, keys, seed)
-    parts, summary = feed_day(rows, keys, seed, files, day)
-    contents = {file_name(day, part): ("\n".join(lines) + "\n").encode() for part, lines in enumerate(parts)}
+        refuse_stranger(folder, rows, keys, seed, form)
+    parts, summary = feed_day(rows, keys, seed, files, day, form)
+    contents = {
+        file_name(day, part, form.suffix): ("\n".join([*form.header, *lines]) + "\n").encode()
+        for part, lines in enumerate(parts)
+    }
     refuse_other(folder, day, contents)
     folder.mkdir(parents=True, exist_ok=True)
     for name in reversed(contents):  # the first part comes last: with it the day is there

@@ -24,6 +24,7 @@ DEPLOYED = [
     "envelopes/changes",
     "envelopes/debezium",
     "envelopes/fivetran",
+    "envelopes/mock_feeds",
     "envelopes/snapshot_files",
     "envelopes/snowflake",
     "events",

@@ -1,6 +1,7 @@
 """`cdc feed`: a mock feed of customer changes."""
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +21,23 @@ from cdc_local.cli.options import (
 commands = typer.Typer()
 
 
+class Envelope(StrEnum):
+    "In whose words the changes are written; `plain` is nobody's."
+
+    plain = "plain"
+    debezium = "debezium"
+    dms = "dms"
+    sqlserver = "sqlserver"
+    goldengate = "goldengate"
+    wal2json = "wal2json"
+    cdf = "cdf"  # Delta's change data feed
+
+
 @commands.command(
     epilog=examples(
         "cdc feed raw  # 20,000 changes of 5,000 customers",
         "cdc feed raw --day 2  # the next day of the same customers",
+        "cdc feed raw --envelope debezium  # the same changes, as Debezium writes them",
         "cdc feed /Volumes/main/default/raw_data/customers --rows 100000  # into the volume below --storage",
     )
 )
@@ -37,18 +51,21 @@ def feed(
     seed: Annotated[int, typer.Option(help="The same number gives the same bytes.")] = 42,
     files: Annotated[int, typer.Option(help="Files of the day.")] = 10,
     day: Annotated[int, typer.Option(help="Day, counted from 1.")] = 1,
+    envelope: Annotated[Envelope, typer.Option(help="Whose form the changes have.")] = Envelope.plain,
     layout: LinesOption = Lines.table,
     quiet: QuietOption = False,
     storage: StorageOption = STORAGE,
     debug: DebugOption = False,
 ) -> None:
-    """Write a mock feed of customer changes with the faults of real ones, as JSON lines.
+    """Write a mock feed of customer changes with the faults of real ones, as JSON lines; AWS DMS has CSV.
     The same options give the same bytes."""
     from cdc_local.storage import Storage, localize
-    from cdc_utils.feed import write_feed
+    from cdc_utils.envelopes.mock_feeds import form_of
+    from cdc_utils.feed import PLAIN, write_feed
 
     path = localize(Storage(storage), folder)
-    counts = asdict(write_feed(Path(path), rows=rows, keys=keys, seed=seed, files=files, day=day))
+    form = PLAIN if envelope is Envelope.plain else form_of(envelope)
+    counts = asdict(write_feed(Path(path), rows=rows, keys=keys, seed=seed, files=files, day=day, form=form))
     if quiet:
         return
     from cdc_local.delta.rows import format_json

@@ -261,7 +261,7 @@ def list_problems(
     codes = ", ".join(envelope.operations)
     unknown = f"concat('the operation ', __code, {quote_text(f' is none of {envelope.name}: {codes}')})"
     no_image = "__operation NOT IN ('truncate', 'ignore') AND __image IS NULL"
-    parts = [f"({sql}) IS NULL" for sql, _ in envelope.order.values()]
+    parts = [f"({plain_value(sql, kind)}) IS NULL" for sql, kind in envelope.order.values()]
     no_place = f"__operation NOT IN ('read', 'ignore') AND {' AND '.join(parts)}"
     found = [
         say_when("__code IS NULL AND __operation IS NULL", no_operation(source, columns)),

@@ -5,8 +5,11 @@ import json
 import pytest
 from typed_commands import typed
 
+from cdc_local.cli.feed import Envelope
 from cdc_local.storage import Storage
 from cdc_local.update.event_log import EventLog
+from cdc_utils.envelopes.mock_feeds import FORMS
+from cdc_utils.feed import feed_day
 
 
 def test_levels_and_limits_of_events(tmp_path):
@@ -84,3 +87,17 @@ def test_a_feed_lands_in_the_volume_below_the_storage(storage):
     assert typed(*words, "--quiet").stdout == ""
     wrong = typed("feed", folder, "--rows", "0", "--storage", str(storage.root))
     assert (wrong.exit_code, wrong.stderr) == (2, "error: rows is 0; give 1 or more\n")
+
+
+@pytest.mark.parametrize("envelope", FORMS)
+def test_a_feed_is_written_in_the_envelope_that_is_named(tmp_path, envelope):
+    words = ("feed", str(tmp_path), "--rows", "60", "--files", "1", "--envelope", envelope)
+    counts = json.loads(typed(*words, "--format", "json").stdout)
+    [path] = tmp_path.iterdir()
+    [expected], summary = feed_day(rows=60, files=1, form=FORMS[envelope])
+    assert path.read_text().splitlines() == [*FORMS[envelope].header, *expected]
+    assert (counts["rows"], counts["updates"]) == (summary.rows, summary.updates)
+
+
+def test_every_envelope_of_a_feed_has_its_option():
+    assert [each.value for each in Envelope] == ["plain", *FORMS]
