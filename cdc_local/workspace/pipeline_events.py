@@ -29,6 +29,11 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 _LARGEST_PAGE = 250  # Events
 
+_STATE = re.compile(  # Of an update, in a message
+    "CREATED|QUEUED|WAITING_FOR_RESOURCES|INITIALIZING|RESETTING|SETTING_UP_TABLES|RUNNING|STOPPING|COMPLETED"
+    "|FAILED|CANCELED"
+)
+
 
 class _Condition(NamedTuple):
     "One condition of a filter."
@@ -125,8 +130,21 @@ def _describe_event(
     json_columns = ("sequence", "origin", "details", "error")
     view |= {name: json.loads(event[name]) for name in json_columns if event.get(name)}
     view["origin"] = {"pipeline_id": pipeline_id} | view["origin"]
+    if event["event_type"] == "update_progress":
+        view["message"] = _name_state(view)
     view["timestamp"] = event["timestamp"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return view
+
+
+def _name_state(
+    view: dict[str, Any],  # An `update_progress` event
+) -> str:  # Its message
+    "Say which state an update was in, where the message does not: the CLI looks for it in each."
+    message: str = view["message"]
+    if _STATE.search(message):
+        return message
+    state = view.get("details", {}).get("update_progress", {}).get("state", "INITIALIZING")
+    return f"Update {view['origin'].get('update_id', '')[:8]} is {state}: {message}"
 
 
 def list_events(

@@ -184,6 +184,18 @@ def test_events_come_in_pages_the_newest_first(worker, state):
     assert list_events(state, worker.etl, "update_id = 'x'", page_token=token)["events"] == last
 
 
+def test_each_step_of_an_update_names_its_state(worker, state):
+    "`databricks pipelines run` looks for one in every message, and fails where there is none."
+    update_id = worker.update(worker.etl)["update_id"]
+    with EventLog(state.storage.event_log_path, "etl", update_id) as events:
+        events.record("update_progress", "Update 1 is RUNNING.")
+        events.record("update_progress", "CLUSTER BY has no effect", "WARN")
+        events.record("flow_progress", "step")
+    told = [event["message"] for event in list_events(state, worker.etl)["events"]]
+    warning = f"Update {update_id[:8]} is INITIALIZING: CLUSTER BY has no effect"
+    assert told == ["step", warning, "Update 1 is RUNNING."]
+
+
 @pytest.mark.parametrize("token", ["7", "x", "W10=", "eyI=", "WzEsMiwibm9uZSJd"])
 def test_a_page_token_that_is_none_is_refused(worker, state, token):
     with pytest.raises(CallError, match="is none that this workspace gave"):
