@@ -66,7 +66,7 @@ def run_program(
         _write_stdin(process, program.stdin)
         was_stopped = not _wait_for_end(process, stop)
     finally:
-        _end_process_group(process)  # also what a process that ended left running
+        end_process_group(process)  # also what a process that ended left running
         for reader in readers:
             reader.join()
     if was_stopped:
@@ -136,7 +136,7 @@ def _wait_for_end(
     return True
 
 
-def _end_process_group(
+def end_process_group(
     process: subprocess.Popen[str],  # Leader of a process group of its own
 ) -> None:
     "Ask a process and all that it started to end; kill what is left after `GRACE_SECONDS`."

@@ -25,6 +25,10 @@ _INT_MAX = 2**31 - 1
 _LONG_MAX = 2**63 - 1
 
 
+class SqlText(str):
+    "A value that is written as SQL already."
+
+
 def write_literal(
     value: Any,  # A plain value of Python, or a list of them
 ) -> str:  # SQL text, of the type that `pyspark.sql.functions.lit` gives
@@ -67,8 +71,9 @@ def _write_span(value: timedelta) -> str:
     return f"INTERVAL '{sign}{span.days} {clock}' DAY TO SECOND"
 
 
-# The first type that fits: a bool is an int, and a moment is a date
+# The first type that fits: SQL is a str, a bool is an int, and a moment is a date
 _LITERALS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
+    (SqlText, str),
     (bool, lambda value: str(value).lower()),
     (str, _write_string),
     (int, _write_int),

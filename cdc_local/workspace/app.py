@@ -19,6 +19,7 @@ from cdc_local.workspace.local_workspace import Workspace
 from cdc_local.workspace.permissions_api import PERMISSION_CALLS
 from cdc_local.workspace.pipelines_api import PIPELINE_CALLS
 from cdc_local.workspace.request import RequestHandler, answer_with, error_response
+from cdc_local.workspace.sql_api import SQL_CALLS
 from cdc_local.workspace.workspace_api import WORKSPACE_CALLS, WORKSPACE_UPLOADS
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ CALLS = {
     **PERMISSION_CALLS,
     **PIPELINE_CALLS,
     **JOB_CALLS,
+    **SQL_CALLS,
     **CLIENT_CALLS,
 }  # Method and path -> who answers
 
@@ -78,5 +80,5 @@ async def _answer_unknown(workspace: Workspace, request: Request) -> Response:
     raise CallError(
         "ENDPOINT_NOT_FOUND",
         f"No API found for '{request.method} {request.url.path}'. The local workspace knows files, schemas,"
-        " volumes, pipelines and jobs.",
+        " volumes, pipelines, jobs and SQL statements.",
     )

@@ -13,8 +13,10 @@ from cdc_local.workspace.files import check_volume_path, make_folder
 from cdc_local.workspace.paths import WorkspacePaths, check_path
 from cdc_local.workspace.runs import Runs
 from cdc_local.workspace.state import State, settle_lost_work
+from cdc_local.workspace.statements import Statements
 from cdc_local.workspace.updates import Updates
 from cdc_local.workspace.uploads import UPLOAD_LIMIT, delete_broken_uploads
+from cdc_local.workspace.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +39,18 @@ class Workspace:
         execution = self.execution or local_execution(self.paths)
         self.updates = Updates(self.work, execution)
         self.runs = Runs(self.work, execution, self.updates, self.host)
+        self.statements = Statements(Warehouse(self.storage))
         delete_broken_uploads(self.storage)
         lost = settle_lost_work(self.state)
         if lost:
             log.warning("%s runs and updates of an earlier server are marked as failed", lost)
         make_folder(self.paths, f"/Workspace/Users/{self.user}")
         make_folder(self.paths, "/Workspace/Shared")
+
+    def close(self) -> None:
+        "Stop what runs, and wait until it has ended."
+        self.statements.close()
+        self.work.close()
 
     @property
     def number(self) -> int:  # Made of the storage's path, so a restart does not change it

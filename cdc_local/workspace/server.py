@@ -59,7 +59,7 @@ def serve_workspace(
         try:
             yield RunningWorkspace(host, token, shell_token, workspace)
         finally:
-            workspace.work.close()
+            workspace.close()
             server.should_exit = True
             thread.join()
 

@@ -130,6 +130,7 @@ class _TextSource:
     "A FROM clause in the text of a query."
 
     scope: Scope
+    views: tuple[Any, ...] = ()  # Relations that the text names
 
 
 def _text(sql: str) -> Any:
@@ -179,6 +180,9 @@ class _PlanReader:
         if name == "sql":
             self._read_sql(node)
             return
+        if name == "with_relations" and node.root.WhichOneof("rel_type") == "sql":
+            self._read_sql(node.root.sql, tuple(node.references))
+            return
         self._note_nodes({name})
         below: list[Any] = []
         expressions = _top_expressions(node, below)
@@ -192,14 +196,17 @@ class _PlanReader:
         self.nodes |= names
         self._note({f"the plan node `{name}` is not known" for name in names - self.known.nodes})
 
-    def _read_sql(self, node: Any) -> None:
-        "Note what is not known of the text of a query."
+    def _read_sql(self, node: Any, views: tuple[Any, ...] = ()) -> None:
+        "Note what is not known of the text of a query, and of the relations that it names."
+        for view in views:
+            self.read_relation(view)
         query = read_query(node.query)
         self._note_nodes(query.nodes)
         self._note(query.unknown)
         for scope in query.scopes:
-            self._judge_all(scope.found, _TextSource(scope))
-            self._judge_keys([_text(key) for key in scope.keys], _TextSource(scope))
+            source = _TextSource(scope, views)
+            self._judge_all(scope.found, source)
+            self._judge_keys([_text(key) for key in scope.keys], source)
 
     def read_expressions(
         self,
@@ -319,7 +326,10 @@ class _PlanReader:
         relation = relations_pb2.Relation()
         if isinstance(source, _TextSource):
             listed = ", ".join(map(_sql_of, columns))
-            relation.sql.query = f"{source.scope.before} {listed} {source.scope.clause}"
+            query = f"{source.scope.before} {listed} {source.scope.clause}"
+            (relation.with_relations.root if source.views else relation).sql.query = query
+            if source.views:
+                relation.with_relations.references.extend(source.views)
         else:
             relation.project.expressions.extend(columns)
         if source is not None and not isinstance(source, _TextSource):  # a query may have no source
