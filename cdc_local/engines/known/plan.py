@@ -181,6 +181,7 @@ class _PlanReader:
             self._read_sql(node)
             return
         if name == "with_relations" and node.root.WhichOneof("rel_type") == "sql":
+            self._note_nodes({name})
             self._read_sql(node.root.sql, tuple(node.references))
             return
         self._note_nodes({name})
