@@ -38,7 +38,7 @@ _QUESTIONS = ("SHOW", "DESCRIBE", "DESC")  # How a statement begins that asks th
 
 _INLINE_BYTES = 25 * 2**20  # How large a result may be, as the engine has it
 
-# What is right for a client that asks once: any rows of a LIMIT, and a text over tables that is read by its parts
+# Right for a client that asks once: any rows of a LIMIT, and a text over tables, which is read by its parts
 _FINE_HERE = {f"the plan node `{node}` is not known" for node in ("limit without sort", "with_relations")}
 
 _TYPE_NAMES = {
