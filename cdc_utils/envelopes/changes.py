@@ -6,9 +6,9 @@
 __all__ = ['CHANGE_COLUMNS', 'OPERATIONS', 'MARKS', 'EnvelopeError', 'Envelope', 'SourceTable', 'type_name', 'check_source',
            'quote_text', 'raw_value', 'plain_value', 'scale_of', 'decoded_value', 'encoding_of', 'say_when',
            'list_value_problems', 'changes_key', 'is_sent', 'list_problems', 'recognise_envelope', 'no_operation',
-           'require_envelope', 'declared_names', 'split_columns', 'examine_rows', 'split_key_changes', 'sequence_of',
-           'changed_columns_of', 'rescued_columns_of', 'flat_others', 'decode_changes', 'quarantine_changes',
-           'cdc_spec', 'parse_events']
+           'require_envelope', 'declared_names', 'split_columns', 'examine_rows', 'split_key_changes', 'lowest_value',
+           'sequence_of', 'changed_columns_of', 'rescued_columns_of', 'flat_others', 'decode_changes',
+           'quarantine_changes', 'cdc_spec', 'snapshot_changes', 'parse_events']
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-02
 from collections.abc import Mapping, Sequence
@@ -60,6 +60,7 @@ class Envelope:
     row_encodings: str | None = None  # SQL, map<string,string>: column to encoding, where a row says so
     unavailable: Sequence[str] = ()  # Texts that stand for a value that was not sent
     is_partial: bool = False  # Whether a change may leave out columns that it did not touch
+    unused: Sequence[str] = ()  # Columns that the tool may add to a flat row, and nothing here reads
     ignores: str = "false"  # SQL: a row that tells of no change
     transaction: str = "cast(NULL AS string)"  # SQL: the source's transaction
     changed_at: str = "cast(NULL AS timestamp)"  # SQL: when the source made the change
@@ -275,8 +276,12 @@ def list_problems(
     if source.keeps_history:
         said = "a history can't be truncated; take a snapshot, or set keeps_history=False for an SCD1 table"
         found.append(say_when("__operation = 'truncate'", quote_text(said)))
-    for name in source.columns:
+    for name, sql_type in source.columns.items():
         found += list_value_problems(source, name)
+        if envelope.after is None and "_rescued_data" in columns:
+            rescued = f"element_at(from_json(_rescued_data, 'map<string,string>'), {quote_text(name)})"
+            misfit = f"concat({quote_text(name + ': ')}, {rescued}, {quote_text(' is no ' + sql_type)})"
+            found.append(say_when(f"{rescued} IS NOT NULL", misfit))
     return F.array_compact(F.array(*found))
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-34
@@ -398,15 +403,20 @@ def split_key_changes(
     return split.withColumns({"__image": image, "__operation": F.col("__part")})
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-42
+def lowest_value(
+    sql_type: str,  # Type of a part of the sequence
+) -> str:  # SQL: a value that is below all that a tool writes
+    "Stand in for a part that is not there."
+    empty = {"STRING": "''", "BINARY": "X''", "DATE": "DATE'0001-01-01'"}
+    return empty.get(type_name(sql_type), f"cast(-1 AS {sql_type})")
+
+
 def sequence_of(
     envelope: Envelope,  # The tool
 ) -> Column:  # struct: its parts in order, then `rank` int; no part is NULL
     "Put a change in the order of its source."
-    lowest = {"STRING": "''", "BINARY": "X''", "DATE": "DATE'0001-01-01'"}
     parts = [
-        F.expr(
-            f"coalesce({plain_value(sql, kind)}, {lowest.get(type_name(kind), f'cast(-1 AS {kind})')})"
-        ).alias(name)
+        F.expr(f"coalesce({plain_value(sql, kind)}, {lowest_value(kind)})").alias(name)
         for name, (sql, kind) in envelope.order.items()
     ]
     rank = F.expr(
@@ -447,7 +457,7 @@ def flat_others(
     columns: Sequence[str],  # Columns of the raw rows
 ) -> Column:  # map<string,string>, perhaps empty: what is neither declared, nor the tool's, nor NULL
     "Find what a flat row has that nobody declared, Auto Loader's `_rescued_data` included."
-    known = [*declared_names(source), "_rescued_data", CORRUPT_RECORD]
+    known = [*declared_names(source), *source.envelope.unused, "_rescued_data", CORRUPT_RECORD]
     others = [name for name in columns if name not in known]
     nothing = F.create_map().cast("map<string,string>")
     pairs = [part for name in others for part in (F.lit(name), exact_column(name).cast("string"))]
@@ -524,6 +534,23 @@ def cdc_spec(
         "stored_as_scd_type": stored_as_scd_type,
     }
     return CdcSpec(target, changes, **(given | more))
+
+# %% ../../nbs/envelopes/00_changes.ipynb #00-changes-s68
+def snapshot_changes(
+    rows: DataFrame,  # Rows of the table itself, batch or streaming
+    source: SourceTable,  # The table
+) -> DataFrame:  # Columns as `decode_changes` returns them
+    "Read a table's own rows as changes that are older than all of its log."
+    parts = [
+        F.expr(f"cast({lowest_value(kind)} AS {kind})").alias(name)
+        for name, (_, kind) in source.envelope.order.items()
+    ]
+    known = {"operation": F.lit("read"), "sequence": F.struct(*parts, F.lit(0).alias("rank"))}
+    others = {name: F.lit(None).cast(kind) for name, kind in CHANGE_COLUMNS.items() if name not in known}
+    return rows.select(
+        *(exact_column(name).cast(kind).alias(name) for name, kind in source.columns.items()),
+        *((known | others)[name].alias(name) for name in CHANGE_COLUMNS),
+    )
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-61
 def parse_events(
