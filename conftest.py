@@ -10,7 +10,7 @@ from nbdev.config import get_config
 from nbdev.test import nb_test_cells
 
 sys.path.append(str(Path(__file__).parent / "tools"))
-from check import starts_spark  # noqa: E402
+from check import may_start_spark  # noqa: E402
 
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(
@@ -57,10 +57,10 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
-    "Once the kernel of a notebook that uses Spark has started, it is given the JVM of this worker"
+    "Once the kernel of a notebook that may use Spark has started, it is given the JVM of this worker"
     starts = type(item).__name__ == "IPyNbCell" and not item.parent.kernel
     outcome = yield
-    if starts and starts_spark(item.path):
+    if starts and may_start_spark(item.path):
         import shared_jvm  # other tests do without
 
         if JVM not in item.config.stash:

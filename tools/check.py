@@ -24,11 +24,19 @@ def command(name, *args):
     return [str(BIN / name), *map(str, args)]
 
 
-def starts_spark(notebook):
-    "Tell that cells of a notebook start Spark, by a name or by a command"
+def starts_session(notebook):
+    "Tell that cells of a notebook start an engine, by a name or by a command"
+    return bool(
+        re.search(r"(local|start)_spark\(|run_update\(|\bcdc\(|checks\.session\(", notebook.read_text())
+    )
+
+
+def may_start_spark(notebook):
+    "Tell that the engine may be Spark: no cell asks for Sail, or another asks for more"
     return bool(
         re.search(
-            r"(local|start)_spark\(|run_update\(|\bcdc\(|spark = |checks\.session\(", notebook.read_text()
+            r"start_spark\(|local_spark\((?!engine=\\\"sail)|run_update\(|\bcdc\(|checks\.session\(",
+            notebook.read_text(),
         )
     )
 
@@ -55,11 +63,11 @@ def pytest(folder, *paths):
 
 def tests():
     "Titles and commands of `make test`"
-    slow = sorted(path.name for path in (ROOT / "nbs").rglob("*.ipynb") if starts_spark(path))
+    slow = sorted(path.name for path in (ROOT / "nbs").rglob("*.ipynb") if starts_session(path))
     return {
         # nbval runs the same cells once more, all of them: left to it are the pages that define nothing, and
-        # the chapters that wait for Spark
-        "chapters without Spark run (nbdev-test)": command(
+        # the chapters that wait for an engine
+        "chapters without an engine run (nbdev-test)": command(
             "nbdev-test",
             "--n-workers",
             WORKERS,

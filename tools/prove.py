@@ -4,9 +4,10 @@
 
 All but `engines` without a name: that compares Sail with Spark, function by function, for half an hour, and
 writes the list of what is the same (tools/engines.py). `reference` runs on Spark the tests that `make test`
-runs on Sail. `faults` are those chosen by hand, `tests/mutants/ROOM.toml`; a PATH there chooses rooms.
-`mutants` are made by Cosmic Ray; a PATH is a folder, a file or `FILE::function` of cdc_local or cdc_utils.
-They run in a copy of the tree, and a sample of them is tried unless `--all` is given:
+runs on Sail, and writes down anew what Spark gives where `make test` compares with a record
+(tests/update/spark_record.py). `faults` are those chosen by hand, `tests/mutants/ROOM.toml`; a PATH there
+chooses rooms. `mutants` are made by Cosmic Ray; a PATH is a folder, a file or `FILE::function` of cdc_local
+or cdc_utils. They run in a copy of the tree, and a sample of them is tried unless `--all` is given:
 
     python tools/prove.py mutants cdc_local/delta --sample 50 --minutes 20
     python tools/prove.py mutants cdc_local/delta/log.py::has_only_grown --all
@@ -151,6 +152,7 @@ def main() -> int:  # 0 if all that was asked for is proved
         run_tests(("test_laws.py",), environ["laws"] | {"CDC_ENGINE": "sail"}, outcome)
     if "reference" in what:
         run_pytest(["-m", "sail", "tests"], {"CDC_ENGINE": "spark"}, outcome)
+        run_pytest(["tests/update/test_both_engines.py"], {"RECORD": "1"}, outcome)
     if "faults" in what:
         try_faults(asked, of_faults, outcome)
     if "mutants" in what:

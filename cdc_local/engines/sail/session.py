@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from cdc_local.engines.sail.html_table import show_frames_in_notebooks
 from cdc_local.errors import UsageError, install_hint
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def start_sail(
     spark = cast("SparkSession", session)
     for name, value in (SESSION_OPTIONS | (options or {})).items():
         spark.conf.set(name, value)
+    show_frames_in_notebooks()
     return spark
 
 
