@@ -352,9 +352,11 @@ def test_tables_and_counters_are_the_same_on_either_engine_and_on_both_in_turns(
     source = tmp_path / ("pipeline.sql" if name == "sql" else "pipeline.py")
     source.write_text(PIPELINES[name])
     asked = (PIPELINES[name], BATCHES)
+    recorded = None if REMAKES else read_record(name, asked)
+    if recorded is None:
+        recorded = run_updates(ORDERS["spark"], engines, source, tmp_path / "reference")
     if REMAKES:
-        write_record(name, asked, run_updates(ORDERS["spark"], engines, source, tmp_path / "record"))
-    recorded = read_record(name, asked)
+        write_record(name, asked, recorded)
     assert [update["said"]["state"] for update in recorded] == ["COMPLETED"] * 4, recorded
     for plan in ("spark", "sail", "turns") if name == STILL_RUN else ("sail", "turns"):
         given = run_updates(ORDERS[plan], engines, source, tmp_path / plan)
@@ -364,8 +366,8 @@ def test_tables_and_counters_are_the_same_on_either_engine_and_on_both_in_turns(
 
 
 def test_what_spark_gave_for_another_pipeline_is_no_reference():
-    with pytest.raises(AssertionError, match=r"no answer for 'rules' as it is now: .* -k \"rules\""):
-        read_record("rules", (PIPELINES["rules"] + "# changed", BATCHES))
+    assert read_record("rules", (PIPELINES["rules"], BATCHES))
+    assert read_record("rules", (PIPELINES["rules"] + "# changed", BATCHES)) is None
 
 
 ASKED = (
