@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,8 @@ from cdc_local.bundles.bundle import Bundle, User, load_bundle, read_bundle_file
 from cdc_local.bundles.located_values import BundleError, ValuePath
 from cdc_local.errors import UsageError, install_hint
 from cdc_local.jobs.paths import find_notebook
-from cdc_local.jobs.scheduler import check_tasks, upstream_keys
+from cdc_local.jobs.reference_check import find_reference_mistakes
+from cdc_local.jobs.scheduler import check_tasks
 from cdc_local.source.wheels import is_wheel
 
 _Mistake = tuple[ValuePath, str]  # Path of the value in the bundle, and what is wrong with it
@@ -324,19 +326,51 @@ def _task_errors(
     try:
         check_tasks(tasks)
     except UsageError as error:
-        keys = [task["task_key"] for task in tasks]
-        dangling = (
-            position
-            for position, task in enumerate(tasks)
-            if any(key not in keys for key in upstream_keys(task))
-        )
-        position = next(dangling, None)
-        yield (path if position is None else (*path, "tasks", position, "depends_on")), str(error)
+        yield _find_task(tasks, str(error), path), str(error)
+    else:
+        yield from (((*path, *place), message) for place, message in find_reference_mistakes(job))
     for shared, name in (("environments", "environment_key"), ("job_clusters", "job_cluster_key")):
         known = {entry.get(name) for entry in job.get(shared) or ()}
         for position, task in enumerate(tasks):
             if task.get(name) and task[name] not in known:
                 yield (*path, "tasks", position, name), f"the job has no {name} {task[name]!r}"
+
+
+def _find_task(
+    tasks: list[dict[str, Any]],  # Tasks of a job
+    message: str,  # What is wrong with them
+    path: ValuePath,  # Path of the job in the bundle
+) -> ValuePath:
+    "Find the task that a message begins with, and its dependencies where it is about these."
+    for position, task in enumerate(tasks):
+        if message.startswith((f"task {task['task_key']} ", f"task {task['task_key']}:")):
+            about = ("depends_on",) if " depends on " in message else ()
+            return (*path, "tasks", position, *about)
+    return path
+
+
+def _circle_errors(
+    bundle: Bundle,  # For one target
+) -> Iterator[_Mistake]:
+    "Find jobs whose tasks run one another in a circle."
+    jobs = bundle.resources("jobs")
+    called = {key: {other for _, other in _find_called_jobs(job)} & jobs.keys() for key, job in jobs.items()}
+    try:
+        TopologicalSorter(called).prepare()
+    except CycleError as circle:
+        keys = list(reversed(circle.args[1]))
+        place = next(place for place, other in _find_called_jobs(jobs[keys[0]]) if other == keys[1])
+        yield ("resources", "jobs", keys[0], *place), f"jobs run each other: {' -> '.join(keys)}"
+
+
+def _find_called_jobs(
+    job: dict[str, Any],  # A job
+) -> Iterator[tuple[ValuePath, str]]:  # Where a task names a job of the bundle, and the key of that
+    "List the jobs that a job's tasks run."
+    for path, value in walk_values(job.get("tasks") or [], ("tasks",)):
+        reference = re.fullmatch(r"\$\{resources\.jobs\.(.+)\.id\}", str(value))
+        if reference and path[-2:] == ("run_job_task", "job_id"):
+            yield path, reference[1]
 
 
 # Paths
@@ -515,6 +549,7 @@ _NAME_PARTS = {
 _CHECKS: tuple[Callable[[Bundle], Iterator[_Mistake]], ...] = (
     _schedule_errors,
     _job_errors,
+    _circle_errors,
     _path_errors,
     _wheel_errors,
 )

@@ -9,24 +9,35 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from cdc_local.bundles.bundle import Bundle
 from cdc_local.bundles.located_values import BundleError, ValuePath
 from cdc_local.errors import PipelineError, UsageError
+from cdc_local.jobs.attempts import Attempt, make_attempt
 from cdc_local.jobs.deadline import Deadline, StopSignal
 from cdc_local.jobs.paths import FolderPaths
 from cdc_local.jobs.pipeline_task import UpdateOptions, update_program
 from cdc_local.jobs.processes import ProgramStoppedError, run_program
-from cdc_local.jobs.scheduler import OnChange, check_tasks, job_result, run_job
+from cdc_local.jobs.reference_check import check_references
+from cdc_local.jobs.running_job import (
+    JobFacts,
+    RunningJob,
+    fill_parameters,
+    hand_down,
+    stable_number,
+    workspace_number,
+)
+from cdc_local.jobs.scheduler import OnChange, check_tasks, job_result, one_at_a_time, run_job
 from cdc_local.jobs.tasks import (
     TaskPlan,
     check_task_kind,
-    fill_references,
     list_dependencies,
-    list_dynamic_values,
     task_program,
     unpack_wheels,
 )
@@ -51,6 +62,7 @@ class RunRequest:
     on_line: _OnTaskLine | None = None  # Called with lines that a task prints while it runs
     on_event: _OnTaskEvent | None = None  # Called with each event of an update
     on_change: OnChange | None = None  # Called with a `TaskRun` after each change
+    trigger: str = "one_time"  # What starts it: `one_time`, or `run_job_task`
 
 
 @dataclass(frozen=True)
@@ -77,35 +89,83 @@ def run_bundle_job(
     stop: StopSignal | None = None,  # Ends the job
 ) -> JobRun:
     "Run a job of a bundle; raises `UsageError` before its first task where it cannot be run."
-    began = time.monotonic()
-    parameters = read_job_parameters(request.bundle.resources("jobs")[request.key], request.parameters)
-    _refuse_what_cannot_run(request)
+    read_job_parameters(request.bundle.resources("jobs")[request.key], request.parameters)
+    _refuse_what_cannot_run(request.bundle, request.key)
     build_artifacts(request.bundle, None if request.on_line is None else partial(request.on_line, ""))
-    job = load_resource(request.bundle, "jobs", request.key)  # now there are wheels that a pattern can match
-    updates: dict[str, UpdateResult] = {}
-    runs = run_job(
-        job["tasks"],
-        partial(_run_task, request, job, parameters, updates),
-        request.on_change or (lambda run: None),
-        Deadline(stop or threading.Event(), job.get("timeout_seconds")),
+    return _run_built_job(request, stop or threading.Event())
+
+
+def _run_built_job(
+    request: RunRequest,  # Which job; its wheels are there
+    stop: StopSignal,  # Ends the job
+) -> JobRun:
+    "Run a job whose bundle is built."
+    began, started = time.monotonic(), datetime.now(UTC)
+    job = load_resource(request.bundle, "jobs", request.key)  # a pattern can match wheels now
+    run_id = int(started.timestamp() * 1000) << 10
+    facts = JobFacts(
+        stable_number(f"{request.bundle.name}/{request.key}"),
+        run_id,
+        job.get("name", request.key),
+        started,
+        workspace_number(request.storage),
+        str((request.bundle.settings.values.get("workspace") or {}).get("host") or ""),
+        request.trigger,
     )
+    updates: dict[str, UpdateResult] = {}
+    with TemporaryDirectory(prefix="cdc-job-") as folder:
+        running = RunningJob(
+            facts,
+            job["tasks"],
+            fill_parameters(facts, read_job_parameters(job, request.parameters)),
+            Path(folder),
+            count(run_id + 1).__next__,
+        )
+        on_change = one_at_a_time(partial(_note_change, request, running))
+        runs = run_job(
+            job["tasks"],
+            partial(make_attempt, running, partial(_do_attempt, request, job, running, updates), on_change),
+            on_change,
+            Deadline(stop, job.get("timeout_seconds")),
+        )
     return JobRun(request.key, job_result(job["tasks"], runs), tuple(runs), updates, time.monotonic() - began)
 
 
-def _refuse_what_cannot_run(
-    request: RunRequest,  # Which job
+def _note_change(
+    request: RunRequest,  # The run
+    running: RunningJob,  # Remembers it
+    run: TaskRun,  # A task that has changed
 ) -> None:
-    "Raise `UsageError` for a job with a task that cannot be run here."
-    job = request.bundle.resources("jobs")[request.key]
+    "Tell of a change, and remember it."
+    running.note(run)
+    if request.on_change is not None:
+        request.on_change(run)
+
+
+def _refuse_what_cannot_run(
+    bundle: Bundle,  # The bundle
+    key: str,  # Key of a job
+    calling: tuple[str, ...] = (),  # Jobs whose tasks run this one, the outermost first
+) -> None:
+    "Raise `UsageError` for a job with a task that cannot be run here, and for jobs that run each other."
+    job = bundle.resources("jobs")[key]
+    if key in calling:
+        raise UsageError(
+            f"jobs run each other: {' -> '.join([*calling, key])}", hint="take one run_job_task out"
+        )
     tasks = job.get("tasks") or []
     check_tasks(tasks)
+    check_references(job)
     for task in tasks:
         check_task_kind(task)
+        task = (task.get("for_each_task") or {"task": task})["task"]
         if "pipeline_task" in task:
-            _refuse_continuous(request.bundle, find_pipeline_key(request.bundle, task), task)
+            _refuse_continuous(bundle, find_pipeline_key(bundle, task), task)
+        if "run_job_task" in task:
+            _refuse_what_cannot_run(bundle, find_job_key(bundle, task), (*calling, key))
     if job.get("git_source"):
         raise UsageError(
-            f"job {request.key} takes its files from a repository (git_source)",
+            f"job {key} takes its files from a repository (git_source)",
             hint="name files of the bundle, to run them here",
         )
 
@@ -123,48 +183,87 @@ def _refuse_continuous(
         )
 
 
-def _run_task(
+def _do_attempt(
     request: RunRequest,  # The run
     job: dict[str, Any],  # The job, with paths of this machine
-    parameters: dict[str, str],  # Its parameters
+    running: RunningJob,  # Its run
     updates: dict[str, UpdateResult],  # Gets what updates did, by task
-    task: dict[str, Any],  # The task
-    attempt: int,  # Counted from 1
-    stop: StopSignal,  # Ends it when it is set
+    attempt: Attempt,  # At a task that is no condition and no loop
 ) -> str:  # What it printed
     "Make one attempt at a task."
-    key = task["task_key"]
-    dynamic_values = list_dynamic_values(job.get("name", request.key), key, parameters)
-    if "pipeline_task" in task:
-        return _run_pipeline_task(request, read_update_options(task, dynamic_values), updates, task, stop)
+    if "pipeline_task" in attempt.task:
+        return _run_pipeline_task(request, updates, attempt)
+    if "run_job_task" in attempt.task:
+        return _run_job_task(request, running, updates, attempt)
     paths = FolderPaths(request.storage, request.bundle.folder)
     plan = TaskPlan(
-        task,
-        unpack_wheels(list_dependencies(task, job.get("environments") or []), paths),
-        parameters,
-        dynamic_values,
+        attempt.task,
+        attempt.key,
+        unpack_wheels(list_dependencies(attempt.task, job.get("environments") or []), paths),
         paths,
         request.storage.root / "notebooks" / request.key,
+        running,
     )
-    on_error_line = None if request.on_line is None else partial(request.on_line, key)
-    return run_program(task_program(plan), stop, None, on_error_line)
+    on_error_line = None if request.on_line is None else partial(request.on_line, attempt.key)
+    return run_program(task_program(plan), attempt.stop, None, on_error_line)
 
 
 def _run_pipeline_task(
     request: RunRequest,  # The run
-    options: UpdateOptions,  # What the task asks of the update
     updates: dict[str, UpdateResult],  # Gets what the update did, also where it failed
-    task: dict[str, Any],  # With a `pipeline_task`
-    stop: StopSignal,  # Ends it when it is set
+    attempt: Attempt,  # At a `pipeline_task`
 ) -> str:  # How the update ended
     "Update the pipeline of a task; raises `UpdateFailedError`."
-    key, pipeline = task["task_key"], find_pipeline_key(request.bundle, task)
+    key, pipeline = attempt.key, find_pipeline_key(request.bundle, attempt.task)
     try:
-        updates[key] = run_pipeline(request, pipeline, options, stop, key)
+        updates[key] = run_pipeline(request, pipeline, read_update_options(attempt.task), attempt.stop, key)
     except UpdateFailedError as error:
         updates[key] = error.result
         raise
     return f"update {updates[key].update_id} is {updates[key].state}"
+
+
+def _run_job_task(
+    request: RunRequest,  # The run
+    running: RunningJob,  # The same, as it goes on
+    updates: dict[str, UpdateResult],  # Gets what updates of the other job did, as `task/its task`
+    attempt: Attempt,  # At a `run_job_task`
+) -> str:  # How the other job ended
+    "Run the job of a task; `PipelineError` where it fails."
+    key = find_job_key(request.bundle, attempt.task)
+    given = attempt.task["run_job_task"].get("job_parameters")
+    declared = read_job_parameters(request.bundle.resources("jobs")[key], {})
+    inner = replace(
+        _listen_inside(request, attempt.key),
+        key=key,
+        parameters=hand_down(running, given, declared),
+        trigger="run_job_task",
+    )
+    done = _run_built_job(inner, attempt.stop)
+    updates |= {f"{attempt.key}/{task_key}": result for task_key, result in done.updates.items()}
+    ending = f"job {key} is {done.result}"
+    if done.result in ("SUCCESS", "SUCCESS_WITH_FAILURES"):
+        return ending
+    reasons = [f"{run.task_key}: {run.message}" for run in done.tasks if run.message]
+    raise PipelineError(": ".join([ending, *reasons[:1]]))
+
+
+def _listen_inside(
+    request: RunRequest,  # The run
+    key: str,  # The task that runs another job
+) -> RunRequest:  # For that job: its tasks are called `task/its task`
+    "Let listeners of a run hear of the job that one of its tasks runs."
+    on_line, on_event, on_change = request.on_line, request.on_event, request.on_change
+
+    def inside(task_key: str) -> str:
+        return f"{key}/{task_key}" if task_key else key
+
+    return replace(
+        request,
+        on_line=on_line and (lambda task_key, line: on_line(inside(task_key), line)),
+        on_event=on_event and (lambda task_key, event: on_event(inside(task_key), event)),
+        on_change=on_change and (lambda run: on_change(replace(run, task_key=inside(run.task_key)))),
+    )
 
 
 def run_pipeline(
@@ -313,9 +412,24 @@ def find_pipeline_key(
     )
 
 
+def find_job_key(
+    bundle: Bundle,  # The bundle
+    task: dict[str, Any],  # With a `run_job_task`
+) -> str:  # Key of the job in the bundle
+    "Find which job a task runs; `UsageError` for one that is not in this bundle."
+    job_id = str(task["run_job_task"].get("job_id", ""))
+    reference = re.fullmatch(r"\$\{resources\.jobs\.(.+)\.id\}", job_id)
+    key = reference[1] if reference else ""
+    if key in bundle.resources("jobs"):
+        return key
+    raise UsageError(
+        f"task {task['task_key']}: job {job_id!r} is not in this bundle",
+        hint="only a job that the bundle declares can be run here",
+    )
+
+
 def read_update_options(
-    task: dict[str, Any],  # With a `pipeline_task`
-    dynamic_values: Mapping[str, str],  # Reference -> value
+    task: dict[str, Any],  # With a `pipeline_task` whose references are filled in
 ) -> UpdateOptions:
     "Read what a task asks of the update."
     settings = task["pipeline_task"]
@@ -323,10 +437,7 @@ def read_update_options(
         full_refresh=bool(settings.get("full_refresh")),
         refresh_selection=tuple(settings.get("refresh_selection") or ()),
         full_refresh_selection=tuple(settings.get("full_refresh_selection") or ()),
-        parameters={
-            name: fill_references(value, dynamic_values)
-            for name, value in (settings.get("parameters") or {}).items()
-        },
+        parameters={name: str(value) for name, value in (settings.get("parameters") or {}).items()},
     )
 
 

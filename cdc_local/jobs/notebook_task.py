@@ -22,6 +22,7 @@ from cdc_local.errors import Location, PipelineError, UsageError
 from cdc_local.source.dbutils import Dbutils
 from cdc_local.source.deployed import PACKAGE
 from cdc_local.source.files import Source, read_source
+from cdc_local.source.task_values import Jobs, TaskValues
 from cdc_local.source.wheels import (
     hide_package,
     import_from_wheels,
@@ -47,6 +48,8 @@ class NotebookRun:
     storage: str  # Storage folder: where volumes lie
     parameters: dict[str, str] = field(default_factory=dict)  # What widgets answer; name to text
     wheels: tuple[str, ...] = ()  # Unpacked wheels, whose modules come first
+    task_key: str = ""  # The task that runs it
+    task_values: str = ""  # Folder of the job's task values; empty where no job runs it
 
 
 def run_from_stdin() -> None:
@@ -243,7 +246,8 @@ def make_databricks_names(
 ) -> dict[str, Any]:  # Name to object
     "Make what Databricks puts into a notebook: `dbutils`, and `spark` where it is used."
     storage = Storage(Path(run.storage))
-    made: dict[str, Any] = {"dbutils": Dbutils(storage, run.parameters)}
+    values = TaskValues(Path(run.task_values)) if run.task_values else None
+    made: dict[str, Any] = {"dbutils": Dbutils(storage, run.parameters, Jobs(values, run.task_key))}
     if "spark" in names:
         made["spark"] = start_notebook_session(storage)
     return made

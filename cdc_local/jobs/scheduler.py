@@ -5,15 +5,16 @@ An attempt that fails may be made again, and none runs longer than its time limi
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_never, wait_fixed
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_never
 
 from cdc_local.errors import PipelineError, UsageError
+from cdc_local.jobs.conditions import OUTCOMES, check_condition
 from cdc_local.jobs.deadline import Deadline, StopSignal
 from cdc_utils.results import TaskRun
 
@@ -49,6 +50,8 @@ def result_without_run(
     "Decide whether a task starts, as https://docs.databricks.com/aws/en/jobs/run-if says."
     if not results:
         return None
+    if set(results) == {"EXCLUDED"}:
+        return "EXCLUDED"
     failed = sum(result in _FAILED_RESULTS for result in results)
     excluded = results.count("EXCLUDED")
     if RUN_IF[run_if](len(results) - failed - excluded, failed, excluded):
@@ -62,7 +65,7 @@ def result_without_run(
 
 
 def upstream_keys(
-    task: dict[str, Any],  # A task, in the shape of the Jobs API
+    task: Mapping[str, Any],  # A task, in the shape of the Jobs API
 ) -> list[str]:  # Keys of the tasks it depends on
     "Read a task's `depends_on`."
     return [upstream["task_key"] for upstream in task.get("depends_on") or ()]
@@ -83,6 +86,10 @@ def check_tasks(
             raise UsageError(f"two tasks are called {key}", hint="give each a task_key of its own")
     for task in tasks:
         _check_conditions(task, keys)
+        _check_outcomes(task, tasks)
+        _check_loop(task)
+        if "condition_task" in task:
+            check_condition(task)
     try:
         TopologicalSorter({task["task_key"]: upstream_keys(task) for task in tasks}).prepare()
     except CycleError as circle:
@@ -107,6 +114,59 @@ def _check_conditions(
         raise UsageError(f"task {task['task_key']}: run_if {task['run_if']!r} is none of {', '.join(RUN_IF)}")
 
 
+def _check_outcomes(
+    task: dict[str, Any],  # A task of the job
+    tasks: list[dict[str, Any]],  # All of them
+) -> None:
+    "Raise `UsageError` for a dependency on an outcome of a task that has none."
+    conditions = {other["task_key"] for other in tasks if "condition_task" in other}
+    for upstream in task.get("depends_on") or ():
+        key, outcome = upstream["task_key"], upstream.get("outcome")
+        if outcome is None:
+            continue
+        if key not in conditions:
+            raise UsageError(
+                f"task {task['task_key']} depends on an outcome of {key}, which is no condition_task",
+                hint="leave the outcome out, or use run_if",
+            )
+        if outcome not in OUTCOMES:
+            raise UsageError(
+                f"task {task['task_key']} depends on outcome {outcome!r} of {key}",
+                hint=f"a condition has the outcomes {' and '.join(map(repr, OUTCOMES))}, in quotes",
+            )
+
+
+def _check_loop(
+    task: dict[str, Any],  # A task of the job
+) -> None:
+    "Raise `UsageError` for a loop in a loop, and a loop that does not say what it runs."
+    if "for_each_task" not in task:
+        return
+    nested = task["for_each_task"].get("task")
+    if not isinstance(nested, dict) or not isinstance(nested.get("task_key"), str):
+        raise UsageError(f"task {task['task_key']}: for_each_task has no task with a task_key")
+    if "for_each_task" in nested:
+        raise UsageError(
+            f"task {task['task_key']}: {nested['task_key']} is a for_each_task itself",
+            hint="let it run a run_job_task, whose job has one",
+        )
+    if "condition_task" in nested:
+        check_condition(nested)
+
+
+def one_at_a_time(
+    on_change: OnChange,  # What several threads will call
+) -> OnChange:  # Calls it from one thread at a time
+    "Let calls wait for one another."
+    lock = threading.Lock()
+
+    def notify(run: TaskRun) -> None:
+        with lock:
+            on_change(run)
+
+    return notify
+
+
 def run_job(
     tasks: list[dict[str, Any]],  # In the shape of the Jobs API
     run_task: RunTask,  # `(task, attempt, stop)` -> output: one attempt, which ends once `stop` is set
@@ -122,13 +182,7 @@ def run_job(
     check_tasks(tasks)
     tasks_by_key = {task["task_key"]: task for task in tasks}
     runs = {key: TaskRun(key) for key in tasks_by_key}
-    lock = threading.Lock()
-
-    def notify(run: TaskRun) -> None:
-        with lock:
-            on_change(run)
-
-    runner = _TaskRunner(run_task, notify, stop)
+    runner = TaskRunner(run_task, one_at_a_time(on_change), stop)
     order = TopologicalSorter({key: upstream_keys(task) for key, task in tasks_by_key.items()})
     order.prepare()
     with ThreadPoolExecutor(len(tasks), thread_name_prefix="task") as pool:
@@ -143,7 +197,7 @@ def run_job(
 
 
 @dataclass(frozen=True)
-class _TaskRunner:
+class TaskRunner:
     "Runs single tasks of a job: whether one starts, its attempts, what its record says."
 
     run_task: RunTask  # Does one attempt
@@ -157,34 +211,37 @@ class _TaskRunner:
     ) -> None:
         "Run a task, or leave it out."
         run = runs[task["task_key"]]
-        result = result_without_run(
-            task.get("run_if", "ALL_SUCCESS"), [runs[key].result for key in upstream_keys(task)]
-        )
+        result = "EXCLUDED" if _misses_outcome(task, runs) else None
+        if result is None:
+            results = [runs[key].result for key in upstream_keys(task)]
+            result = result_without_run(task.get("run_if", "ALL_SUCCESS"), results)
         if result is None:
             result = Deadline(self.stop).reason()
         if result is None:
-            return self._make_attempts(task, run)
+            return self.run(task, run)
         run.state, run.result = "TERMINATED", result
         self.on_change(run)
 
-    def _make_attempts(
+    def run(
         self,
-        task: dict[str, Any],  # The task
+        task: dict[str, Any],  # The task, whatever it depends on
         run: TaskRun,  # Its record; changed
     ) -> None:
         "Make attempts until one succeeds or none is left; raises an error that is no `PipelineError`."
-        retries = task.get("max_retries", 0)
+        retries, interval = task.get("max_retries", 0), task.get("min_retry_interval_millis", 0) / 1000
+        began: list[float] = []  # When each attempt began: the interval counts from there
         run.started = time.time()
         try:
             for attempt in Retrying(
                 stop=stop_never if retries < 0 else stop_after_attempt(retries + 1),
-                wait=wait_fixed(task.get("min_retry_interval_millis", 0) / 1000),
+                wait=lambda state: max(began[-1] + interval - time.monotonic(), 0),
                 retry=retry_if_exception(lambda error: self._may_retry(task, error)),
                 sleep=self._sleep,
                 before_sleep=lambda state: self._note_retry(run, state),
                 reraise=True,
             ):
                 with attempt:
+                    began.append(time.monotonic())
                     self._make_attempt(task, run)
             run.result, run.message = "SUCCESS", ""
         except _AttemptStoppedError as error:
@@ -256,6 +313,19 @@ class _TaskRunner:
         error = state.outcome.exception() if state.outcome else None
         run.state, run.message = "WAITING_FOR_RETRY", str(error)
         self.on_change(run)
+
+
+def _misses_outcome(
+    task: dict[str, Any],  # A task
+    runs: dict[str, TaskRun],  # Those it depends on have ended
+) -> bool:
+    "Whether a condition that a task depends on has another outcome than it wants."
+    return any(
+        upstream.get("outcome") is not None
+        and runs[upstream["task_key"]].result == "SUCCESS"
+        and runs[upstream["task_key"]].output != upstream["outcome"]
+        for upstream in task.get("depends_on") or ()
+    )
 
 
 def job_result(

@@ -1,4 +1,4 @@
-"""How a task becomes a process: what it depends on, its parameters, and a program for each kind of task.
+"""How a task becomes a process: what it depends on, and a program for each kind of task.
 
 A notebook, a script and a wheel's entry point become a child process, which can be watched, timed and ended.
 What updates a pipeline is in `pipeline_task.py`.
@@ -6,9 +6,8 @@ What updates a pipeline is in `pipeline_task.py`.
 
 import json
 import os
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,9 @@ from cdc_local.errors import UsageError
 from cdc_local.jobs.notebook_task import NotebookRun
 from cdc_local.jobs.paths import JobPaths, find_notebook
 from cdc_local.jobs.processes import PYTHON, Program
+from cdc_local.jobs.references import task_kind
+from cdc_local.jobs.running_job import RunningJob
+from cdc_local.jobs.sql_task import check_sql_task, read_sql_run
 from cdc_local.source.wheels import is_wheel, refuse_missing_libraries, unpack_wheel
 from cdc_local.volumes import command_line
 
@@ -57,57 +59,16 @@ def unpack_wheels(
     ]
 
 
-def list_dynamic_values(
-    job_name: str,  # The job
-    task_key: str,  # The task
-    parameters: Mapping[str, str],  # Of the job
-) -> dict[str, str]:  # Reference -> value: `job.parameters.day`, `job.name`, `task.name`
-    "List what `{{…}}` may name: https://docs.databricks.com/aws/en/jobs/dynamic-value-references."
-    return {
-        "job.name": job_name,
-        "task.name": task_key,
-        **{f"job.parameters.{name}": value for name, value in parameters.items()},
-    }
-
-
-def fill_references(
-    text: str,  # A parameter of a task
-    dynamic_values: Mapping[str, str],  # See `list_dynamic_values`
-) -> str:
-    "Fill in `{{…}}`; `UsageError` for a reference that the local runner does not know."
-
-    def value(reference: re.Match[str]) -> str:
-        name = reference[1].strip()
-        if name in dynamic_values:
-            return str(dynamic_values[name])
-        raise UsageError(
-            f"{reference[0]} is not known here",
-            hint=f"known are {', '.join('{{' + known + '}}' for known in dynamic_values)}",
-        )
-
-    return re.sub(r"\{\{([^{}]*)\}\}", value, str(text))
-
-
-def notebook_parameters(
-    task: dict[str, Any],  # The task
-    parameters: Mapping[str, str],  # Of the job, which win over the notebook's own
-    dynamic_values: Mapping[str, str],  # See `list_dynamic_values`
-) -> dict[str, str]:  # Name -> value of a widget
-    "Put together what a notebook's widgets answer."
-    own = (task.get("notebook_task") or {}).get("base_parameters") or {}
-    return {name: fill_references(value, dynamic_values) for name, value in {**own, **parameters}.items()}
-
-
 @dataclass(frozen=True)
 class TaskPlan:
     "A task, and all that its program depends on."
 
-    task: dict[str, Any]  # In the shape of the Jobs API
+    task: dict[str, Any]  # In the shape of the Jobs API; its references are filled in
+    key: str  # Its key; of an iteration `loop[0]`
     wheels: list[Path]  # Unpacked, in the order of `sys.path`
-    parameters: Mapping[str, str]  # Of the job
-    dynamic_values: Mapping[str, str]  # See `list_dynamic_values`
     paths: JobPaths  # Where its paths lie
     executed_notebooks: Path  # Folder for executed copies of notebooks
+    job: RunningJob  # The run that it belongs to
 
     def environ(self) -> dict[str, str]:
         "Environment variables of its process."
@@ -115,13 +76,6 @@ class TaskPlan:
             "CDC_STORAGE": str(self.paths.storage.root),
             "PYTHONPATH": os.pathsep.join(map(str, self.wheels)),
         }
-
-    def arguments(
-        self,
-        parameters: list[str] | None,  # Of a script or an entry point
-    ) -> list[str]:
-        "Arguments of its process: the parameters, filled in."
-        return [fill_references(parameter, self.dynamic_values) for parameter in parameters or ()]
 
 
 def _notebook_program(
@@ -134,11 +88,13 @@ def _notebook_program(
         raise UsageError(f"task {plan.task['task_key']}: there is no notebook {named}")
     run = NotebookRun(
         str(path),
-        str(plan.executed_notebooks / f"{plan.task['task_key']}.ipynb"),
+        str(plan.executed_notebooks / f"{plan.key}.ipynb"),
         str(path.parent),
         str(plan.paths.storage.root),
-        notebook_parameters(plan.task, plan.parameters, plan.dynamic_values),
+        plan.task["notebook_task"].get("base_parameters") or {},
         tuple(map(str, plan.wheels)),
+        plan.key,
+        str(plan.job.values.folder),
     )
     return Program(
         (*PYTHON, "-c", "from cdc_local.jobs.notebook_task import run_from_stdin; run_from_stdin()"),
@@ -155,7 +111,7 @@ def _script_program(
     if not path.is_file():
         raise UsageError(f"task {plan.task['task_key']}: there is no file {settings['python_file']}")
     return Program(
-        (sys.executable, str(path), *plan.arguments(settings.get("parameters"))), plan.environ(), path.parent
+        (sys.executable, str(path), *(settings.get("parameters") or ())), plan.environ(), path.parent
     )
 
 
@@ -164,42 +120,56 @@ def _wheel_program(
 ) -> Program:  # See `wheel_task.py`
     "Build the program of an entry point of a wheel."
     settings = plan.task["python_wheel_task"]
-    named = [
-        f"--{name}={fill_references(value, plan.dynamic_values)}"
-        for name, value in (settings.get("named_parameters") or {}).items()
-    ]
+    named = [f"--{name}={value}" for name, value in (settings.get("named_parameters") or {}).items()]
     command = (
         *PYTHON,
         *("-m", "cdc_local.jobs.wheel_task"),
         *(settings["package_name"], settings["entry_point"]),
-        *plan.arguments(settings.get("parameters")),
+        *(settings.get("parameters") or ()),
         *named,
     )
     return Program(command, plan.environ())
+
+
+def _sql_program(
+    plan: TaskPlan,  # With a `sql_task`
+) -> Program:  # See `sql_task.py`
+    "Build the program of SQL; `UsageError` where there is none."
+    run = read_sql_run(plan.task, plan.paths, plan.job.rows_path(plan.key))
+    command = (*PYTHON, "-c", "from cdc_local.jobs.sql_task import run_from_stdin; run_from_stdin()")
+    return Program(command, stdin=json.dumps(asdict(run)))
 
 
 _PROGRAMS: dict[str, Callable[[TaskPlan], Program]] = {  # Kind of task -> what builds its program
     "notebook_task": _notebook_program,
     "spark_python_task": _script_program,
     "python_wheel_task": _wheel_program,
+    "sql_task": _sql_program,
 }
+
+
+_WITHOUT_PROGRAM = ("pipeline_task", "run_job_task", "condition_task", "for_each_task")
 
 
 def check_task_kind(
     task: dict[str, Any],  # A task, in the shape of the Jobs API
 ) -> None:
     "Raise `UsageError` for a kind of task that the local runner does not have."
-    if "pipeline_task" in task or any(kind in task for kind in _PROGRAMS):
+    kind = task_kind(task)
+    if kind == "for_each_task":
+        return check_task_kind(task[kind]["task"])
+    if kind == "sql_task":
+        return check_sql_task(task)
+    if kind in _WITHOUT_PROGRAM or kind in _PROGRAMS:
         return
-    kind = next((name for name in task if name.endswith("_task")), "no kind of task")
     raise UsageError(
-        f"task {task.get('task_key')}: {kind} is not supported by the local runner",
-        hint=f"it runs {', '.join(_PROGRAMS)} and pipeline_task",
+        f"task {task.get('task_key')}: {kind or 'no kind of task'} is not supported by the local runner",
+        hint=f"it runs {', '.join(_PROGRAMS)}, {', '.join(_WITHOUT_PROGRAM[:-1])} and {_WITHOUT_PROGRAM[-1]}",
     )
 
 
 def task_program(
-    plan: TaskPlan,  # A task of a kind other than `pipeline_task`
+    plan: TaskPlan,  # A task whose work is a program
 ) -> Program:
     "Build the program of a task; `UsageError` for an unknown kind, and for a file that is not there."
     check_task_kind(plan.task)

@@ -80,8 +80,10 @@ class JobProgress:
         elif self.style == "quiet":
             return
         elif run.state == "RUNNING" and run.attempt == 1:
-            self.begun += 1
-            self.console.rule(f"{self.begun} of {self.tasks}  {run.task_key}", align="left")
+            is_inner = any(mark in run.task_key for mark in "[/")  # an iteration, or a task of another job
+            self.begun += not is_inner
+            number = "" if is_inner else f"{self.begun} of {self.tasks}  "
+            self.console.rule(number + run.task_key, align="left", characters="·" if is_inner else "─")
         elif run.state == "WAITING_FOR_RETRY":
             self.console.print(f"{run.task_key}: attempt {run.attempt} failed: {run.message}", markup=False)
         elif run.state == "TERMINATED":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cdc_local.errors import PipelineError
+from cdc_local.source.task_values import Jobs
 from cdc_local.storage import Storage, localize
 
 
@@ -180,8 +181,11 @@ class Dbutils:
         self,
         storage: Storage,  # Where volumes lie
         values: Mapping[str, str] | None = None,  # Value of each parameter
+        jobs: Jobs | None = None,  # Of a notebook, which a job may run
     ) -> None:
         self.fs, self.widgets = FileSystem(storage), Widgets(values or {})
+        if jobs is not None:
+            self.jobs = jobs
 
     def __getattr__(self, name: str) -> Any:
         """Raise `PipelineError` for what is not supported."""
@@ -189,5 +193,5 @@ class Dbutils:
             raise AttributeError(name)
         raise PipelineError(
             f"dbutils.{name} is not supported by the local runner",
-            hint="it has dbutils.fs and dbutils.widgets",
+            hint="it has dbutils.fs and dbutils.widgets; notebooks of a job have dbutils.jobs, too",
         )

@@ -18,6 +18,7 @@ from cdc_local.workspace.jobs_api import JOB_CALLS
 from cdc_local.workspace.local_workspace import Workspace
 from cdc_local.workspace.permissions_api import PERMISSION_CALLS
 from cdc_local.workspace.pipelines_api import PIPELINE_CALLS
+from cdc_local.workspace.queries_api import QUERY_CALLS
 from cdc_local.workspace.request import RequestHandler, answer_with, error_response
 from cdc_local.workspace.sql_api import SQL_CALLS
 from cdc_local.workspace.workspace_api import WORKSPACE_CALLS, WORKSPACE_UPLOADS
@@ -32,6 +33,7 @@ CALLS = {
     **PIPELINE_CALLS,
     **JOB_CALLS,
     **SQL_CALLS,
+    **QUERY_CALLS,
     **CLIENT_CALLS,
 }  # Method and path -> who answers
 

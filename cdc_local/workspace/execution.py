@@ -4,16 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cdc_local.jobs.attempts import Attempt
 from cdc_local.jobs.deadline import StopSignal
 from cdc_local.jobs.pipeline_task import UpdateOptions, update_program
 from cdc_local.jobs.processes import OnLine, run_program
+from cdc_local.jobs.running_job import RunningJob
 from cdc_local.jobs.scheduler import OnChange, RunTask, run_job
 from cdc_local.jobs.tasks import TaskPlan, list_dependencies, task_program, unpack_wheels
 from cdc_local.workspace.paths import WorkspacePaths
 
 RunJob = Callable[[list[dict[str, Any]], RunTask, OnChange, StopSignal], object]  # As `scheduler.run_job`
 
-DoTask = Callable[[dict[str, Any], dict[str, Any], StopSignal, OnLine], str | None]  # See `Execution`
+DoTask = Callable[[Attempt, RunningJob, dict[str, Any], OnLine], str | None]  # See `Execution`
 
 DoUpdate = Callable[[dict[str, Any], dict[str, Any], StopSignal, OnLine], object]  # See `Execution`
 
@@ -23,7 +25,7 @@ class Execution:
     "What carries out the work; each may raise `PipelineError`, and calls `on_line` with what is printed."
 
     run_job: RunJob  # `(tasks, run_task, on_change, stop)`: puts the tasks of a run in order
-    task: DoTask  # `(task, environments, stop, on_line)` -> output: does one attempt of a task
+    task: DoTask  # `(attempt, job, environments, on_line)` -> output: does one attempt at a task
     update: DoUpdate  # `(pipeline, update, stop, on_line)`: updates a pipeline
 
 
@@ -33,15 +35,13 @@ def local_execution(
     "Run tasks and updates as the job and the pipeline say."
 
     def do_task(
-        task: dict[str, Any], environments: dict[str, Any], stop: StopSignal, on_line: OnLine
+        attempt: Attempt, job: RunningJob, environments: dict[str, Any], on_line: OnLine
     ) -> str | None:
         specs = [{"environment_key": key, "spec": spec} for key, spec in environments.items()]
-        wheels = unpack_wheels(list_dependencies(task, specs), paths)
+        wheels = unpack_wheels(list_dependencies(attempt.task, specs), paths)
         executed_notebooks = paths.storage.root / "notebooks" / "workspace"
-        plan = TaskPlan(
-            task, wheels, {}, {}, paths, executed_notebooks
-        )  # its parameters are filled in already
-        return run_program(task_program(plan), stop, on_line, on_line)
+        plan = TaskPlan(attempt.task, attempt.key, wheels, paths, executed_notebooks, job)
+        return run_program(task_program(plan), attempt.stop, on_line, on_line)
 
     def do_update(pipeline: dict[str, Any], update: dict[str, Any], stop: StopSignal, on_line: OnLine) -> str:
         options = UpdateOptions(

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from cdc_local.errors import UsageError
+from cdc_local.jobs.reference_check import check_references
+from cdc_local.jobs.scheduler import check_tasks
 from cdc_local.workspace.call_error import CallError
 from cdc_local.workspace.state import State, api_time, new_number
 from cdc_local.workspace.values import check_objects
@@ -10,7 +13,16 @@ from cdc_local.workspace.values import check_objects
 NAMED_PARAMETERS = {
     "notebook_task": "base_parameters",
     "python_wheel_task": "named_parameters",
+    "run_job_task": "job_parameters",
+    "sql_task": "parameters",
 }  # Kind of a task that takes parameters by name -> where it has them
+
+
+_TEXTS = (
+    ("pipeline_task", "pipeline_id"),
+    ("for_each_task", "inputs"),
+    *[("condition_task", part) for part in ("op", "left", "right")],
+)  # Kind of a task -> a part of it that must be a text
 
 
 def _check_job(
@@ -23,24 +35,45 @@ def _check_job(
     _check_texts(settings)
     _check_task_order(settings.get("tasks") or [])
     _check_environments(settings, refuse_environments)
+    _check_rules(settings)
 
 
 def _check_lists(settings: dict[str, Any]) -> None:
     "Raise `CallError` for a part that is no list of objects, or no object."
     for name in ("tasks", "environments", "parameters"):
         check_objects(name, settings.get(name) or [])
-    tasks = settings.get("tasks") or []
-    for task in tasks:
+    for task in settings.get("tasks") or ():
         check_objects("depends_on", task.get("depends_on") or [])
-    for part in (settings, *tasks):
+        if "for_each_task" in task:
+            check_objects("for_each_task and its task", [task["for_each_task"]])
+            check_objects("for_each_task and its task", [task["for_each_task"].get("task")])
+    for part in (settings, *_all_tasks(settings)):
         objects = [value for name, value in part.items() if name == "queue" or name.endswith("_task")]
         check_objects("queue or a task", objects)
+        sql = part.get("sql_task") or {}
+        check_objects("file or query", [sql[kind] for kind in ("file", "query") if kind in sql])
+
+
+def _all_tasks(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    "List the tasks of a job, that of a `for_each_task` behind it."
+    tasks = []
+    for task in settings.get("tasks") or ():
+        tasks += [task, task["for_each_task"]["task"]] if "for_each_task" in task else [task]
+    return tasks
 
 
 def _check_numbers(settings: dict[str, Any]) -> None:
     "Raise `CallError` for a number that is none."
-    for name in ("timeout_seconds", "max_concurrent_runs"):
-        value = settings.get(name, 0)
+    numbers = [(name, settings.get(name, 0)) for name in ("timeout_seconds", "max_concurrent_runs")]
+    for task in _all_tasks(settings):
+        numbers += [("timeout_seconds", task.get("timeout_seconds", 0))]
+        if "for_each_task" in task:
+            numbers += [("concurrency", task["for_each_task"].get("concurrency", 1))]
+        if "run_job_task" in task:
+            number = task["run_job_task"].get("job_id")
+            if type(number) is not int:
+                raise CallError("INVALID_PARAMETER_VALUE", f"job_id is {number!r}; it must be a number")
+    for name, value in numbers:
         if type(value) is not int or not 0 <= value < 2**31:
             raise CallError("INVALID_PARAMETER_VALUE", f"{name} is {value!r}; it must be a number")
 
@@ -52,10 +85,11 @@ def _check_texts(settings: dict[str, Any]) -> None:
         texts.append(("environment_key", environment.get("environment_key")))
     for parameter in settings.get("parameters") or ():
         texts += [(f"{part} of a parameter", parameter.get(part, "")) for part in ("name", "default")]
-    tasks = settings.get("tasks") or []
+    tasks = _all_tasks(settings)
     for task in tasks:
-        if "pipeline_task" in task:
-            texts.append(("pipeline_id", task["pipeline_task"].get("pipeline_id")))
+        for kind, part in _TEXTS:
+            if kind in task:
+                texts.append((part, task[kind].get(part)))
     for kind, part in NAMED_PARAMETERS.items():
         parameters = [task[kind].get(part) or {} for task in tasks if kind in task]
         texts += [(part, value) for named in check_objects(part, parameters) for value in named.values()]
@@ -94,7 +128,7 @@ def _check_task_order(tasks: list[dict[str, Any]]) -> None:
 def _check_environments(settings: dict[str, Any], refuse_environments: bool) -> None:
     "Raise `CallError` for a task that names an environment that it cannot have."
     keys = [environment.get("environment_key") for environment in settings.get("environments") or ()]
-    for task in settings.get("tasks") or ():
+    for task in _all_tasks(settings):
         key = task.get("environment_key")
         if key is not None and key not in keys:
             raise CallError(
@@ -108,6 +142,16 @@ def _check_environments(settings: dict[str, Any], refuse_environments: bool) -> 
                 f"The task {task['task_key']!r} is a notebook task, and environment_key is not supported"
                 " for it; use the notebook's environment",
             )
+
+
+def _check_rules(settings: dict[str, Any]) -> None:
+    "Raise `CallError` for what a run would refuse: references, conditions, loops that cannot be."
+    try:
+        if settings.get("tasks"):
+            check_tasks(settings["tasks"])
+        check_references(settings, more_parameters=True)
+    except UsageError as error:
+        raise CallError("INVALID_PARAMETER_VALUE", str(error)) from None
 
 
 _JOB_DEFAULTS = {

@@ -6,7 +6,7 @@ from cdc_local.workspace.call import Call, CallTable
 from cdc_local.workspace.call_error import CallError
 from cdc_local.workspace.job_definitions import create_job, delete_job, get_job, reset_job, update_job
 from cdc_local.workspace.run_output import read_output
-from cdc_local.workspace.run_views import describe_run, find_run
+from cdc_local.workspace.run_views import describe_part, describe_run, find_run, list_notes
 from cdc_local.workspace.values import read_names
 from cdc_utils.results import ENDED_TASK_STATES
 
@@ -105,9 +105,7 @@ def _list_runs(call: Call) -> dict[str, Any]:
 def _show_run(call: Call) -> dict[str, Any]:
     "Describe `run_id`, a run of a job or of a task."
     number = call.number("run_id")
-    view = describe_run(find_run(call.workspace.state, number))
-    tasks: list[dict[str, Any]] = view["tasks"]
-    return view | next((task for task in tasks if task["run_id"] == number), {})
+    return describe_part(find_run(call.workspace.state, number), number)
 
 
 def _show_output(call: Call) -> dict[str, Any]:
@@ -134,7 +132,7 @@ def _delete_run(call: Call) -> None:
     run = state.get("runs", number, f"Run {number} does not exist.")
     if run["state"] not in ENDED_TASK_STATES:
         raise CallError("INVALID_PARAMETER_VALUE", f"Run {number} is {run['state']}; cancel it first.")
-    for task in run["tasks"]:
+    for task in list_notes(run):
         state.delete("outputs", task["run_id"])
     state.delete("runs", number)
 

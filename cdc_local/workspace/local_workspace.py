@@ -1,11 +1,11 @@
 """What stands behind the calls: the files, notes, runs and updates of one workspace."""
 
 import getpass
-import hashlib
 import logging
 from dataclasses import dataclass
 
 from cdc_local.errors import UsageError
+from cdc_local.jobs.running_job import workspace_number
 from cdc_local.storage import Storage
 from cdc_local.workspace.background import BackgroundWork
 from cdc_local.workspace.execution import Execution, local_execution
@@ -55,8 +55,7 @@ class Workspace:
     @property
     def number(self) -> int:  # Made of the storage's path, so a restart does not change it
         "Id of the workspace."
-        digest = hashlib.sha256(str(self.storage.root).encode()).digest()
-        return int.from_bytes(digest[:8]) >> 12
+        return workspace_number(self.storage)
 
     def has_volume(
         self,

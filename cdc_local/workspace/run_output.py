@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from cdc_local.jobs.references import task_kind
 from cdc_local.workspace.call_error import CallError
-from cdc_local.workspace.run_views import describe_run, find_run
+from cdc_local.workspace.run_views import describe_part, find_run, list_notes
 from cdc_local.workspace.state import State
 
 OUTPUT_LIMIT = 5_000_000  # Characters of output that are kept, the last ones
@@ -25,7 +26,8 @@ def read_output(
 ) -> dict[str, Any]:  # As `jobs/runs/get-output` answers
     "Read what a task printed, and why it failed; `CallError` for a run of several tasks."
     run = find_run(state, number)
-    tasks = [task for task in run["tasks"] if number in (task["run_id"], run["run_id"])]
+    tasks = run["tasks"] if number == run["run_id"] else []
+    tasks = tasks or [note for note in list_notes(run) if note["run_id"] == number]
     if len(tasks) > 1:
         raise CallError(
             "INVALID_PARAMETER_VALUE",
@@ -34,21 +36,26 @@ def read_output(
         )
     (task,) = tasks
     output = state.find("outputs", task["run_id"]) or {}
-    run_view = describe_run(run)
-    (task_view,) = (view for view in run_view["tasks"] if view["run_id"] == task["run_id"])
-    answer = {"metadata": run_view | task_view}
+    answer = {"metadata": describe_part(run, task["run_id"])}
     answer |= {part: output[part] for part in ("error", "error_trace") if part in output}
-    return answer | _output_of_kind(task["definition"], output)
+    return answer | _output_of_kind(task, output)
 
 
 def _output_of_kind(
-    definition: dict[str, Any],  # The task
+    task: dict[str, Any],  # Its note
     output: dict[str, Any],  # Note of its output
 ) -> dict[str, Any]:
-    "Answer as the API does for this kind of task; a pipeline's has no output."
-    if "notebook_task" in definition:
+    "Answer as the API does for this kind of task; a pipeline's, a condition's and a loop's has no output."
+    kind = task_kind(task["definition"])
+    if kind == "notebook_task":
         return {"notebook_output": {"result": output.get("result") or "", "truncated": False}}
-    if "pipeline_task" in definition:
+    if kind == "run_job_task":
+        return {"run_job_output": {"run_id": task["other_run_id"]}} if "other_run_id" in task else {}
+    if kind == "sql_task":
+        return {
+            "sql_output": {"query_output": {"warehouse_id": task["definition"][kind].get("warehouse_id")}}
+        }
+    if kind in ("pipeline_task", "condition_task", "for_each_task"):
         return {}
     logs = output.get("logs") or output.get("result") or ""
     return {"logs": logs, "logs_truncated": len(output.get("logs", "")) >= OUTPUT_LIMIT}

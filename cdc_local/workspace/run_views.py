@@ -1,5 +1,6 @@
 """Runs of jobs as the API shows them."""
 
+from collections import Counter
 from typing import Any
 
 from cdc_local.workspace.call_error import CallError
@@ -22,11 +23,18 @@ def find_run(
     state: State,  # The notes
     number: int,  # Id of a run, or of a task's run
 ) -> dict[str, Any]:  # The run
-    "Find the run that has a number, or a task with it; `CallError` where there is none."
+    "Find the run that has a number, or a task or iteration with it; `CallError` where there is none."
     for run in state.all("runs"):
-        if number in (run["run_id"], *[task["run_id"] for task in run["tasks"]]):
+        if number in (run["run_id"], *[note["run_id"] for note in list_notes(run)]):
             return dict(run)
     raise CallError("RESOURCE_DOES_NOT_EXIST", f"Run {number} does not exist.")
+
+
+def list_notes(
+    run: dict[str, Any],  # Note of a run
+) -> list[dict[str, Any]]:  # Notes of its tasks, those of a loop's iterations behind it
+    "List all that a run runs."
+    return [note for task in run["tasks"] for note in (task, *(task.get("iterations") or {}).values())]
 
 
 def describe_run_state(
@@ -63,14 +71,33 @@ def describe_run(
     view = {part: run[part] for part in shown}
     view |= {
         "run_type": "JOB_RUN",
-        "trigger": "ONE_TIME",
+        "trigger": "RUN_JOB_TASK" if run.get("caller") else "ONE_TIME",
         "format": "MULTI_TASK",
         "run_page_url": run["page"],
         "original_attempt_run_id": run["run_id"],
     }
+    if run.get("caller"):
+        view["trigger_info"] = {"run_id": run["caller"]["run_id"]}
     view |= _describe_times(run) | describe_run_state(run)
     if with_tasks:
         view["tasks"] = [_describe_task(task, run["page"]) for task in run["tasks"]]
+    return view
+
+
+def describe_part(
+    run: dict[str, Any],  # Note of a run
+    number: int,  # Id of the run, of a task or of an iteration
+) -> dict[str, Any]:  # As `jobs/runs/get` answers
+    "Describe a run as the API shows it, or what of it has a number; a loop with its iterations."
+    view = describe_run(run)
+    for note in list_notes(run):
+        if note["run_id"] == number:
+            iterations = [
+                _describe_task(iteration, run["page"])
+                for iteration in (note.get("iterations") or {}).values()
+            ]
+            shown = {"iterations": iterations} if "for_each_task" in note["definition"] else {}
+            return view | _describe_task(note, run["page"]) | shown
     return view
 
 
@@ -83,7 +110,37 @@ def _describe_task(task: dict[str, Any], page: str) -> dict[str, Any]:
         "attempt_number": task.get("attempt", 0),
         "run_page_url": f"{page}/tasks/{task['run_id']}",
     }
+    if "for_each_task" in view:
+        iterations = list((task.get("iterations") or {}).values())
+        view["for_each_task"] = view["for_each_task"] | {"stats": _describe_iterations(iterations)}
+    if "outcome" in task:
+        view["condition_task"] = view["condition_task"] | {"outcome": task["outcome"]}
+    if task.get("resolved"):
+        view["resolved_values"] = task["resolved"]
     return view | _describe_times(task) | describe_run_state(task)
+
+
+def _describe_iterations(iterations: list[dict[str, Any]]) -> dict[str, Any]:
+    "Count the iterations of a loop, and name the commonest reasons of those that failed."
+    ended = [note for note in iterations if note["state"] in ENDED_TASK_STATES]
+    failed = [note for note in ended if note.get("result") != "SUCCESS"]
+    reasons = Counter(note.get("message", "") for note in failed).most_common(3)
+    return {
+        "task_run_stats": {
+            "total_iterations": len(iterations),
+            "scheduled_iterations": len(iterations) - sum(note["state"] == "PENDING" for note in iterations),
+            "active_iterations": sum(
+                note["state"] not in ("PENDING", *ENDED_TASK_STATES) for note in iterations
+            ),
+            "completed_iterations": len(ended),
+            "succeeded_iterations": len(ended) - len(failed),
+            "failed_iterations": len(failed),
+        },
+        "error_message_stats": [
+            {"error_message": message, "count": count, "termination_category": "RUN_EXECUTION_ERROR"}
+            for message, count in reasons
+        ],
+    }
 
 
 def _describe_times(note: dict[str, Any]) -> dict[str, int]:

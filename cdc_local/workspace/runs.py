@@ -3,19 +3,26 @@
 import logging
 import threading
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from cdc_local.errors import PipelineError
+from cdc_local.errors import PipelineError, UsageError
+from cdc_local.jobs.attempts import Attempt, make_attempt
 from cdc_local.jobs.deadline import StopSignal
+from cdc_local.jobs.for_each import loop_key
+from cdc_local.jobs.running_job import JobFacts, RunningJob, fill_parameters, hand_down, workspace_number
+from cdc_local.jobs.scheduler import one_at_a_time
 from cdc_local.workspace.background import BackgroundWork
 from cdc_local.workspace.call_error import CallError
 from cdc_local.workspace.execution import Execution
 from cdc_local.workspace.job_definitions import get_job
-from cdc_local.workspace.job_parameters import push_down_parameters
+from cdc_local.workspace.resolved_values import resolve_values
 from cdc_local.workspace.run_output import OUTPUT_LIMIT, write_output
-from cdc_local.workspace.state import api_time, new_number
+from cdc_local.workspace.state import State, api_time, new_number
 from cdc_local.workspace.updates import Updates
 from cdc_local.workspace.values import read_names, read_parameters
 from cdc_utils.results import ENDED_TASK_STATES, TaskRun
@@ -45,6 +52,7 @@ class Runs:
         request: dict[
             str, Any
         ],  # `job_parameters`, `notebook_params`, `only`, `pipeline_params`, `idempotency_token`
+        caller: dict[str, int] | None = None,  # Of a run that a task starts: `run_id` of the task, `depth`
     ) -> dict[str, Any]:  # The run
         """Start a run, queue it, or note that it is skipped: `max_concurrent_runs` decides.
 
@@ -56,7 +64,7 @@ class Runs:
             for earlier in self.state.all("runs"):
                 if token and earlier.get("idempotency_token") == token:
                     return dict(earlier)
-            run = _new_run(job, request, self.state.user, self.host)
+            run = _new_run(job, request, self.state, self.host, caller)
             if not run["tasks"]:
                 raise CallError("INVALID_PARAMETER_VALUE", f"job {job_id} has no tasks to run")
             if self._must_wait(run):
@@ -147,37 +155,66 @@ class Runs:
             for environment in settings.get("environments") or ()
         }
 
-        def make_attempt(task: dict[str, Any], attempt: int, stop: StopSignal) -> str | None:
-            return self._make_attempt(run, environments, task, stop)
-
         definitions = [task["definition"] for task in run["tasks"]]
-        self.execution.run_job(definitions, make_attempt, partial(self._note_task, run["run_id"]), stop)
+        with TemporaryDirectory(prefix="cdc-job-") as folder:
+            job = RunningJob(
+                _job_facts(run, self.state),
+                definitions,
+                {parameter["name"]: parameter["value"] for parameter in run["job_parameters"]},
+                Path(folder),
+                new_number,
+                {task["task_key"]: task["run_id"] for task in run["tasks"]},
+            )
+            on_change = one_at_a_time(partial(self._note_task, job))
+            do_attempt = partial(self._do_attempt, job, environments)
+            self.execution.run_job(
+                definitions, partial(make_attempt, job, do_attempt, on_change), on_change, stop
+            )
 
-    def _note_task(self, run_id: int, task_run: TaskRun) -> None:
-        "Note how far a task is."
+    def _note_task(self, job: RunningJob, task_run: TaskRun) -> None:
+        "Note how far a task or an iteration is."
+        job.note(task_run)
+        filled = job.filled.get(task_run.task_key)
+        resolved = {"resolved": resolve_values(filled)} if filled else {}
+        self._change_task(job, task_run.task_key, lambda note: _note_progress(task_run, note) | resolved)
+
+    def _change_task(
+        self,
+        job: RunningJob,  # The run
+        key: str,  # Of a task, or of an iteration
+        change: Callable[[dict[str, Any]], dict[str, Any]],  # Makes the new note of the old one
+    ) -> None:
+        "Change the note of a task, or of an iteration of it."
+
+        def change_iteration(note: dict[str, Any]) -> dict[str, Any]:
+            nested = note["definition"]["for_each_task"]["task"]
+            new = {"task_key": nested["task_key"], "run_id": job.run_id(key), "definition": nested}
+            iterations = note.get("iterations") or {}
+            return note | {"iterations": iterations | {key: change(iterations.get(key) or new)}}
+
+        run_id, loop = job.facts.run_id, loop_key(key)
         with self.work.changed:
             tasks = self.state.find("runs", run_id)["tasks"]
-            changed = [
-                task | _describe_progress(task_run) if task["task_key"] == task_run.task_key else task
-                for task in tasks
-            ]
+            make = change if key == loop else change_iteration
+            changed = [make(task) if task["task_key"] == loop else task for task in tasks]
             self.work.change("runs", run_id, tasks=changed)
 
-    def _make_attempt(
+    def _do_attempt(
         self,
-        run: dict[str, Any],  # The run
+        job: RunningJob,  # The run
         environments: dict[str, Any],  # Environments of the job, by key
-        task: dict[str, Any],  # The task
-        stop: StopSignal,  # Ends the attempt
+        attempt: Attempt,  # At a task that is no condition and no loop
     ) -> str | None:  # Its output
         "Make one attempt at a task, and keep what it printed; `PipelineError` if it failed."
-        (number,) = (note["run_id"] for note in run["tasks"] if note["task_key"] == task["task_key"])
+        task, stop, number = attempt.task, attempt.stop, job.run_id(attempt.key)
         lines: list[str] = []
         try:
             if "pipeline_task" in task:
                 output: str | None = self._update_pipeline(task["pipeline_task"], stop)
+            elif "run_job_task" in task:
+                output = self._run_other_job(job, attempt)
             else:
-                output = self.execution.task(task, environments, stop, lines.append)
+                output = self.execution.task(attempt, job, environments, lines.append)
         except Exception as error:
             failure = _as_pipeline_error(error, task["task_key"])
             trace = "\n".join(lines)[-OUTPUT_LIMIT:] or "".join(traceback.format_exception(error))
@@ -201,12 +238,62 @@ class Runs:
             f" {update.get('message', '')}"
         )
 
+    def _run_other_job(
+        self,
+        job: RunningJob,  # The run
+        attempt: Attempt,  # At a `run_job_task`
+    ) -> str:  # Id of the other run
+        "Run another job, and wait for its end; `PipelineError` if it did not succeed."
+        settings = attempt.task["run_job_task"]
+        caller = self.state.find("runs", job.facts.run_id)["caller"] or {"depth": 0}
+        if caller["depth"] >= _DEEPEST:
+            raise PipelineError(
+                f"job {settings['job_id']}: {_DEEPEST} jobs run each other already",
+                hint="a circle of run_job_tasks has no end",
+            )
+        declared = get_job(self.state, settings["job_id"])["settings"].get("parameters") or ()
+        names = [parameter["name"] for parameter in declared]
+        request = settings | {"job_parameters": hand_down(job, settings.get("job_parameters"), names)}
+        number = job.run_id(attempt.key)
+        started = self.start(settings["job_id"], request, {"run_id": number, "depth": caller["depth"] + 1})
+        other_id: int = started["run_id"]
+        self._change_task(job, attempt.key, lambda note: note | {"other_run_id": other_id})
+        run = self.work.wait("runs", other_id, attempt.stop)
+        if run.get("result") in ("SUCCESS", "SUCCESS_WITH_FAILURES"):
+            return str(other_id)
+        raise PipelineError(
+            f"run {other_id} of job {settings['job_id']} is {run.get('result', 'deleted')}:"
+            f" {run.get('message', '')}"
+        )
+
+
+_DEEPEST = (
+    3  # How many jobs may run each other, one in the other: https://docs.databricks.com/aws/en/jobs/run-job
+)
+
+
+def _job_facts(
+    run: dict[str, Any],  # Note of a run
+    state: State,  # Where it is noted
+) -> JobFacts:
+    "Say what references of a run may ask of it."
+    return JobFacts(
+        run["job_id"],
+        run["run_id"],
+        run["run_name"],
+        datetime.fromtimestamp(run["start_time"] / 1000, UTC),
+        workspace_number(state.storage),
+        run["page"].partition("/?")[0],
+        "run_job_task" if run.get("caller") else "one_time",
+    )
+
 
 def _new_run(
     job: dict[str, Any],  # The job
     request: dict[str, Any],  # As for `Runs.start`
-    user: str,  # Name of the user
+    state: State,  # Where it will be noted
     host: str,  # Address of the workspace, for the link
+    caller: dict[str, int] | None,  # As for `Runs.start`
 ) -> dict[str, Any]:  # The note of a run that begins
     "Decide what a run does: its parameters and its tasks; `CallError` for values of the wrong kind."
     settings = job["settings"]
@@ -216,51 +303,48 @@ def _new_run(
         parameter["name"]: parameter.get("default", "") for parameter in settings.get("parameters") or ()
     }
     given = read_parameters(request, "job_parameters") | read_parameters(request, "notebook_params")
-    parameters = declared | given
-    dynamic_values = {
-        "job.id": str(job["job_id"]),
-        "job.run_id": str(run_id),
-        "job.name": settings["name"],
-        "job.start_time.iso_date": datetime.now(UTC).date().isoformat(),
-    }
     chosen = [task for task in settings.get("tasks") or () if not only or task["task_key"] in only]
-    tasks = [push_down_parameters(task, parameters, dynamic_values) for task in chosen]
-    for task in tasks:
-        _fit_to_request(task, only, request.get("pipeline_params"))
-    return {
+    tasks = [_fit_to_request(task, only, request.get("pipeline_params")) for task in chosen]
+    run = {
         "run_id": run_id,
         "job_id": job["job_id"],
         "run_name": settings["name"],
         "number_in_job": run_id,
-        "creator_user_name": user,
+        "creator_user_name": state.user,
+        "caller": caller,
         "start_time": api_time(),
         "state": "PENDING",
         "max_concurrent_runs": max(settings["max_concurrent_runs"], 1),
         "page": f"{host}/?o=0#job/{job['job_id']}/run/{run_id}",
         "idempotency_token": request.get("idempotency_token"),
-        "job_parameters": [
-            {"name": name, "default": declared.get(name, ""), "value": value}
-            for name, value in parameters.items()
-        ],
         "tasks": [
             {"task_key": task["task_key"], "run_id": run_id + number, "state": "PENDING", "definition": task}
             for number, task in enumerate(tasks, 1)
         ],
     }
+    try:
+        values = fill_parameters(_job_facts(run, state), declared | given)
+    except UsageError as error:
+        raise CallError("INVALID_PARAMETER_VALUE", str(error)) from None
+    parameters = [
+        {"name": name, "default": declared.get(name, ""), "value": value} for name, value in values.items()
+    ]
+    return run | {"job_parameters": parameters}
 
 
 def _fit_to_request(
-    task: dict[str, Any],  # A task of the run, which is changed
+    task: dict[str, Any],  # A task of the job
     only: list[str],  # Keys of the chosen tasks; empty for all
     pipeline_parameters: dict[str, Any] | None,  # `full_refresh`
-) -> None:
+) -> dict[str, Any]:  # The task of the run
     "Leave out dependencies on tasks that do not run, and set what is asked of a pipeline."
     if only:
         upstream = task.get("depends_on") or ()
-        task["depends_on"] = [dependency for dependency in upstream if dependency["task_key"] in only]
+        task = task | {"depends_on": [other for other in upstream if other["task_key"] in only]}
     if "pipeline_task" in task and pipeline_parameters:
         full_refresh = bool(pipeline_parameters.get("full_refresh"))
-        task["pipeline_task"] = task["pipeline_task"] | {"full_refresh": full_refresh}
+        task = task | {"pipeline_task": task["pipeline_task"] | {"full_refresh": full_refresh}}
+    return task
 
 
 def run_outcome(
@@ -289,16 +373,21 @@ def run_outcome(
     return {"state": "INTERNAL_ERROR", "result": "FAILED", "message": message}
 
 
-def _describe_progress(task_run: TaskRun) -> dict[str, Any]:
-    "Write how far a task is, in the API's units: attempts from 0, times in milliseconds."
-    return {
-        "state": task_run.state,
-        "result": task_run.result,
-        "attempt": max(task_run.attempt - 1, 0),
-        "message": task_run.message,
-        "start_time": int((task_run.started or 0) * 1000),
-        "end_time": int((task_run.ended or 0) * 1000),
-    }
+def _note_progress(task_run: TaskRun, note: dict[str, Any]) -> dict[str, Any]:
+    "Note how far a task is, in the API's units: attempts from 0, times in milliseconds."
+    outcome = "condition_task" in note["definition"] and task_run.result == "SUCCESS"
+    return (
+        note
+        | ({"outcome": task_run.output} if outcome else {})
+        | {
+            "state": task_run.state,
+            "result": task_run.result,
+            "attempt": max(task_run.attempt - 1, 0),
+            "message": task_run.message,
+            "start_time": int((task_run.started or 0) * 1000),
+            "end_time": int((task_run.ended or 0) * 1000),
+        }
+    )
 
 
 def _as_pipeline_error(error: Exception, task_key: str) -> PipelineError:

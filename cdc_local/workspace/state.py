@@ -23,6 +23,7 @@ _KINDS = (
     "jobs",
     "runs",
     "outputs",
+    "queries",
     "updates",
 )  # Kinds of notes; each has a folder
 
@@ -143,4 +144,5 @@ def _end_lost_run(
     if run["state"] in ENDED_TASK_STATES:
         return run
     failed = {"state": "INTERNAL_ERROR", "result": "FAILED", "message": LOST_MESSAGE, "end_time": api_time()}
-    return run | failed
+    iterations = {key: _end_lost_run(note) for key, note in (run.get("iterations") or {}).items()}
+    return run | failed | ({"iterations": iterations} if iterations else {})

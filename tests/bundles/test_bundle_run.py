@@ -297,13 +297,13 @@ def test_a_task_updates_a_pipeline_of_the_same_bundle(shop):
             UpdateOptions(full_refresh=True, refresh_selection=("orders",)),
         ),
         (
-            {"parameters": {"day": "{{job.parameters.day}}", "city": "Oslo"}},
+            {"parameters": {"day": 2, "city": "Oslo"}},
             UpdateOptions(parameters={"day": "2", "city": "Oslo"}),
         ),
     ],
 )
 def test_a_task_says_what_it_asks_of_an_update(settings, options):
-    assert read_update_options({"pipeline_task": settings}, {"job.parameters.day": "2"}) == options
+    assert read_update_options({"pipeline_task": settings}) == options
 
 
 def test_parameters_of_a_job_have_defaults_and_come_from_the_command_line(shop):
@@ -397,7 +397,7 @@ REFUSED = """resources:
       name: daily
       tasks:
         - {task_key: load, spark_python_task: {python_file: ../../etl/load.py}}
-        - {task_key: ask, depends_on: [{task_key: load}], sql_task: {warehouse_id: w}}
+        - {task_key: ask, depends_on: [{task_key: load}], dbt_task: {commands: [dbt run]}}
     linked:
       name: linked
       git_source: {git_url: 'https://git.example.org/shop.git', git_provider: gitLab}
@@ -410,8 +410,9 @@ REFUSED = """resources:
     [
         (
             "daily",
-            "task ask: sql_task is not supported by the local runner;"
-            " it runs notebook_task, spark_python_task, python_wheel_task and pipeline_task",
+            "task ask: dbt_task is not supported by the local runner; it runs notebook_task,"
+            " spark_python_task, python_wheel_task, sql_task, pipeline_task, run_job_task,"
+            " condition_task and for_each_task",
         ),
         (
             "linked",

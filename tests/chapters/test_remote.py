@@ -59,8 +59,9 @@ class Work:
             log.record("update_progress", "done", details={"update_progress": {"state": "COMPLETED"}})
         return ""
 
-    def task(self, task, environments, stop, on_line):
+    def task(self, attempt, job, environments, on_line):
         self.tried += 1
+        task = attempt.task
         if task["task_key"] == "late" and self.tried < 3:
             raise PipelineError("the source is not there yet")
         if task["task_key"] == "bad":

@@ -58,7 +58,7 @@ def wait_for_the_end(task, attempt, stop):
             ["UPSTREAM_FAILED", "UPSTREAM_FAILED", "UPSTREAM_FAILED", None, None, None],
         ),
         (["SUCCESS", "EXCLUDED"], [None, None, None, None, "EXCLUDED", "EXCLUDED"]),
-        (["EXCLUDED", "EXCLUDED"], [None, "EXCLUDED", "EXCLUDED", None, "EXCLUDED", "EXCLUDED"]),
+        (["EXCLUDED", "EXCLUDED"], ["EXCLUDED"] * 6),
         (
             ["SUCCESS", "CANCELED"],
             ["UPSTREAM_CANCELED", None, "UPSTREAM_CANCELED", None, None, "EXCLUDED"],

@@ -1,6 +1,7 @@
 "Tasks as processes: what they depend on, their parameters, and the program of each kind."
 
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,11 @@ import pytest
 from cdc_local.errors import PipelineError, UsageError
 from cdc_local.jobs.paths import FolderPaths, find_notebook
 from cdc_local.jobs.processes import run_program
+from cdc_local.jobs.running_job import JobFacts, RunningJob
 from cdc_local.jobs.tasks import (
     TaskPlan,
     check_task_kind,
-    fill_references,
     list_dependencies,
-    list_dynamic_values,
-    notebook_parameters,
     task_program,
     unpack_wheels,
 )
@@ -22,7 +21,6 @@ from cdc_local.storage import Storage
 
 WHEEL = "dist/shop-1-py3-none-any.whl"
 ENVIRONMENTS = [{"environment_key": "default", "spec": {"dependencies": [WHEEL, "packaging>=20"]}}]
-DYNAMIC_VALUES = list_dynamic_values("daily", "load", {"day": "2"})
 
 
 @pytest.fixture
@@ -37,14 +35,11 @@ def paths(tmp_path):
 
 
 def plan(paths, **task):
-    return TaskPlan(
-        {"task_key": "load", **task},
-        unpack_wheels([WHEEL], paths),
-        {"day": "2"},
-        DYNAMIC_VALUES,
-        paths,
-        paths.root.parent / "ran",
-    )
+    facts = JobFacts(1, 2, "daily", datetime(2026, 1, 5, tzinfo=UTC))
+    task = {"task_key": "load", **task}
+    job = RunningJob(facts, [task], {"day": "2"}, paths.root.parent / "run", lambda: 3)
+    wheels = unpack_wheels([WHEEL], paths)
+    return TaskPlan(job.fill(task, "load"), "load", wheels, paths, paths.root.parent / "ran", job)
 
 
 def run_task(paths, **task):
@@ -82,22 +77,6 @@ def test_wheels_are_unpacked_into_the_storage(paths):
 def test_a_library_that_is_not_installed_is_refused(paths):
     with pytest.raises(UsageError, match="pip install 'no-such-library>=1'"):
         unpack_wheels(["no-such-library>=1"], paths)
-
-
-def test_references_are_filled_in_with_dynamic_values():
-    text = "{{job.name}}/{{ task.name }}/{{job.parameters.day}}"
-    assert fill_references(text, DYNAMIC_VALUES) == "daily/load/2"
-
-
-def test_an_unknown_reference_is_refused_with_those_that_are_known():
-    with pytest.raises(UsageError) as refused:
-        fill_references("{{job.run_id}}", DYNAMIC_VALUES)
-    assert "{{job.run_id}} is not known here; known are {{job.name}}" in str(refused.value)
-
-
-def test_parameters_of_the_job_win_over_those_of_the_notebook():
-    task = {"notebook_task": {"base_parameters": {"day": "1", "mode": "of {{job.name}}"}}}
-    assert notebook_parameters(task, {"day": "2"}, DYNAMIC_VALUES) == {"day": "2", "mode": "of daily"}
 
 
 def test_a_script_runs_with_its_parameters_its_storage_and_the_wheel(paths):
@@ -153,9 +132,10 @@ def test_a_notebook_is_found_without_its_suffix_even_where_its_name_has_a_dot(tm
         ({"notebook_task": {"notebook_path": "no"}}, "task load: there is no notebook no"),
         ({"spark_python_task": {"python_file": "no.py"}}, "task load: there is no file no.py"),
         (
-            {"sql_task": {}},
-            "task load: sql_task is not supported by the local runner; it runs notebook_task,"
-            " spark_python_task, python_wheel_task and pipeline_task",
+            {"dbt_task": {}},
+            "task load: dbt_task is not supported by the local runner; it runs notebook_task,"
+            " spark_python_task, python_wheel_task, sql_task, pipeline_task, run_job_task,"
+            " condition_task and for_each_task",
         ),
     ],
 )

@@ -60,7 +60,8 @@ class Work:
             else:
                 tell(task, "TERMINATED", "CANCELED" if stop.is_set() else "SUCCESS")
 
-    def task(self, task, environments, stop, on_line):
+    def task(self, attempt, job, environments, on_line):
+        task = attempt.task
         self.done.append((task["task_key"], environments))
         if "spark_python_task" in task:
             on_line("Traceback (most recent call last):")

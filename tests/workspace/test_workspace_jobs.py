@@ -5,6 +5,7 @@ from databricks.sdk.errors import InvalidParameterValue, NotFound, OperationFail
 from databricks.sdk.service import jobs
 from served_workspace import ODD, SOON, ask, client, daily, open_workspace
 
+from cdc_local.jobs.attempts import Attempt
 from cdc_local.jobs.pipeline_task import UpdateOptions
 from cdc_local.workspace import execution as workspace_execution
 from cdc_local.workspace.execution import local_execution
@@ -186,6 +187,7 @@ def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
         "full_refresh": True,
         "refresh_selection": ["a"],
         "full_refresh_selection": ["b"],
+        "validate_only": False,
     }
     assert execution.update("spec", update, "stop", "tell") == (
         ("spec", UpdateOptions("u", True, ("a",), ("b",)), paths),
@@ -194,7 +196,8 @@ def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
         "tell",
     )
     task = {"task_key": "look", "environment_key": "default"}
-    assert execution.task(task, {"default": {"dependencies": []}}, "stop", "tell") == (
+    attempt = Attempt(task, "look", 1, "stop")
+    assert execution.task(attempt, "job", {"default": {"dependencies": []}}, "tell") == (
         (task, [], paths),
         "stop",
         "tell",

@@ -11,7 +11,6 @@ from cdc_local.workspace.background import BackgroundWork
 from cdc_local.workspace.call_error import CallError
 from cdc_local.workspace.execution import Execution
 from cdc_local.workspace.job_definitions import create_job
-from cdc_local.workspace.job_parameters import push_down_parameters
 from cdc_local.workspace.pipeline_definitions import get_pipeline, store_pipeline
 from cdc_local.workspace.pipeline_events import list_events
 from cdc_local.workspace.pipeline_views import describe_pipeline
@@ -37,8 +36,8 @@ class Worker:
             store_pipeline(state, {"name": name})["pipeline_id"] for name in ("etl", "shop")
         )
 
-    def do_task(self, task, environments, stop, on_line):
-        notebook = task["notebook_task"]
+    def do_task(self, attempt, job, environments, on_line):
+        notebook = attempt.task["notebook_task"]
         on_line(f"looking at {notebook['base_parameters']['day']}")
         if notebook["notebook_path"].endswith("bad"):
             raise PipelineError("ZeroDivisionError: division by zero")
@@ -221,18 +220,6 @@ def test_an_order_that_is_not_known_is_refused(worker, state):
 def test_a_filter_that_is_not_known_is_refused(worker, state, text):
     with pytest.raises(CallError, match="filter"):
         list_events(state, worker.etl, text)
-
-
-def test_parameters_of_the_run_win_and_unknown_values_stay():
-    own = {"day": "from the task", "of": "{{job.id}}/{{ job.parameters.day }}", "odd": "{{x.y}}"}
-    task = {"task_key": "look", "notebook_task": {"notebook_path": "/x", "base_parameters": own}}
-    filled = push_down_parameters(task, {"day": "2026-01-03"}, {"job.id": "7"})
-    assert filled["notebook_task"]["base_parameters"] == {
-        "day": "2026-01-03",
-        "of": "7/2026-01-03",
-        "odd": "{{x.y}}",
-    }
-    assert own["day"] == "from the task"
 
 
 def task_notes(**results):
