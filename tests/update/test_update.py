@@ -436,6 +436,36 @@ def test_new_column_reaches_the_history(pipeline):
     assert pipeline.rows("moves") == [(1, "Bern", None, 1, 2), (1, "Oslo", "NO", 2, None)]
 
 
+MEANWHILE = """
+import dlt
+from pathlib import Path
+folder, evaluations = Path({folder!r}), []
+@dlt.table
+def landed():
+    evaluations.append(1)
+    if len(evaluations) == 2:  # the flow begins, after its columns were found
+        (folder / '2.json').write_text('{{"id": 2, "new": "x"}}')
+    return spark.readStream.format('cloudFiles').option('cloudFiles.format', 'json').load({folder!r})
+@dlt.table
+def copied(): return dlt.read_stream('landed')
+"""
+
+
+def test_a_column_that_arrives_while_the_update_runs_needs_no_retry(pipeline, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "1.json").write_text('{"id": 1}')
+    pipeline.write(landed=MEANWHILE.format(folder=str(folder)))
+    assert pipeline.run().state == "COMPLETED"
+
+    def rows(name):
+        path = pipeline.storage.table_path(TableName("main", "default", name))
+        found = DeltaTable(str(path)).to_pyarrow_table().to_pylist()
+        return sorted((row["id"], row["new"], row["_rescued_data"]) for row in found)
+
+    assert rows("landed") == rows("copied") == [("1", None, None), ("2", "x", None)]
+
+
 BACKFILL = """
 from pyspark import pipelines as dp
 dp.create_streaming_table('moves')
