@@ -24,15 +24,15 @@ _LONGEST_WAIT, _SHORTEST_WAIT, _WAIT = 50, 5, "10s"  # Seconds that a call may w
 
 
 @dataclass
-class Statement:
+class SentStatement:
     "A statement, how far it is, and what it gave."
 
-    id: str
-    request: SqlRequest
+    id: str  # As the API names it
+    request: SqlRequest  # What to run
     folder: Path  # Its rows, a file for each chunk
-    state: str = "PENDING"
+    state: str = "PENDING"  # PENDING, RUNNING, or one of `_ENDED`
     answer: dict[str, Any] = field(default_factory=dict)  # As `SqlProcess.ask` answers
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)  # Set when it is canceled
 
 
 class Statements:
@@ -46,7 +46,7 @@ class Statements:
         self.folder = warehouse.storage.root / "workspace" / "statements"
         self.changed = threading.Condition()
         self._turn = threading.Lock()  # Of the statement that is answered
-        self._all: dict[str, Statement] = {}
+        self._all: dict[str, SentStatement] = {}
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def execute(
@@ -56,7 +56,7 @@ class Statements:
         "Start a statement, and wait for it as long as the call says; `CallError` for a call that is wrong."
         request, seconds = read_request(body), read_wait(body.get("wait_timeout", _WAIT))
         key = str(uuid.uuid4())
-        statement = Statement(key, request, self.folder / key)
+        statement = SentStatement(key, request, self.folder / key)
         with self.changed:
             self._forget_oldest()
             self._all[key] = statement
@@ -101,7 +101,7 @@ class Statements:
         self.warehouse.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _find(self, key: str) -> Statement:
+    def _find(self, key: str) -> SentStatement:
         if key not in self._all:
             raise CallError("RESOURCE_DOES_NOT_EXIST", f"The statement {key} was not found.")
         return self._all[key]
@@ -113,7 +113,7 @@ class Statements:
             shutil.rmtree(statement.folder, ignore_errors=True)
             del self._all[statement.id]
 
-    def _cancel(self, statement: Statement) -> None:
+    def _cancel(self, statement: SentStatement) -> None:
         if statement.state in _ENDED:
             return
         was_running, statement.state = statement.state == "RUNNING", "CANCELED"
@@ -122,7 +122,7 @@ class Statements:
             self.warehouse.interrupt()
         self.changed.notify_all()
 
-    def _run(self, statement: Statement) -> None:
+    def _run(self, statement: SentStatement) -> None:
         "Answer a statement in its turn, and note how it ended."
         with self._turn:
             self._set(statement, "RUNNING")
@@ -132,14 +132,14 @@ class Statements:
                 answer = {"error": str(error)}
             self._set(statement, "FAILED" if "error" in answer else "SUCCEEDED", answer)
 
-    def _set(self, statement: Statement, state: str, answer: Mapping[str, Any] | None = None) -> None:
+    def _set(self, statement: SentStatement, state: str, answer: Mapping[str, Any] | None = None) -> None:
         "Note how far a statement is, unless it was canceled."
         with self.changed:
             if statement.state not in _ENDED:
                 statement.state, statement.answer = state, dict(answer or {})
             self.changed.notify_all()
 
-    def _describe(self, statement: Statement) -> dict[str, Any]:
+    def _describe(self, statement: SentStatement) -> dict[str, Any]:
         status: dict[str, Any] = {"state": statement.state}
         if "error" in statement.answer:
             status["error"] = {"error_code": "BAD_REQUEST", "message": statement.answer["error"]}
@@ -149,7 +149,7 @@ class Statements:
             view |= {"manifest": describe_manifest(statement.answer), "result": self._chunk(statement, 0)}
         return view
 
-    def _chunk(self, statement: Statement, number: int) -> dict[str, Any]:
+    def _chunk(self, statement: SentStatement, number: int) -> dict[str, Any]:
         "Read the rows of a chunk, and say where the next one is."
         sizes = statement.answer.get("chunks", [])
         if not 0 <= number < len(sizes):
