@@ -235,16 +235,11 @@ def _read_changes(
     runtime: Runtime,  # The update
     relation: Relation,  # `table_changes('t', start, end)`
 ) -> DataFrame:  # The change feed
-    "The change feed of a table that another pipeline fills."
+    "The change feed of a table."
     arguments = relation.arguments
     if not arguments.keys() >= {"table", "start"}:
         raise PipelineError(
             "table_changes() has no start", hint="write table_changes('t', 0), a version or a moment"
-        )
-    if runtime.graph.name(arguments["table"]) in runtime.graph.datasets:
-        raise PipelineError(
-            f"table_changes({arguments['table']!r}): the feed of this pipeline's own table is not read here",
-            hint="stream the table, or read its change feed in another pipeline",
         )
     options = {"readChangeFeed": "true"}
     for bound, option in (("start", "starting"), ("end", "ending")):

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
@@ -21,14 +22,17 @@ from cdc_local.analysis.evaluation import (
 )
 from cdc_local.analysis.inputs import UpdateInputs
 from cdc_local.auto_cdc.target import select_visible_rows
+from cdc_local.auto_cdc.visible_changes import check_feed, is_backing_table, read_as_inserts, read_changes
 from cdc_local.autoloader.files import is_local_path
 from cdc_local.autoloader.plain_files import read_plain_files
 from cdc_local.autoloader.read import read_batch, read_stream
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow, Graph, Language
+from cdc_local.delta.change_feed import CHANGE_COLUMNS, describe_missing_feed, records_changes
 from cdc_local.delta.log import find_local_table
 from cdc_local.delta.reader import read_visible_part
+from cdc_local.delta.table_options import TableOptions
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.errors import NeedsSparkError, PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
@@ -64,8 +68,6 @@ def show_visible_rows(
     path: Path,  # Its folder
 ) -> DataFrame:  # Rows as users see them
     "Leave out what AUTO CDC hides."
-    from deltalake import DeltaTable
-
     part = read_visible_part(frame.columns, DeltaTable(str(path)).metadata().configuration)
     if not part.predicate:
         return frame  # its `_metadata` stays at hand
@@ -148,6 +150,7 @@ class Runtime:
     ) -> DataFrame:  # Its rows
         "Read a table or view by name; `PipelineError` if there is none."
         dataset, evaluation = self.graph.find_dataset(text), current_evaluation.get()
+        asked = TableOptions.of(options)
         name = self.graph.name(text) if dataset is None else dataset.name
         with evaluating(None):
             if name.schema == INFORMATION_SCHEMA:
@@ -158,24 +161,102 @@ class Runtime:
                 if dataset.kind == "sink":
                     message = f"{name} is a sink and cannot be read"
                     raise PipelineError(message, hint="read the table that feeds it")
+                self._check_feed(dataset, asked)
                 if dataset.kind == "view":
                     return self._read_view(dataset, streaming, evaluation)
                 if self.analysing:
-                    return self._stand_in(name, bool(streaming), evaluation or Evaluation(None))
+                    return self._stand_in(name, bool(streaming), evaluation or Evaluation(None), asked)
             path = self.storage.table_path(name)
             if dataset is None and not is_table(path):
                 path = self.storage.table_path(spell_as_known(name, self.storage.tables()))
             if dataset is None:
                 self.update_inputs.tables.add(path)
             if is_table(path):
-                new_rows = evaluation.new_rows if streaming and evaluation is not None else None
-                frame = new_rows.read_table(path, options or {}) if new_rows is not None else None
+                reads_stream = bool(streaming)
+                if asked.reads_changes:
+                    changes = self._read_changes(path, options or {}, reads_stream, evaluation)
+                    return changes.alias(name.table)
+                frame = self._read_new_rows(path, options or {}, reads_stream, evaluation)
                 if frame is not None:
                     return show_visible_rows(frame, path).alias(name.table)
-                return read_stored(self.spark, path, bool(streaming), options).alias(name.table)
+                if not streaming:
+                    options = self._resolve_version(path, options or {})
+                return read_stored(self.spark, path, reads_stream, options).alias(name.table)
             if "." not in text and engine_of(self.spark).has_session_table(self.spark, text):
                 return self.spark.table(text)
         raise self.catalog.describe_unknown(text)
+
+    @property
+    def zone(self) -> str:
+        "The time zone of moments that name none."
+        return str(self.spark.conf.get("spark.sql.session.timeZone"))
+
+    def _read_new_rows(
+        self,
+        path: Path,  # A Delta table's folder
+        options: dict[str, Any],  # Of its reader
+        streaming: bool,  # Read as a stream
+        evaluation: Evaluation | None,  # What reads it
+    ) -> DataFrame | None:  # None where no batch of new rows is asked for, or only Spark's stream knows them
+        "Read what the evaluated flow has not read of a table."
+        if not streaming or evaluation is None or evaluation.new_rows is None:
+            return None
+        return evaluation.new_rows.read_table(path, options)
+
+    def _read_changes(
+        self,
+        path: Path,  # A Delta table's folder
+        options: dict[str, Any],  # Of its reader
+        streaming: bool,  # Read as a stream
+        evaluation: Evaluation | None,  # What reads it
+    ) -> DataFrame:  # Its columns, and what a change feed says of them
+        "Read the change feed of a table."
+        if not streaming:
+            return read_changes(self.spark, path, *TableOptions.of(options).find_range(path, self.zone))
+        new_rows = self._read_new_rows(path, options, streaming, evaluation)
+        if new_rows is not None:
+            return new_rows
+        newest = DeltaTable(str(path)).version()
+        check_feed(path, newest, newest)
+        if self.analysing:
+            columns = read_as_inserts(self.spark, path, newest).schema
+            return engine_of(self.spark).stand_in_stream(self.spark, columns)
+        if is_backing_table(path):
+            raise PipelineError(
+                f"a stream that keeps state over the change feed of {path.name}, a target of AUTO CDC, "
+                "is not supported by the local runner",
+                hint="stream the feed into a table, and aggregate that one",
+            )
+        return engine_of(self.spark).read_delta(self.spark, path, options, streaming)
+
+    def _check_feed(
+        self,
+        dataset: Dataset,  # What is read
+        asked: TableOptions,  # What its reader was told
+    ) -> None:
+        "`PipelineError` where a feed is asked of what has none."
+        if not asked.reads_changes:
+            return
+        if dataset.kind == "view":
+            raise PipelineError(
+                f"{dataset.name} is a view, which has no change feed",
+                hint="read the feed of a table inside it",
+            )
+        flows = [flow for flow in self.graph.flows.values() if flow.target == dataset.name]
+        if not any(flow.spec is not None for flow in flows) and not records_changes(dataset.table_properties):
+            raise describe_missing_feed(str(dataset.name))
+
+    def _resolve_version(
+        self,
+        path: Path,  # A Delta table's folder
+        options: dict[str, Any],  # Of the reader of a batch
+    ) -> dict[str, Any]:  # The same, a moment replaced by a version
+        "Find which version a batch reads."
+        version = TableOptions.of(options).find_as_of(path, self.zone)
+        if version is None:
+            return options
+        others = {name: value for name, value in options.items() if not name.lower().endswith("asof")}
+        return others | {"versionAsOf": str(version)}
 
     def read_files(
         self,
@@ -208,7 +289,15 @@ class Runtime:
         schema: StructType | str | None = None,  # Declared schema
         streaming: bool = True,  # `readStream` or `read`
     ) -> DataFrame | None:  # None where the engine's own reader reads
-        "Read what Spark's own `readStream` names as a batch of new rows; on Sail, check what `read` reads."
+        """Read what Spark's own `readStream` names as a batch of new rows, and change feeds.
+
+        On Sail, check what `read` reads."""
+        if file_format.lower() == "delta" and TableOptions.of(options).reads_changes:
+            folder = find_local_table(strip_scheme(path)) if isinstance(path, str) else None
+            if folder is not None:
+                evaluation = current_evaluation.get()
+                with evaluating(None):
+                    return self._read_changes(folder, options, streaming, evaluation)
         if is_sail(self.spark):
             return self._read_on_sail(path, file_format, options, streaming)
         evaluation = current_evaluation.get()
@@ -284,9 +373,12 @@ class Runtime:
         name: TableName,  # A table of the graph, which may not be there yet
         streaming: bool,  # Read as a stream
         evaluation: Evaluation,  # What reads it
+        asked: TableOptions,  # What its reader was told
     ) -> DataFrame:  # No rows
         "A frame with a table's columns, while flows are analysed; `PipelineError` for a stream of a view."
         columns = self.columns_of(self, name)
+        if asked.reads_changes:
+            columns = StructType([*columns, *CHANGE_COLUMNS])
         if is_sail(self.spark) and "_metadata" in columns.names:
             raise NeedsSparkError(f"{name} has a column _metadata, which is a hidden one otherwise")
         frame = empty_frame(self.spark, columns, streaming).alias(name.table)

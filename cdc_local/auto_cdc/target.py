@@ -333,6 +333,16 @@ def check_declaration(
     return {"cdc.columns": visible, "cdc.latest": properties["cdc.latest"]}
 
 
+def stored_keys(
+    path: Path,  # A backing table
+) -> list[str]:  # Its columns that identify a row
+    "Name the keys of a target as its table spells them."
+    table = DeltaTable(str(path))
+    declared = json.loads(table.metadata().configuration["cdc.declaration"])["keys"]
+    spelling = {folded(field.name): field.name for field in table.schema().fields}
+    return [spelling[folded(key)] for key in declared]
+
+
 def computed_columns(
     path: Path,  # A backing table
 ) -> list[str]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Observation, SparkSession
     from pyspark.sql.types import StructType
 
+    from cdc_local.engines.commit_files import CommitFiles
     from cdc_local.engines.sail.counted_frame import CountedFrame
 
     Observed = Observation | CountedFrame  # What counts the rows of a batch
@@ -102,6 +103,15 @@ class Engine(Protocol):
         actions: Sequence[str],  # `NewFiles.actions`: one JSON text a file
     ) -> "DataFrame":  # Their rows, with the columns that the table has now
         "Read files of a Delta table, whether or not they are still part of it."
+        ...
+
+    def read_recorded_changes(
+        self,
+        spark: "SparkSession",  # The session
+        path: Path,  # Folder of a Delta table that records its change feed
+        commits: Sequence["CommitFiles"],  # That changed rows, in order; at least one
+    ) -> "DataFrame":  # Rows of the feed: the table's columns, then what became of a row, and in which commit
+        "Read what commits recorded of the rows that they changed."
         ...
 
     def frame_of_batches(

@@ -222,9 +222,9 @@ def _has_unread_rows(
 ) -> bool:
     "Whether a flow has yet to read rows of a table, or to end a batch."
     tables = {
-        source.removeprefix("table "): position
+        table: position
         for source, position in read.positions.items()
-        if source.startswith("table ")
+        if (table := progress.path_of_table(source)) is not None
     }
     return read.planned is not None or any(
         is_table(storage.root / table) and has_row_changes(storage.root / table, position["next"])

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from cdc_local.analysis.runtime import Runtime
+from cdc_local.auto_cdc.visible_changes import read_as_inserts, read_changes
 from cdc_local.autoloader.files import FILES_PER_TRIGGER, FileSelection, fixed_folder
 from cdc_local.autoloader.options import Options
 from cdc_local.dataflow.graph import Flow
 from cdc_local.delta.log import read_table_version
 from cdc_local.delta.new_files import SourceChangedError, SourceLostError, read_new_files
-from cdc_local.engines.engine import engine_of
+from cdc_local.delta.table_options import TableOptions
+from cdc_local.engines.engine import engine_of, observe
 from cdc_local.errors import PipelineError
 from cdc_local.storage import strip_scheme
-from cdc_local.update.progress import Position, Progress, Slice
+from cdc_local.update.progress import Position, Progress, Slice, path_of_table, reads_changes, table_source
 
 if TYPE_CHECKING:
     from cdc_local.engines.protocol import Engine, Observed
@@ -50,27 +53,52 @@ class NewRows:
         path: Path,  # A Delta table's folder
         options: dict[str, str],  # Reader options, such as `skipChangeCommits`
     ) -> DataFrame | None:  # Its new rows, hidden ones included; None where only Spark's stream knows them
-        "Read the rows that the flow has not read; `PipelineError` for a table that did not only grow."
-        skips = {name.lower(): str(value).lower() for name, value in options.items()}
-        if skips.keys() - {"skipchangecommits"}:
+        """Read the rows that the flow has not read, or the changes where the options ask for these.
+
+        `PipelineError` for a table that did not only grow, and for one without a change feed."""
+        asked = TableOptions.of(options)
+        if not asked.is_known:
             return None
-        source = f"table {self.runtime.storage.relative_path(str(path))}"
+        source = table_source(self.runtime.storage.relative_path(str(path)), asked.reads_changes)
         self.sources[source] = str(path)
-        piece = self._slice_table(source, path)
-        if piece is None:
-            return self.engine.read_added_files(self.runtime.spark, path, ())
-        if piece["from"] is None:
-            self._plan(source, piece, _count_stored_rows(path, piece["to"]))
-            return self.engine.read_delta(self.runtime.spark, path, {"versionAsOf": piece["to"]})
+        piece = self._slice_table(source, path, asked)
         try:
-            new = read_new_files(path, piece["from"], piece["to"], skips.get("skipchangecommits") == "true")
+            if asked.reads_changes:
+                return self._read_changes(source, path, piece)
+            return self._read_rows(source, path, piece, asked.skips_changes)
         except SourceChangedError:
             raise self._refuse_changed_source() from None
         except SourceLostError as lost:
             raise self._refuse(f"{self.flow.name} has not read all of its source: {lost}") from None
-        if new.actions:
+
+    def _read_rows(self, source: str, path: Path, piece: Slice | None, skips_changes: bool) -> DataFrame:
+        "Read the rows that a piece of a table has."
+        spark = self.runtime.spark
+        if piece is None:
+            return self.engine.read_added_files(spark, path, ())
+        if piece["from"] is None:
+            self._plan(source, piece, _count_stored_rows(path, piece["to"]))
+            return self.engine.read_delta(spark, path, {"versionAsOf": piece["to"]})
+        new = read_new_files(path, piece["from"], piece["to"], skips_changes)
+        if new.actions or _is_empty(piece):
             self._plan(source, piece, new.rows or 0)
-        return self.engine.read_added_files(self.runtime.spark, path, new.actions)
+        return self.engine.read_added_files(spark, path, new.actions)
+
+    def _read_changes(self, source: str, path: Path, piece: Slice | None) -> DataFrame:
+        "Read the changes that a piece of a table has; of a first piece, its rows."
+        spark = self.runtime.spark
+        if piece is None or _is_empty(piece):
+            if piece is not None:
+                self._plan(source, piece, 0)
+            return read_as_inserts(spark, path, DeltaTable(str(path)).version()).where(F.lit(False))
+        self._plan(source, piece, 0)
+        if piece["from"] is None:
+            changes = read_as_inserts(spark, path, piece["to"])
+        else:
+            changes = read_changes(spark, path, piece["from"], piece["to"])
+        rows = self.engine.new_observation("rows of changes")
+        self.observations.append(rows)
+        return observe(changes, rows, F.count("*").alias("rows"))
 
     def select_files(
         self,
@@ -109,9 +137,10 @@ class NewRows:
         self,
         source: str,  # Its name in the log
         path: Path,  # The table's folder
+        asked: TableOptions,  # What its reader was told
     ) -> Slice | None:  # The versions to read; None where there is nothing new
         identity, version = read_table_version(path)
-        position = self.progress.positions.get(source)
+        position = self._find_position(source)
         planned = None if self.progress.planned is None else self.progress.planned.get(source)
         known = planned or position
         if known is not None and known["table"] != identity:
@@ -122,6 +151,9 @@ class NewRows:
             self.has_more = True  # what came since is another batch
             return planned
         if position is None:
+            start = asked.find_start(path, self.runtime.zone)
+            if start is not None:
+                return {"table": identity, "from": start, "to": version}
             return {"table": identity, "from": None, "to": version} if _has_files(path) else None
         if position["next"] > version + 1:
             raise self._refuse(
@@ -131,6 +163,19 @@ class NewRows:
         if position["next"] > version:
             return None
         return {"table": identity, "from": position["next"], "to": version}
+
+    def _find_position(
+        self,
+        source: str,  # A table, as the log names it
+    ) -> Position | None:
+        "How far a table was read; a flow that reads its changes now, or no longer, goes on where it was."
+        positions, path = self.progress.positions, path_of_table(source)
+        other = table_source(path or "", not reads_changes(source))
+        if source in positions or other not in positions or self.progress.planned is not None:
+            return positions.get(source)
+        positions[source] = positions[other] if other in self.sources else positions.pop(other)
+        self.progress.write_state()
+        return positions[source]
 
     def _choose_files(
         self,
@@ -230,6 +275,11 @@ def _limit_files(
             break
         chosen.append(name)
     return chosen
+
+
+def _is_empty(piece: Slice) -> bool:
+    "Whether a piece is behind the table's end, where a flow begins that reads what comes from now on."
+    return piece["from"] is not None and piece["from"] > piece["to"]
 
 
 def _has_files(path: Path) -> bool:

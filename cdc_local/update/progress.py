@@ -25,6 +25,31 @@ Position = dict[str, Any]
 Slice = dict[str, Any]
 
 
+_CHANGES = " (changes)"  # Ends the name of a source whose change feed is read
+
+
+def table_source(
+    path: str,  # Of a Delta table, relative to the storage where it lies in it
+    reads_changes: bool = False,  # Whether its change feed is read
+) -> str:
+    "Name a table among a flow's sources."
+    return f"table {path}{_CHANGES if reads_changes else ''}"
+
+
+def path_of_table(
+    source: str,  # As a log names it
+) -> str | None:  # The path of a table; None for another source
+    "Find which table a source is."
+    return source[6:].removesuffix(_CHANGES) if source.startswith("table ") else None
+
+
+def reads_changes(
+    source: str,  # As a log names it
+) -> bool:
+    "Whether a source is the change feed of a table."
+    return path_of_table(source) is not None and source.endswith(_CHANGES)
+
+
 @dataclass
 class Progress:
     "How far a flow has read its sources."

@@ -8,7 +8,7 @@ from typing import Any
 from cdc_local.delta.retention import UnreadVersion
 from cdc_local.delta.stream_progress import list_batches
 from cdc_local.storage import Storage
-from cdc_local.update.progress import FILE_NAME, Progress
+from cdc_local.update.progress import FILE_NAME, Progress, reads_changes
 
 # A restarted stream of Spark reads the log of its newest batch again, from where the one before it ended,
 # and that of its first batch from the version before
@@ -37,12 +37,21 @@ def _read_positions(
     if not log.exists():
         return
     progress = Progress.read(log, "")
-    for position in progress.positions.values():
+    for source, position in progress.positions.items():
         if "table" in position:
-            yield position["table"], position["next"]
-    for read in (progress.planned or {}).values():
+            yield position["table"], _with_removed_files(source, position["next"])
+    for source, read in (progress.planned or {}).items():
         if "table" in read:  # a first batch reads the rows of its last version
-            yield read["table"], read["to"] if read["from"] is None else read["from"]
+            first = read["to"] if read["from"] is None else _with_removed_files(source, read["from"])
+            yield read["table"], first
+
+
+def _with_removed_files(
+    source: str,  # As a log names it
+    version: int,  # The flow goes on with it
+) -> int:  # The oldest version that must stay
+    "A change feed shows the rows that a commit removed: they are in the files of the version before."
+    return max(0, version - 1) if reads_changes(source) else version
 
 
 def _read_offsets(

@@ -5,11 +5,12 @@ What Spark gives for all updates of a pipeline stands in spark_record.json (spar
 it). Each run compares Sail with that, and both engines in turns, and one pipeline as Spark runs it now.
 """
 
+import shutil
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from spark_record import REMAKES, read_record, write_record
 from two_engines import Updates
 
@@ -152,6 +153,40 @@ def newest():
 
 dp.create_streaming_table("history")
 dp.create_auto_cdc_from_snapshot_flow(target="history", source="newest", keys=["id"], stored_as_scd_type=2)
+""",
+    "change feeds": HEAD
+    + """
+KINDS = {
+    "one": {"apply_as_truncates": "id = 'f'"},
+    "two": {"stored_as_scd_type": 2, "track_history_column_list": ["city"]},
+}
+for kind, more in KINDS.items():
+    dp.create_streaming_table(kind)
+    dp.create_auto_cdc_flow(
+        target=kind, source="bronze", keys=["ID"], sequence_by="n", apply_as_deletes="op = 'D'",
+        except_column_list=["op", "updates"], **more,
+    )
+
+    @dp.table(name=f"changes_of_{kind}")
+    def changes(kind=kind):
+        return spark.readStream.option("readChangeFeed", "true").table(kind).drop("_commit_timestamp")
+
+dp.create_streaming_table("copy")
+dp.create_auto_cdc_flow(
+    target="copy", source="changed", keys=["id"], sequence_by=F.struct("_commit_version", "_change_type"),
+    apply_as_deletes="_change_type = 'delete'",
+    except_column_list=["_change_type", "_commit_version", "_commit_timestamp"],
+)
+
+@dp.temporary_view
+def changed():
+    changes = spark.sql("SELECT * FROM STREAM one WITH (readChangeFeed = true)")
+    return changes.where("_change_type <> 'update_preimage'")
+
+@dp.materialized_view
+def listed():
+    changes = spark.sql("SELECT * FROM table_changes('two', 0) WHERE _commit_timestamp IS NOT NULL")
+    return changes.drop("_commit_timestamp")
 """,
     "replaced rows": HEAD
     + """
@@ -497,3 +532,50 @@ def test_what_only_spark_does_is_refused_by_name_and_writes_nothing(name, engine
     assert (answer["state"], answer["error"]) == ("REFUSED", "NeedsSparkError"), answer
     assert words in answer["message"] and "--engine spark" in answer["message"]
     assert tables_of(storage) == {}
+
+
+FED = """
+from pyspark import pipelines as dp
+
+@dp.table
+def streamed():
+    changes = spark.readStream.option("readChangeFeed", True).option("startingVersion", "0")
+    return changes.table("main.ext.fed")
+
+@dp.table
+def begun_later():
+    return spark.readStream.option("readChangeFeed", True).table("main.ext.fed")
+
+@dp.materialized_view
+def ranged():
+    changes = spark.read.option("readChangeFeed", "true").option("startingVersion", 1)
+    return changes.option("endingVersion", 2).table("main.ext.fed")
+"""
+
+
+def test_a_feed_that_a_table_records_is_read_alike(engines, tmp_path):
+    def change(path, number):
+        table = DeltaTable(str(path))
+        rows = pa.table({"id": ["a", f"d{number}"], "n": pa.array([10 * number, number], pa.int64())})
+        merge = table.merge(rows, "old.id = new.id", source_alias="new", target_alias="old")
+        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+        table.delete(f"n = {number}")
+        table.optimize.compact()
+        table.optimize.compact()
+
+    source, storages = tmp_path / "pipeline.py", {name: tmp_path / name for name in ("spark", "sail")}
+    source.write_text(FED)
+    first = tmp_path / "spark" / "tables" / "main" / "ext" / "fed"
+    property = {"delta.enableChangeDataFeed": "true"}
+    rows = pa.table({"id": ["a", "b"], "n": pa.array([1, 2], pa.int64())})
+    write_deltalake(str(first), rows, configuration=property)
+    for number in (2, 3):
+        change(first, number)
+        other = tmp_path / "sail" / "tables" / "main" / "ext" / "fed"
+        shutil.rmtree(other, ignore_errors=True)
+        shutil.copytree(first, other)
+        answers = {name: engines[name].run(source, storage) for name, storage in storages.items()}
+        assert answers["spark"]["state"] == "COMPLETED" and answers["sail"] == answers["spark"], answers
+        tables = {name: tables_of(storage) for name, storage in storages.items()}
+        assert tables["sail"] == tables["spark"]
+    assert len(tables["sail"]["streamed"][1]) == 11 and len(tables["sail"]["ranged"][1]) == 5

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -9,8 +10,9 @@ from urllib.parse import unquote
 import pyarrow
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StringType, StructField, StructType
 
+from cdc_local.engines.commit_files import CommitFiles
 from cdc_local.engines.known.plan import find_unknown, find_unknown_rule, has_order
 from cdc_local.engines.known.state import describe_state
 from cdc_local.engines.sail.counted_frame import CountedFrame
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
     from cdc_local.engines.protocol import Engine
 
 # Features of Delta tables whose rows Sail reads as Spark does
-_PLAIN_FEATURES = frozenset({"appendOnly", "invariants", "timestampNtz", "checkConstraints"})
+_PLAIN_FEATURES = frozenset(
+    {"appendOnly", "invariants", "timestampNtz", "checkConstraints", "changeDataFeed"}
+)
 
 # Options of Delta's reader that mean nothing to a read, or that Sail has
 _READER_OPTIONS = frozenset({"versionasof", "skipchangecommits"})
+_STREAM_OPTIONS = _READER_OPTIONS | {"startingversion", "startingtimestamp"}  # Rows are read batch by batch
 
 
 class SailEngine:
@@ -69,24 +74,35 @@ class SailEngine:
         self, spark: SparkSession, path: Path, options: Mapping[str, Any], streaming: bool = False
     ) -> DataFrame:
         table = _open_plain_table(path)
-        if other := sorted(name for name in options if name.lower() not in _READER_OPTIONS):
+        known = _STREAM_OPTIONS if streaming else _READER_OPTIONS
+        if other := sorted(name for name in options if name.lower() not in known):
             raise NeedsSparkError(f"Delta's reader option {other[0]} is obeyed by Spark alone")
         if streaming:
             return self.stand_in_stream(spark, _read_schema(table))
         return spark.read.format("delta").options(**options).load(str(path))
 
     def read_added_files(self, spark: SparkSession, path: Path, actions: Sequence[str]) -> DataFrame:
-        table = _open_plain_table(path)
-        if partitions := table.metadata().partition_columns:
-            raise NeedsSparkError(
-                f"the new rows of {path.name}, which is partitioned by {', '.join(partitions)}, "
-                "are read by Spark alone"
-            )
-        schema = _read_schema(table)
-        files = [str(path / unquote(json.loads(action)["add"]["path"])) for action in actions]
-        if not files:
-            return spark.createDataFrame([], schema)
-        return spark.read.schema(schema).parquet(*files)
+        return _read_files(spark, path, actions, _read_unpartitioned_schema(path))
+
+    def read_recorded_changes(
+        self, spark: SparkSession, path: Path, commits: Sequence[CommitFiles]
+    ) -> DataFrame:
+        schema, frames = _read_unpartitioned_schema(path), []
+        recorded = StructType([*schema, StructField("_change_type", StringType())])
+        for commit in commits:
+            if commit.recorded:
+                rows = [_read_files(spark, path, commit.recorded, recorded)]
+            else:
+                whole = ((commit.removed, "delete"), (commit.added, "insert"))
+                rows = [
+                    _read_files(spark, path, files, schema).withColumn("_change_type", F.lit(kind))
+                    for files, kind in whole
+                    if files
+                ]
+            version, moment = F.lit(commit.version).cast("bigint"), F.lit(commit.moment).cast("timestamp")
+            columns = version.alias("_commit_version"), moment.alias("_commit_timestamp")
+            frames += [frame.select("*", *columns) for frame in rows]
+        return reduce(DataFrame.unionAll, frames)
 
     def frame_of_batches(
         self, spark: SparkSession, schema: pyarrow.Schema, batches: Iterator[pyarrow.RecordBatch]
@@ -119,6 +135,25 @@ def _open_plain_table(path: Path) -> Any:
         named = ", ".join(sorted(features)) or "columnMapping"
         raise NeedsSparkError(f"the Delta table {path.name} has features that Spark alone reads: {named}")
     return table
+
+
+def _read_unpartitioned_schema(path: Path) -> StructType:
+    "Columns of a table whose files have all of them; `NeedsSparkError` for another."
+    table = _open_plain_table(path)
+    if partitions := table.metadata().partition_columns:
+        raise NeedsSparkError(
+            f"the new rows of {path.name}, which is partitioned by {', '.join(partitions)}, "
+            "are read by Spark alone"
+        )
+    return _read_schema(table)
+
+
+def _read_files(spark: SparkSession, path: Path, actions: Sequence[str], schema: StructType) -> DataFrame:
+    "Read files of a table; a column that one does not have is NULL."
+    files = [str(path / unquote(json.loads(action)["add"]["path"])) for action in actions]
+    if not files:
+        return spark.createDataFrame([], schema)
+    return spark.read.schema(schema).parquet(*files)
 
 
 def _read_schema(table: Any) -> StructType:

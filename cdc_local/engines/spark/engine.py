@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from cdc_local.engines.commit_files import CommitFiles
 from cdc_local.engines.spark import jobs, new_rows
 from cdc_local.engines.spark.catalyst import query_text, table_snapshots
 
@@ -57,6 +58,12 @@ class SparkEngine:
 
     def read_added_files(self, spark: SparkSession, path: Path, actions: Sequence[str]) -> DataFrame:
         return new_rows.read_added_files(spark, path, actions)
+
+    def read_recorded_changes(
+        self, spark: SparkSession, path: Path, commits: Sequence[CommitFiles]
+    ) -> DataFrame:
+        bounds = {"startingVersion": commits[0].version, "endingVersion": commits[-1].version}
+        return self.read_delta(spark, path, {"readChangeFeed": "true"} | bounds)
 
     def frame_of_batches(
         self, spark: SparkSession, schema: pyarrow.Schema, batches: Iterator[pyarrow.RecordBatch]
