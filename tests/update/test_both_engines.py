@@ -374,7 +374,7 @@ def run_updates(order, engines, source, storage):
         if batch:
             land(storage, batch)
         said = engines[engine].run(source, storage)
-        said["warnings"] = [text.replace(f"{source.parent}/", "") for text in said["warnings"]]
+        said["warnings"] = [text.replace(f"{source.parent}/", "") for text in said.get("warnings", ())]
         left = {
             table: [columns, [repr(row) for row in rows]]
             for table, (columns, rows) in tables_of(storage).items()
