@@ -42,12 +42,28 @@ def _is_continuous(
     return bool(pipeline["spec"].get("continuous"))
 
 
+_NOT_RUN = {
+    "reset_checkpoint_selection": "name its table in full_refresh_selection, which clears the data too",
+    "replace_where_overrides": "change the predicate of REPLACE WHERE in the source, and update",
+    "rewind_spec": "name the tables in full_refresh_selection",
+}  # Settings of an update that change where flows begin, and what to do instead
+
+
 def _has_turn(
     pipeline: dict[str, Any],  # As it was defined
     update: dict[str, Any],  # Of this pipeline
 ) -> bool:
     "Tell an update that waits until it has the storage to itself."
     return not (_is_continuous(pipeline) or update["validate_only"])
+
+
+def _refuse_unknown_starts(
+    settings: dict[str, Any],  # Of an update
+) -> None:
+    "Refuse what would change where flows begin, rather than begin elsewhere in silence."
+    for name, instead in _NOT_RUN.items():
+        if settings.get(name):
+            raise CallError("NOT_IMPLEMENTED", f"{name}: not run in this workspace; {instead}")
 
 
 class Updates:
@@ -69,8 +85,9 @@ class Updates:
         settings: dict[str, Any],  # `full_refresh`, `refresh_selection`, `validate_only` and the like
         cause: str = "API_CALL",  # Why it starts: API_CALL or JOB_TASK
     ) -> dict[str, Any]:  # The update
-        """Queue an update; `CallError` if this pipeline has one already, and for a job's task of a continuous
-        pipeline."""
+        """Queue an update; `CallError` if this pipeline has one already, for a job's task of a continuous
+        pipeline, and for settings that are not run here."""
+        _refuse_unknown_starts(settings)
         with self.work.changed:
             pipeline = get_pipeline(self.state, pipeline_id)
             for active in _list_active_updates(self.state, pipeline_id):

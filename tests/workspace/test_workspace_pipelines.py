@@ -1,7 +1,7 @@
 "Pipelines, their updates and events, as the SDK asks for them"
 
 import pytest
-from databricks.sdk.errors import InvalidParameterValue, NotFound, ResourceConflict
+from databricks.sdk.errors import DatabricksError, InvalidParameterValue, NotFound, ResourceConflict
 from databricks.sdk.service import pipelines
 from served_workspace import SOON, USER
 
@@ -99,3 +99,10 @@ def test_updates_of_a_storage_take_turns(w, work):
         "one",
         "three",
     ]
+
+
+def test_a_start_that_is_not_run_here_is_refused_and_not_ignored(w):
+    made = w.pipelines.create(name="elsewhere").pipeline_id
+    with pytest.raises(DatabricksError, match="reset_checkpoint_selection: not run in this workspace"):
+        w.pipelines.start_update(made, reset_checkpoint_selection=["orders_flow"])
+    assert not w.pipelines.list_updates(made).updates
