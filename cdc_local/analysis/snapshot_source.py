@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pyspark.sql import functions as F
 from cdc_local.analysis.evaluation import Evaluation, evaluating, keep_expression_views
 from cdc_local.analysis.runtime import Runtime, read_stored
 from cdc_local.auto_cdc.target import computed_columns
-from cdc_local.dataflow.graph import Flow
+from cdc_local.dataflow.graph import Flow, Query
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
 from cdc_local.storage import Storage, is_table, read_json
@@ -30,6 +31,16 @@ def next_snapshot(
     known = runtime.snapshot_answers.pop(flow.name, None)
     if known is not None and known[0] == latest:
         return known[1]
+    return ask_source(runtime, flow, evaluation, partial(flow.snapshot_function, latest))
+
+
+def ask_source(
+    runtime: Runtime,  # The update
+    flow: Flow,  # A flow whose source is a function
+    evaluation: Evaluation,  # Takes the reads
+    question: Query,  # What is asked
+) -> Any:  # What it returned
+    "Run what a source of snapshots has of its author's code, which may act."
     asked = replace(evaluation, flow=None)
     try:
         with (
@@ -38,7 +49,7 @@ def next_snapshot(
             evaluating(asked),
             runtime.graph.within(flow.scope),
         ):
-            return flow.snapshot_function(latest)
+            return question()
     except Exception as error:
         wrong = to_pipeline_error(error, runtime.sources)
         wrong.location = wrong.location or flow.location
@@ -106,6 +117,11 @@ def snapshot_columns(
     version: Any
     if flow.snapshots is None:
         snapshot, version = current_snapshot(runtime, flow, evaluation), datetime.now()
+    elif flow.snapshots_without_rows is not None:
+        found = ask_source(runtime, flow, evaluation, flow.snapshots_without_rows)
+        snapshot, kind, query = found
+        runtime.note_unknown(flow.name, query)
+        version = F.lit(None).cast(kind)
     else:
         latest = latest_version(runtime, flow)
         answer = next_snapshot(runtime, flow, latest, evaluation)

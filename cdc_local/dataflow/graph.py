@@ -79,6 +79,8 @@ class Flow:
     spec: CdcSpec | None = None  # Of an AUTO CDC flow, from snapshots or not
     replaces: Replacement | None = None  # Of a flow of kind 'replace_using' or 'replace_where'
     snapshots: Query | None = None  # Returns a snapshot and its version; absent where `spec` names a table
+    # Returns what `snapshots` would return, and the query of its version, all of them without rows
+    snapshots_without_rows: Query | None = None
     where: Any = None  # SQL condition or Column that each event of AUTO CDC satisfies
     declared: Any = None  # Columns that its target declares, once they are read
     once: bool = False  # Runs once, and again on full refresh

@@ -4,15 +4,17 @@ import re
 from functools import partial
 from typing import Any
 
-from cdc_local.dataflow.graph import Dataset, Flow
-from cdc_local.errors import PipelineError, locate
+from cdc_local.dataflow.graph import Dataset, Flow, Query
+from cdc_local.errors import Location, PipelineError, locate
 from cdc_local.sql.dialect import translate, translate_words
 from cdc_local.sql.lexer import closing_bracket, split_at_commas, tokenize
 from cdc_local.sql.parser import Statement, read_columns, read_expression, read_name_parts
 from cdc_local.sql.positions import find_position
 from cdc_local.sql.relations import Relation, find_relations
 from cdc_local.sql.scope import Reading, drop_live
+from cdc_local.sql.snapshot_queries import VersionedSnapshots, read_bracketed_query
 from cdc_local.storage import TableName
+from cdc_utils.snapshots import ABSENT, VERSION
 from cdc_utils.spec import CdcSpec
 
 
@@ -145,11 +147,6 @@ def read_source_clause(
     once: bool,  # Whether it runs once
 ) -> str:  # A name for `CdcSpec.source`
     "Read the source of AUTO CDC."
-    if statement.sees("SNAPSHOT"):
-        statement.fail(
-            f"flow {flow}: FROM SNAPSHOT is not supported by the local runner",
-            "declare the flow in Python: dp.create_auto_cdc_from_snapshot_flow",
-        )
     start = statement.at
     sql = SELECT + read_expression(statement, *CDC_CLAUSES)
     origin = locate(statement.sql, statement.words[start].start, statement.origin)
@@ -162,10 +159,20 @@ def read_source_clause(
         )
     if len(found) == 1 and found[0].name and is_plain(found[0], sql):
         return drop_live(found[0].name)
+    return add_source_view(reading, full, flow, partial(reading.spark.sql, sql), origin)
+
+
+def add_source_view(
+    reading: Reading,  # Takes the view
+    full: TableName,  # The target
+    flow: str,  # The flow
+    query: Query,  # What it reads
+    location: Location,  # Where it is written
+) -> str:  # The view's name
+    "Make a query the source of AUTO CDC."
     view = TableName(full.catalog, full.schema, "__" + re.sub(r"\W", "_", flow) + "_source")
-    query = partial(reading.spark.sql, sql)
     reading.graph.add_dataset(
-        Dataset(view, "view", query, private=True, language="sql", scope=reading.names, location=origin)
+        Dataset(view, "view", query, private=True, language="sql", scope=reading.names, location=location)
     )
     return view.table
 
@@ -180,6 +187,9 @@ def read_auto_cdc(
 ) -> None:
     "Read the clauses of AUTO CDC into a flow."
     statement.needs("FROM")
+    if statement.takes("SNAPSHOT"):
+        read_auto_cdc_from_snapshot(reading, statement, text, full, flow, once)
+        return
     source = read_source_clause(reading, statement, full, flow or str(full), once)
     fields: dict[str, Any] = {
         "target": drop_live(text),
@@ -187,14 +197,7 @@ def read_auto_cdc(
         "keys": (),
         "sequence_by": None,
     }
-    before = ""
-    while statement.here.text:
-        before = check_order(statement, before)
-        clause, line = read_cdc_clause(statement), statement.location
-        twice = [name for name, value in clause.items() if fields.get(name)]
-        if twice:
-            raise PipelineError(f"flow {flow or full}: {twice[0]} is given twice", line)
-        fields |= clause
+    fields |= read_clauses(statement, flow or str(full))
     try:
         spec = CdcSpec(**(fields | {"name": flow, "once": once}))
     except ValueError as wrong:
@@ -210,5 +213,85 @@ def read_auto_cdc(
             language="sql",
             scope=reading.names,
             location=statement.location,
+        )
+    )
+
+
+def read_clauses(
+    statement: Statement,  # Stands after the source
+    flow: str,  # The flow
+) -> dict[str, Any]:  # Fields of `CdcSpec`
+    "Read the clauses after the source, each once."
+    fields: dict[str, Any] = {}
+    before = ""
+    while statement.here.text:
+        before = check_order(statement, before)
+        clause, line = read_cdc_clause(statement), statement.location
+        twice = [name for name, value in clause.items() if fields.get(name)]
+        if twice:
+            raise PipelineError(f"flow {flow}: {twice[0]} is given twice", line)
+        fields |= clause
+    return fields
+
+
+# What a flow from snapshots may say beside its source, as Python's function has it
+_OF_SNAPSHOTS = frozenset(
+    {"keys", "stored_as_scd_type", "track_history_column_list", "track_history_except_column_list"}
+)
+
+
+def read_auto_cdc_from_snapshot(
+    reading: Reading,  # Takes the flow
+    statement: Statement,  # Stands after SNAPSHOT
+    text: str,  # The target as written
+    full: TableName,  # The target
+    flow: str | None,  # The flow's name; the target's by default
+    once: bool,  # Whether it runs once
+) -> None:
+    "Read `(query) [WITH VERSION (query)]` and the clauses after it into a flow from snapshots."
+    name, location = flow or str(full), statement.location
+    snapshot = read_bracketed_query(reading, statement)
+    version = read_bracketed_query(reading, statement) if statement.takes("WITH VERSION") else None
+    snapshots = None if version is None else VersionedSnapshots(name, snapshot, version, location)
+    if snapshots is None:
+        source = add_source_view(reading, full, name, snapshot.run, location)
+    else:
+        source = "SNAPSHOT (…)"
+    clauses = read_clauses(statement, name)
+    if others := sorted(clauses.keys() - _OF_SNAPSHOTS):
+        clause = others[0].replace("_", " ").upper()
+        message = f"flow {name}: {clause} is no clause of AUTO CDC FROM SNAPSHOT"
+        raise PipelineError(message, location, "it takes KEYS, STORED AS and TRACK HISTORY ON")
+    if clauses.get("stored_as_scd_type") == "bitemporal":
+        raise PipelineError(
+            f"flow {name}: a snapshot has one time, its version", location, "store it as SCD TYPE 1 or 2"
+        )
+    fields = {
+        "target": drop_live(text),
+        "source": source,
+        "keys": (),
+        "sequence_by": VERSION,
+        "apply_as_deletes": ABSENT,
+        "except_column_list": (VERSION, ABSENT),
+        "name": flow,
+        "once": once,
+    }
+    try:
+        spec = CdcSpec(**(fields | clauses))
+    except ValueError as wrong:
+        raise PipelineError(str(wrong), location) from None
+    reading.graph.add_flow(
+        Flow(
+            name,
+            full,
+            "snapshot",
+            spec=spec,
+            snapshots=None if snapshots is None else snapshots.find_next,
+            snapshots_without_rows=None if snapshots is None else snapshots.find_columns,
+            once=once,
+            spark_conf=dict(reading.scope.settings),
+            language="sql",
+            scope=reading.names,
+            location=location,
         )
     )
