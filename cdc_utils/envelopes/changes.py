@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CHANGE_COLUMNS', 'OPERATIONS', 'MARKS', 'EnvelopeError', 'Envelope', 'SourceTable', 'type_name', 'check_source',
            'quote_text', 'raw_value', 'plain_value', 'scale_of', 'decoded_value', 'encoding_of', 'say_when',
-           'list_value_problems', 'changes_key', 'is_sent', 'list_problems', 'recognise_envelope', 'no_operation',
-           'require_envelope', 'declared_names', 'split_columns', 'examine_rows', 'split_key_changes', 'lowest_value',
-           'sequence_of', 'changed_columns_of', 'rescued_columns_of', 'flat_others', 'decode_changes',
+           'list_value_problems', 'changes_key', 'is_sent', 'misplaced', 'list_problems', 'recognise_envelope',
+           'no_operation', 'require_envelope', 'declared_names', 'split_columns', 'examine_rows', 'split_key_changes',
+           'lowest_value', 'sequence_of', 'changed_columns_of', 'rescued_columns_of', 'flat_others', 'decode_changes',
            'quarantine_changes', 'cdc_spec', 'snapshot_changes', 'parse_events']
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-02
@@ -111,7 +111,8 @@ def check_source(
     for name, sql_type in source.columns.items():
         if name.lower() in CHANGE_COLUMNS:
             raise EnvelopeError(
-                f"the column {name!r} has a name that change rows use; leave it out of columns"
+                f"the column {name!r} has a name that change rows use; leave it out of columns, "
+                "and find it in rescued_columns"
             )
         known = source.envelope.encodings.get(type_name(sql_type), {})
         if name in source.encodings and source.encodings[name] not in known:
@@ -253,6 +254,17 @@ def is_sent(
     return f"{value} NOT IN ({texts})" if texts else "true"
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-32
+def misplaced(
+    name: str,  # Part of the sequence
+    sql: str,  # How it is found
+    sql_type: str,  # Its type
+) -> Column:  # The reason, or NULL
+    "Name a part of the position that is there and does not fit its type."
+    reason = f"concat({quote_text(name + ': ')}, cast({sql} AS string), {quote_text(' is no ' + sql_type)})"
+    misfit = f"__operation <> 'ignore' AND ({sql}) IS NOT NULL AND ({plain_value(sql, sql_type)}) IS NULL"
+    return say_when(misfit, reason)
+
+
 def list_problems(
     source: SourceTable,  # The table
     columns: Sequence[str],  # Columns of the raw rows
@@ -262,12 +274,15 @@ def list_problems(
     codes = ", ".join(envelope.operations)
     unknown = f"concat('the operation ', __code, {quote_text(f' is none of {envelope.name}: {codes}')})"
     no_image = "__operation NOT IN ('truncate', 'ignore') AND __image IS NULL"
-    parts = [f"({plain_value(sql, kind)}) IS NULL" for sql, kind in envelope.order.values()]
-    no_place = f"__operation NOT IN ('read', 'ignore') AND {' AND '.join(parts)}"
+    first, *_ = [f"({plain_value(sql, kind)}) IS NULL" for sql, kind in envelope.order.values()]
     found = [
         say_when("__code IS NULL AND __operation IS NULL", no_operation(source, columns)),
         say_when("__code IS NOT NULL AND __operation IS NULL", unknown),
-        say_when(no_place, quote_text(f"no place in the order: {', '.join(envelope.order)}")),
+        say_when(
+            f"__operation NOT IN ('read', 'ignore') AND {first}",
+            quote_text(f"no place in the order: {', '.join(envelope.order)}"),
+        ),
+        *[misplaced(name, *part) for name, part in envelope.order.items()],
     ]
     if CORRUPT_RECORD in columns:
         found.append(say_when(f"{CORRUPT_RECORD} IS NOT NULL", quote_text("the record is no JSON")))
