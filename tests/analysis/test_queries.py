@@ -88,16 +88,23 @@ def test_arguments_of_read_files_win_over_its_defaults(runtime):
     for function in ("read_files", "cloud_files"):
         relation_frame(
             runtime,
-            Relation(function=function, arguments={"path": "/Volumes/a", "schema": "n int"}, streaming=True),
+            Relation(
+                function=function,
+                arguments={"path": "/Volumes/a", "schema": "n int", "format": "json"},
+                streaming=True,
+            ),
         )
     relation_frame(
-        runtime, Relation(function="read_files", arguments={"path": "/x", "inferColumnTypes": "false"})
+        runtime,
+        Relation(
+            function="read_files", arguments={"path": "/x", "format": "csv", "inferColumnTypes": "false"}
+        ),
     )
     volume = localize(runtime.storage, "/Volumes/a")
     assert asked == [
-        (volume, {"inferColumnTypes": "true"}, "n int", True),
-        (volume, {}, "n int", True),
-        ("/x", {"inferColumnTypes": "false"}, None, False),
+        (volume, {"inferColumnTypes": "true", "format": "json"}, "n int", True),
+        (volume, {"format": "json"}, "n int", True),
+        ("/x", {"format": "csv", "inferColumnTypes": "false"}, None, False),
     ]
 
 

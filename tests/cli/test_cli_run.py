@@ -60,6 +60,7 @@ def test_run_passes_its_options_on(update, tmp_path):
         "catalog": "dev",
         "schema": "s",
         "configuration": {"cdc.catalog": "dev", "cdc.schema": "t", "x": "1"},
+        "parameters": {},
         "full_refresh": ("a", "b", "c"),
         "full_refresh_all": False,
         "refresh": ("d",),

@@ -57,19 +57,21 @@ def write_table(
     columns = []
     for column in rows.slice(0, most).itercolumns():
         write = text_writer(column.type, zone)
-        columns.append([cut(write(value).translate(ESCAPED), width) for value in column.to_pylist()])
+        columns.append([_cut(write(value).translate(ESCAPED), width) for value in column.to_pylist()])
     names = [name.translate(ESCAPED) for name in rows.column_names]
-    lines = [write_line("th", names), *(write_line("td", cells) for cells in zip(*columns, strict=True))]
+    lines = [_write_line("th", names), *(_write_line("td", cells) for cells in zip(*columns, strict=True))]
     more = f"only showing top {most} row{'s' if most != 1 else ''}\n" if rows.num_rows > most else ""
     return "<table border='1'>\n" + "".join(lines) + "</table>\n" + more
 
 
-def write_line(tag: str, cells: Iterable[str]) -> str:
+def _write_line(tag: str, cells: Iterable[str]) -> str:
+    "Write a row of a table."
     joined = f"</{tag}><{tag}>".join(cell.translate(ENTITIES) for cell in cells)
     return f"<tr><{tag}>{joined}</{tag}></tr>\n"
 
 
-def cut(text: str, width: int) -> str:
+def _cut(text: str, width: int) -> str:
+    "Shorten a cell, as Spark does."
     if not 0 < width < len(text):
         return text
     return text[:width] if width < 4 else text[: width - 3] + "..."
@@ -80,11 +82,12 @@ def text_writer(
     zone: ZoneInfo,  # Of timestamps
 ) -> Callable[[Any], str]:  # What Spark's table shows of a value
     "Choose how values of a type are written; NULL is NULL, within a list or a struct, too."
-    write = value_writer(kind, zone)
+    write = _value_writer(kind, zone)
     return lambda value: "NULL" if value is None else write(value)
 
 
-def value_writer(kind: "pa.DataType", zone: ZoneInfo) -> Callable[[Any], str]:
+def _value_writer(kind: "pa.DataType", zone: ZoneInfo) -> Callable[[Any], str]:
+    "Choose how values of a type are written that are not NULL."
     from pyarrow import types
 
     if types.is_boolean(kind):
@@ -94,7 +97,7 @@ def value_writer(kind: "pa.DataType", zone: ZoneInfo) -> Callable[[Any], str]:
     if types.is_decimal(kind):
         return lambda value: format(value, "f")
     if types.is_timestamp(kind):
-        return lambda value: write_timestamp(value.astimezone(zone) if kind.tz else value)
+        return lambda value: _write_timestamp(value.astimezone(zone) if kind.tz else value)
     if types.is_binary(kind) or types.is_large_binary(kind):
         return lambda value: f"[{value.hex(' ').upper()}]"
     if types.is_struct(kind):
@@ -109,8 +112,11 @@ def value_writer(kind: "pa.DataType", zone: ZoneInfo) -> Callable[[Any], str]:
     return str
 
 
-def write_float(value: float, bits: int) -> str:
-    "As Java does: without an exponent from a thousandth to ten millions."
+def write_float(
+    value: float,  # A number, NaN or an infinity
+    bits: int,  # 32 or 64
+) -> str:
+    "Write a number as Java does: without an exponent from a thousandth to ten millions."
     import numpy
 
     if value != value or abs(value) == float("inf"):
@@ -122,6 +128,7 @@ def write_float(value: float, bits: int) -> str:
     return text.replace("e+", "E").replace("e", "E")
 
 
-def write_timestamp(value: datetime) -> str:
+def _write_timestamp(value: datetime) -> str:
+    "Write a moment; zeros at the end of its fraction are left out."
     fraction = f".{value.microsecond:06}".rstrip("0").rstrip(".")
     return value.replace(microsecond=0, tzinfo=None).isoformat(" ") + fraction
