@@ -261,8 +261,8 @@ def misplaced(
 ) -> Column:  # The reason, or NULL
     "Name a part of the position that is there and does not fit its type."
     reason = f"concat({quote_text(name + ': ')}, cast({sql} AS string), {quote_text(' is no ' + sql_type)})"
-    misfit = f"__operation <> 'ignore' AND ({sql}) IS NOT NULL AND ({plain_value(sql, sql_type)}) IS NULL"
-    return say_when(misfit, reason)
+    is_there = f"__operation <> 'ignore' AND nullif(cast({sql} AS string), '') IS NOT NULL"
+    return say_when(f"{is_there} AND ({plain_value(sql, sql_type)}) IS NULL", reason)
 
 
 def list_problems(

@@ -11,7 +11,7 @@ __all__ = ['OPERATIONS', 'VARIABLE', 'PRECISE', 'ENCODINGS', 'NAMED', 'IMAGE', '
 from dataclasses import replace
 
 # %% ../../nbs/envelopes/01_debezium.ipynb #01-debezium-03
-from .changes import Envelope
+from .changes import Envelope, EnvelopeError
 
 # %% ../../nbs/envelopes/01_debezium.ipynb #01-debezium-08
 OPERATIONS = {
@@ -196,10 +196,15 @@ def unwrapped(
     fields: dict[str, str],  # Part of the order to the field that `add.fields` made, as `{'lsn': '__lsn'}`
     operation: str = "__op",  # Field with the operation
 ) -> Envelope:  # Events without an envelope; their columns are the table's
-    "Read events that the connector has unwrapped; `KeyError` for an order that lacks a part."
+    "Read events that the connector has unwrapped; `EnvelopeError` for an order that lacks a part."
+    missing = [name for name in envelope.order if name not in fields]
+    if missing:
+        raise EnvelopeError(f"fields: {fields} lacks {missing}; name them in `add.fields` of the connector")
     order = {}
-    for name, (_, kind) in envelope.order.items():
-        order[name] = (f"cast(`{fields[name]}` AS string)", kind)
+    for name, (sql, kind) in envelope.order.items():
+        for part, column in fields.items():
+            sql = sql.replace(field_of(part), f"cast(`{column}` AS string)")
+        order[name] = (sql, kind)
     own = {operation: "string", **dict.fromkeys(fields.values(), "string"), "__deleted": "string"}
     return Envelope(
         name="Debezium, flattened",
