@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['CHANGE_COLUMNS', 'OPERATIONS', 'MARKS', 'EnvelopeError', 'Envelope', 'SourceTable', 'type_name', 'check_source',
            'quote_text', 'raw_value', 'plain_value', 'scale_of', 'decoded_value', 'encoding_of', 'say_when',
-           'list_value_problems', 'changes_key', 'is_sent', 'misplaced', 'list_problems', 'recognise_envelope',
-           'no_operation', 'require_envelope', 'declared_names', 'split_columns', 'examine_rows', 'split_key_changes',
-           'lowest_value', 'sequence_of', 'changed_columns_of', 'rescued_columns_of', 'flat_others', 'decode_changes',
-           'quarantine_changes', 'cdc_spec', 'snapshot_changes', 'parse_events']
+           'list_value_problems', 'changes_key', 'is_sent', 'list_place_problems', 'list_problems',
+           'recognise_envelope', 'no_operation', 'require_envelope', 'declared_names', 'split_columns', 'examine_rows',
+           'split_key_changes', 'lowest_value', 'sequence_of', 'changed_columns_of', 'rescued_columns_of',
+           'flat_others', 'decode_changes', 'quarantine_changes', 'cdc_spec', 'snapshot_changes', 'parse_events']
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-02
 from collections.abc import Mapping, Sequence
@@ -254,15 +254,21 @@ def is_sent(
     return f"{value} NOT IN ({texts})" if texts else "true"
 
 # %% ../../nbs/envelopes/00_changes.ipynb #00-changes-32
-def misplaced(
-    name: str,  # Part of the sequence
-    sql: str,  # How it is found
-    sql_type: str,  # Its type
-) -> Column:  # The reason, or NULL
-    "Name a part of the position that is there and does not fit its type."
-    reason = f"concat({quote_text(name + ': ')}, cast({sql} AS string), {quote_text(' is no ' + sql_type)})"
-    is_there = f"__operation <> 'ignore' AND nullif(cast({sql} AS string), '') IS NOT NULL"
-    return say_when(f"{is_there} AND ({plain_value(sql, sql_type)}) IS NULL", reason)
+def list_place_problems(
+    envelope: Envelope,  # The tool
+) -> list[Column]:  # Reasons, each NULL where a change has its place
+    "Tell whether a position is there, and each of its parts fits its type."
+    places = [
+        (name, sql, kind, f"({plain_value(sql, kind)}) IS NULL")
+        for name, (sql, kind) in envelope.order.items()
+    ]
+    is_missing = f"__operation NOT IN ('read', 'ignore') AND {places[0][3]}"
+    problems = [say_when(is_missing, quote_text(f"no place in the order: {', '.join(envelope.order)}"))]
+    for name, sql, kind, is_unread in places:
+        is_there = f"__operation <> 'ignore' AND nullif(cast({sql} AS string), '') IS NOT NULL"
+        reason = f"concat({quote_text(name + ': ')}, cast({sql} AS string), {quote_text(' is no ' + kind)})"
+        problems.append(say_when(f"{is_there} AND {is_unread}", reason))
+    return problems
 
 
 def list_problems(
@@ -274,15 +280,10 @@ def list_problems(
     codes = ", ".join(envelope.operations)
     unknown = f"concat('the operation ', __code, {quote_text(f' is none of {envelope.name}: {codes}')})"
     no_image = "__operation NOT IN ('truncate', 'ignore') AND __image IS NULL"
-    first, *_ = [f"({plain_value(sql, kind)}) IS NULL" for sql, kind in envelope.order.values()]
     found = [
         say_when("__code IS NULL AND __operation IS NULL", no_operation(source, columns)),
         say_when("__code IS NOT NULL AND __operation IS NULL", unknown),
-        say_when(
-            f"__operation NOT IN ('read', 'ignore') AND {first}",
-            quote_text(f"no place in the order: {', '.join(envelope.order)}"),
-        ),
-        *[misplaced(name, *part) for name, part in envelope.order.items()],
+        *list_place_problems(envelope),
     ]
     if CORRUPT_RECORD in columns:
         found.append(say_when(f"{CORRUPT_RECORD} IS NOT NULL", quote_text("the record is no JSON")))
