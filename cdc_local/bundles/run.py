@@ -401,15 +401,7 @@ def find_pipeline_key(
     task: dict[str, Any],  # With a `pipeline_task`
 ) -> str:  # Key of the pipeline in the bundle
     "Find which pipeline a task updates; `UsageError` for one that is not in this bundle."
-    pipeline_id = task["pipeline_task"].get("pipeline_id", "")
-    reference = re.fullmatch(r"\$\{resources\.pipelines\.(.+)\.id\}", pipeline_id)
-    key = reference[1] if reference else ""
-    if key in bundle.resources("pipelines"):
-        return key
-    raise UsageError(
-        f"task {task['task_key']}: pipeline {pipeline_id!r} is not in this bundle",
-        hint="only a pipeline that the bundle declares can be run here",
-    )
+    return _find_key(bundle, task, "pipeline", task["pipeline_task"].get("pipeline_id", ""))
 
 
 def find_job_key(
@@ -417,14 +409,23 @@ def find_job_key(
     task: dict[str, Any],  # With a `run_job_task`
 ) -> str:  # Key of the job in the bundle
     "Find which job a task runs; `UsageError` for one that is not in this bundle."
-    job_id = str(task["run_job_task"].get("job_id", ""))
-    reference = re.fullmatch(r"\$\{resources\.jobs\.(.+)\.id\}", job_id)
+    return _find_key(bundle, task, "job", str(task["run_job_task"].get("job_id", "")))
+
+
+def _find_key(
+    bundle: Bundle,  # The bundle
+    task: dict[str, Any],  # The task that names it
+    kind: str,  # `pipeline` or `job`
+    named: str,  # Its id, as the task has it
+) -> str:  # Its key in the bundle
+    "Find which resource an id refers to; `UsageError` for one that is not in this bundle."
+    reference = re.fullmatch(rf"\$\{{resources\.{kind}s\.(.+)\.id\}}", named)
     key = reference[1] if reference else ""
-    if key in bundle.resources("jobs"):
+    if key in bundle.resources(f"{kind}s"):
         return key
     raise UsageError(
-        f"task {task['task_key']}: job {job_id!r} is not in this bundle",
-        hint="only a job that the bundle declares can be run here",
+        f"task {task['task_key']}: {kind} {named!r} is not in this bundle",
+        hint=f"only a {kind} that the bundle declares can be run here",
     )
 
 

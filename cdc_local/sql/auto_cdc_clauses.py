@@ -198,10 +198,7 @@ def read_auto_cdc(
         "sequence_by": None,
     }
     fields |= read_clauses(statement, flow or str(full))
-    try:
-        spec = CdcSpec(**(fields | {"name": flow, "once": once}))
-    except ValueError as wrong:
-        raise PipelineError(str(wrong), statement.location) from None
+    spec = _make_spec(fields | {"name": flow, "once": once}, statement.location)
     reading.graph.add_flow(
         Flow(
             flow or str(full),
@@ -215,6 +212,17 @@ def read_auto_cdc(
             location=statement.location,
         )
     )
+
+
+def _make_spec(
+    fields: dict[str, Any],  # Of `CdcSpec`
+    location: Location,  # Where they are written
+) -> CdcSpec:
+    "Make the spec of a flow; a mistake raises `PipelineError`."
+    try:
+        return CdcSpec(**fields)
+    except ValueError as wrong:
+        raise PipelineError(str(wrong), location) from None
 
 
 def read_clauses(
@@ -276,10 +284,7 @@ def read_auto_cdc_from_snapshot(
         "name": flow,
         "once": once,
     }
-    try:
-        spec = CdcSpec(**(fields | clauses))
-    except ValueError as wrong:
-        raise PipelineError(str(wrong), location) from None
+    spec = _make_spec(fields | clauses, location)
     reading.graph.add_flow(
         Flow(
             name,
