@@ -23,6 +23,8 @@ RequestTable = Mapping[str, RequestHandler]  # Method and path -> who answers
 
 _JSON_LIMIT = 32 * 2**20  # Bytes of a body that is not a file
 
+_WRITE_SIZE = 2**20  # Bytes of a file that are written in one step
+
 
 async def _read_body(
     request: Request,  # With a body that is no file
@@ -76,18 +78,34 @@ async def receive_file(
 ) -> None:
     "Write the body of a request to the disk as it comes; one that is too large is read, and then refused."
     refusal = None
+    pending = bytearray()  # A small file goes to the disk in one step: each step changes the thread
     with Upload(workspace.paths, workspace.upload_limit) as upload:
         async for chunk in request.stream():
-            if refusal:
+            if refusal is None:
+                pending += chunk
+            if len(pending) < _WRITE_SIZE:
                 continue
             try:
-                await run_in_threadpool(upload.write, chunk)
+                await run_in_threadpool(upload.write, bytes(pending))
             except CallError as error:
                 refusal = error
+            pending.clear()
         if refusal:
             raise refusal
         overwrite = request.query_params.get("overwrite") == "true"
-        await run_in_threadpool(upload.finish, path, overwrite, make_parents)
+        await run_in_threadpool(_finish_upload, upload, bytes(pending), path, overwrite, make_parents)
+
+
+def _finish_upload(
+    upload: Upload,  # A file that is arriving
+    rest: bytes,  # Its last bytes
+    path: str,  # Where it belongs
+    overwrite: bool,  # Whether to replace a file that is there
+    make_parents: bool,  # Whether to make the folders above it
+) -> None:
+    "Write the last bytes of a file, and move it into its place."
+    upload.write(rest)
+    upload.finish(path, overwrite, make_parents)
 
 
 def error_response(

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from http.client import HTTPConnection
+from socket import IPPROTO_TCP, TCP_NODELAY, socket
 from types import SimpleNamespace
 from urllib.parse import urlparse
 
@@ -66,6 +68,23 @@ def test_only_this_machine_can_reach_it(running):
         for each in psutil.Process().net_connections()
         if each.status == psutil.CONN_LISTEN and each.laddr.port == port
     } == {"127.0.0.1"}
+
+
+def test_answers_do_not_wait_until_the_client_acknowledges_them(running):
+    import psutil
+
+    address = urlparse(running.host)
+    connection = HTTPConnection(address.netloc)
+    connection.request("GET", "/.well-known/databricks-config")
+    connection.getresponse().read()
+    (accepted,) = [
+        each.fd
+        for each in psutil.Process().net_connections("tcp4")
+        if each.status == psutil.CONN_ESTABLISHED and each.laddr.port == address.port
+    ]
+    with socket(fileno=os.dup(accepted)) as server_side:
+        assert server_side.getsockopt(IPPROTO_TCP, TCP_NODELAY)
+    connection.close()
 
 
 def test_an_unknown_call_is_named(running, caplog):
