@@ -1,6 +1,6 @@
 """Errors for whoever runs a pipeline: what is wrong, where, and what to do about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cdc_utils import __version__
 
@@ -11,6 +11,7 @@ class Location:
 
     file: str  # Path as the user named it
     line: int = 0  # Line, counted from 1; 0 where none is known
+    columns: tuple[int, int] | None = field(default=None, compare=False)  # Where in the line, end excluded
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
@@ -29,6 +30,8 @@ class PipelineError(Exception):
     ) -> None:
         super().__init__(message)
         self.message, self.location, self.hint = message, location, hint
+        self.query = ""  # The dataset or flow in whose query it is, where that is known
+        self.query_location: Location | None = None  # Where that query begins
 
     def __str__(self) -> str:
         where = f"{self.location}: " if self.location else ""

@@ -467,6 +467,7 @@ def evaluate(
     except Exception as error:
         wrong = to_pipeline_error(error, runtime.sources)
         wrong.location = wrong.location or item.location
+        wrong.query, wrong.query_location = wrong.query or str(item.name), item.location
         wrong.hint = explain_type(error) or wrong.hint
         if runtime.analysing and evaluation.actions and not isinstance(error, PipelineError):
             wrong.hint = wrong.hint or _NO_ROWS_YET

@@ -253,7 +253,7 @@ def _run_pipeline(
                 raise
             state = "CANCELED" if stop.is_set() else "FAILED"
             result = replace(failed.result, state=state, error=failed.result.error or str(failed))
-    finish(result, console, style)
+    finish(result, console, style, progress.update_seconds)
 
 
 def _run_continuous_pipeline(

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import typer
 
 from cdc_local.cli.options import use_engine_options
-from cdc_local.errors import install_hint, is_users_mistake
+from cdc_local.errors import PipelineError, install_hint, is_users_mistake
+from cdc_local.source.excerpts import describe_place
 from cdc_local.storage import full_disk_error, is_full_disk
 from cdc_utils import __version__
 
@@ -75,7 +76,8 @@ def exit_status(
         if debug:
             typer.echo(traceback.format_exc(), err=True)
         if is_users_mistake(error):
-            typer.echo(f"error: {error}", err=True)
+            place = describe_place(error) if isinstance(error, PipelineError) else ""
+            typer.echo(f"error: {error}" + (f"\n{place}" if place else ""), err=True)
             raise typer.Exit(getattr(error, "exit_code", 2)) from None
         package = str(error.name) if isinstance(error, ModuleNotFoundError) else ""
         if package and not package.startswith(("cdc_utils", "cdc_local")):
@@ -134,10 +136,11 @@ def finish(
     result: "UpdateResult",  # What the update did
     console: "Console",  # Where to print
     style: str,  # Style of `UpdateProgress`
+    seconds: float | None = None,  # How long the update took, where that is known
 ) -> None:
     """Print the result of an update; raises `typer.Exit` with 1 for one that failed, with 130 for one that
     was stopped."""
-    from cdc_local.reports.update import expectations_table, result_table
+    from cdc_local.reports.update import expectations_table, result_table, summarize_result
 
     if style == "auto":
         if result.flows:
@@ -145,14 +148,16 @@ def finish(
         counts = [count for flow in result.flows for count in flow.expectations]
         if counts:
             console.print(expectations_table(counts))
-        typer.echo(f"Update {result.update_id} is {result.state}.")
+        typer.echo(summarize_result(result, seconds))
     if result.state == "COMPLETED":
         return
     if result.state == "CANCELED":
         typer.echo(INTERRUPTED, err=True)
         raise typer.Exit(130)
-    errors = "; ".join(str(flow.error) for flow in result.flows if flow.error)
-    typer.echo(f"error: {result.error or errors or f'update {result.update_id} is {result.state}'}", err=True)
+    failed = [flow.error for flow in result.flows if flow.status != "SKIPPED"]
+    errors = [error for error in (result.error, *failed) if error]
+    for error in dict.fromkeys(errors or [f"update {result.update_id} is {result.state}"]):
+        typer.echo(f"error: {error}", err=True)
     raise typer.Exit(1)
 
 

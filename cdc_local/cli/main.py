@@ -2,9 +2,11 @@
 
 import gc
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from cdc_local.cli import (
     bundle,
@@ -29,8 +31,39 @@ from cdc_utils import __version__
 # goes into looking through modules that are being imported
 GARBAGE_THRESHOLD = 50_000
 
+
+Parameters = TypeVar("Parameters", bound=Iterable[Any])
+
+
+def _name_flags_alone(
+    parameters: Parameters,  # Of a command
+) -> Parameters:  # The same
+    "Let help show an option that takes no value by its name alone."
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+class _Command(TyperCommand):
+    "A command of the program."
+
+    def get_params(self, ctx: Any) -> Any:
+        "List the parameters, `--help` included."
+        return _name_flags_alone(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    "Commands under one name."
+
+    def get_params(self, ctx: Any) -> Any:
+        "List the parameters, `--help` included."
+        return _name_flags_alone(super().get_params(ctx))
+
+
 app = typer.Typer(
     name="cdc",
+    cls=_Group,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -64,8 +97,11 @@ def program(
 
 for module in (show, events, feed, run, demo, prove, replay, repair, erase, maintain, workspace):
     app.add_typer(module.commands)
-app.add_typer(bundle.commands, name="bundle")
-app.add_typer(remote.commands, name="remote")
+app.add_typer(bundle.commands, name="bundle", cls=_Group)
+app.add_typer(remote.commands, name="remote", cls=_Group)
+for group in app.registered_groups:
+    for command in group.typer_instance.registered_commands if group.typer_instance else ():
+        command.cls = _Command
 
 
 def main() -> None:

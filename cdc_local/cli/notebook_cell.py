@@ -1,5 +1,5 @@
-"""`cdc` in a notebook cell: one Spark session for all commands, and an output that is the same in every run.
-`cdc` in a notebook cell: one Spark session for all commands, and an output that is the same in every run."""
+"""`cdc` in a notebook cell: one Spark session for all commands, and an output that is the same in every
+run."""
 
 import re
 import shlex
@@ -14,6 +14,8 @@ _PROGRESS = re.compile(
 _UPDATE_ID = re.compile(
     r"(?<=\bUpdate )[0-9a-f]{8}(?:(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?\b"
 )  # An update's id, in full or its first part
+
+_DURATION = re.compile(r"(?<=\w), [\d.,]+ s\.$")  # How long an update took, at the end of its last line
 
 _SECONDS = "   Seconds"  # Heading of the column that differs in every run
 
@@ -42,6 +44,7 @@ def lasting_output(
     "Keep what a second run would print as well."
     lines = [line.rstrip() for line in text.splitlines() if not _PROGRESS.match(line)]
     lines = _cut_seconds(cut_moments(lines))
+    lines = [_DURATION.sub(".", line) if _UPDATE_ID.search(line) else line for line in lines]
     return "\n".join(_UPDATE_ID.sub("…", line) for line in lines).replace(f"{folder}/", "")
 
 

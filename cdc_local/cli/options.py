@@ -224,10 +224,10 @@ def progress_style(
 def examples(
     *lines: str,  # Commands, and what they do after a `#`
 ) -> str:  # The end of a help page
-    "Write the examples of `--help`."
+    "Write the examples of `--help`: a command a line, below it what it does."
 
     def example(line: str) -> str:
-        command, _, remark = line.partition("#")
-        return f"[cyan]{command.strip()}[/cyan]" + (f"  {remark.strip()}" if remark else "")
+        command, _, remark = (part.strip() for part in line.partition("#"))
+        return f"  [cyan]{command}[/cyan]" + (f"\n    [dim]{remark}[/dim]" if remark else "")
 
-    return "\n\n".join(["[bold]Examples[/bold]", *map(example, lines)])
+    return "\n".join(["[bold]Examples[/bold]", *map(example, lines)])

@@ -73,7 +73,7 @@ def run_remote_update(
         result = follow_update(
             client, found, update, lambda event: progress.show_event(to_log_event(event)), every
         )
-    finish(result, console, style)
+    finish(result, console, style, progress.seconds())
 
 
 def to_log_event(

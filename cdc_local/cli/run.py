@@ -1,8 +1,10 @@
 """`cdc run`: one update of a pipeline."""
 
+import shlex
 import sys
 from contextlib import closing
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
     from cdc_local.dataflow.graph import Graph
     from cdc_local.update.request import UpdateRequest
-    from cdc_utils.results import UpdateResult
+    from cdc_utils.results import FlowResult, UpdateResult
 
 commands = typer.Typer()
 
@@ -150,7 +152,19 @@ def run(
         print_graph(result.graph, result.reads, console, layout)
     if picture and result.graph is not None:
         _save_picture(picture, result.graph, result.reads)
-    finish(result, console, style)
+    finish(result, console, style, progress.seconds())
+    if style == "auto" and not dry_run and console.is_terminal:
+        console.print(f"Next: {suggest_command(result.flows, storage)}", style="dim", markup=False)
+
+
+def suggest_command(
+    flows: "Iterable[FlowResult]",  # What the update did
+    storage: Path,  # Its storage folder
+) -> str:  # A command to type
+    "Suggest how to look at what came out: the rows of the last table that was filled."
+    tables = [flow.dataset.rsplit(".", 1)[-1] for flow in flows if flow.dataset]
+    named = [] if storage == STORAGE else ["--storage", str(storage)]
+    return shlex.join(["cdc", "show", *tables[-1:], *named])
 
 
 def _watch(
@@ -246,7 +260,7 @@ def list_datasets(
 ) -> list[
     dict[str, Any]
 ]:  # Name, kind, flows as `{name, kind, reads}`, names of expectations, a dataset each
-    "List the datasets of a pipeline as plain values."
+    "List the datasets of a pipeline as plain values, each after those that it reads."
     flows: dict[Any, list[dict[str, Any]]] = {}
     for flow in graph.flows.values():
         flows.setdefault(flow.target, []).append(
@@ -259,5 +273,18 @@ def list_datasets(
             "flows": flows.get(dataset.name, []),
             "expectations": [expectation.name for expectation in dataset.expectations],
         }
-        for dataset in graph.datasets.values()
+        for dataset in (graph.datasets[name] for name in _order_by_reads(graph, reads))
     ]
+
+
+def _order_by_reads(
+    graph: "Graph",  # The pipeline
+    reads: "Mapping[str, Iterable[Any]]",  # Flow or view -> tables and views it reads
+) -> "list[Any]":  # Names of its datasets, each after those that it reads
+    "Put datasets into the order in which rows pass through them."
+    order = TopologicalSorter[Any](dict.fromkeys(graph.datasets, ()))
+    for name in graph.datasets:
+        order.add(name, *sorted(set(reads.get(str(name), ())) & graph.datasets.keys() - {name}))
+    for flow in graph.flows.values():
+        order.add(flow.target, *sorted(set(reads.get(flow.name, ())) & graph.datasets.keys() - {flow.target}))
+    return list(order.static_order())

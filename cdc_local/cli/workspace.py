@@ -31,7 +31,10 @@ commands = typer.Typer()
 @guarded
 def workspace(
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Port of 127.0.0.1; 0 takes a free one.")
+        int,
+        typer.Option(
+            "--port", metavar="PORT", min=0, max=65535, help="Port of 127.0.0.1; 0 takes a free one."
+        ),
     ] = 8765,
     storage: StorageOption = STORAGE,
     token: Annotated[str | None, typer.Option(envvar="CDC_WORKSPACE_TOKEN", hidden=True)] = None,
@@ -42,7 +45,7 @@ def workspace(
     refuse_job_environments: Annotated[
         bool,
         typer.Option(
-            "--refuse-job-environments",
+            "--refuse-environments",
             help="Refuse notebook tasks that name an environment, as some workspaces do.",
         ),
     ] = False,

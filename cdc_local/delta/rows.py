@@ -29,6 +29,14 @@ class Rows:
             yield ",".join(map(format_csv, row))
 
 
+def format_count(
+    value: int,  # How many
+    noun: str,  # Of what, in the singular
+) -> str:
+    "Write a number of things: `1 row`, `2 rows`."
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+
+
 def format_timestamp(
     value: date | datetime,  # A moment, a wall-clock time without a zone, or a day
 ) -> str:  # ISO 8601; a moment in UTC ends in `Z`

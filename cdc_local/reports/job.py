@@ -28,6 +28,7 @@ class JobProgress:
         self.style = ("live" if console.is_terminal else "lines") if style == "auto" else style
         self._status: Status | None = None  # The line of a terminal that is written over
         self._update: UpdateProgress | None = None  # Flows, once a pipeline sends events
+        self.update_seconds: float | None = None  # How long its last update took
 
     def __enter__(self) -> Self:
         if self.style == "live":
@@ -45,6 +46,7 @@ class JobProgress:
             self._status.stop()
         if self._update:
             self._update.__exit__(kind, error, traceback)
+            self.update_seconds = self._update.seconds()
         self._status = self._update = None
 
     def show_line(

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from cdc_local.delta.rows import Rows, format_cell
 
 _PIPE_WIDTH = 100  # Columns of text where no terminal tells its width
+
+_WIDEST = 10_000  # Columns of text: wider than any table
 
 _VALUE_WIDTH = 12  # Columns of text that a long value needs at least
 
@@ -58,13 +61,23 @@ def format_number(
     return "" if value is None else f"{value:,.{decimals}f}"
 
 
+class _FittingTable(Table):
+    "A table whose columns stand closer where that makes it fit the console."
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        needed = Measurement.get(console, options.update(max_width=_WIDEST), self).maximum
+        if 0 < needed - options.max_width < len(self.columns):
+            self.padding = (0, 1, 0, 0)
+        yield from super().__rich_console__(console, options)
+
+
 def plain_table(
     title: str = "",  # Shown above, where there is one
     columns: Iterable[str] = (),  # Headings; one that starts with `>` is right-aligned
     rows: Iterable[Sequence[object]] = (),  # Texts of each row; a status gets its colour
 ) -> Table:  # It folds long texts: nothing is cut off
     "Make a table in the one style of this program."
-    table = Table(
+    table = _FittingTable(
         title=title or None,
         title_justify="left",
         title_style="bold",

@@ -10,17 +10,25 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from cdc_local.delta.rows import format_json
+from cdc_local.delta.rows import format_count, format_json
 from cdc_local.reports.events import event_text
 from cdc_local.reports.tables import STATUS_STYLES, format_number, plain_table
-from cdc_utils.results import ENDED_FLOW_STATUSES, ExpectationCount, FlowResult
+from cdc_utils.results import ENDED_FLOW_STATUSES, ExpectationCount, FlowResult, UpdateResult
 
 _STARTED_STATUSES = ("PLANNING", "STARTING", "RUNNING", *ENDED_FLOW_STATUSES)
+
+# State of an update -> what it does before its flows run
+_STEPS = {
+    "": "Starting",
+    "INITIALIZING": "Analysing",
+    "SETTING_UP_TABLES": "Setting up tables",
+}
 
 _ROW_METRICS = ("num_output_rows", "num_upserted_rows", "num_deleted_rows")
 
@@ -89,11 +97,15 @@ class UpdateProgress:
         self.style = ("live" if console.is_terminal else "lines") if style == "auto" else style
         self.flows: dict[str, FlowState] = {}
         self._live: Live | None = None
+        self._step = Spinner("dots", _STEPS[""], style="cyan")
+        self._files = ""  # How many source files there are
+        self._began: datetime | None = None  # When the first event came
+        self._newest: datetime | None = None  # When the newest one came
 
     def __enter__(self) -> Self:
         if self.style == "live":
             self._live = Live(
-                console=self.console, refresh_per_second=4, transient=True, get_renderable=self.table
+                console=self.console, refresh_per_second=8, transient=True, get_renderable=self.render
             )
             self._live.start()
         return self
@@ -107,6 +119,16 @@ class UpdateProgress:
         if self._live:
             self._live.stop()
 
+    def seconds(self) -> float | None:  # None where no event came
+        "How long the update took, by its events."
+        if self._began is None or self._newest is None:
+            return None
+        return (self._newest - self._began).total_seconds()
+
+    def render(self) -> RenderableType:
+        "What a terminal shows now: the step that the update is at, or a table of its flows."
+        return self.table() if self.flows else self._step
+
     def table(self) -> Table:
         "Make a table of the flows as they are now."
         return flows_table(self.flows.values(), datetime.now(UTC))
@@ -119,6 +141,8 @@ class UpdateProgress:
         if self.style == "json":
             print(format_json(event), file=self.console.file, flush=True)
             return
+        self._began, self._newest = self._began or event["timestamp"], event["timestamp"]
+        self._note_step(event)
         flow = json.loads(event["origin"]).get("flow_name")
         status_before = self.flows[flow].status if flow in self.flows else "QUEUED"
         if event["event_type"] == "flow_progress" and flow:
@@ -127,6 +151,20 @@ class UpdateProgress:
             self._print_line(event, self.flows.get(flow), status_before)
         elif self.style == "live":
             self._print_warning(event)
+
+    def _note_step(
+        self,
+        event: dict[str, Any],  # An event
+    ) -> None:
+        "Note what the update does while no flow runs."
+        details = json.loads(event["details"] or "{}")
+        if files := (details.get("create_update") or {}).get("source_files"):
+            self._files = f" {format_count(files, 'source file')}"
+        update = details.get("update_progress") or {}
+        if update.get("engine"):
+            self._step.update(text=f"Starting {update['engine'].capitalize()}")
+        elif step := _STEPS.get(update.get("state", "")):
+            self._step.update(text=step + (self._files if step == "Analysing" else ""))
 
     def _add_to_flow(
         self,
@@ -143,10 +181,11 @@ class UpdateProgress:
         state: FlowState | None,  # Its flow, if it has one
         status_before: str,  # The flow's status before this event
     ) -> None:
-        "Print a line for the update's steps, for warnings and errors, and where a flow begins or ends."
+        """Print a line for the update's steps, for warnings and errors, and where a flow begins or ends. What
+        failed is printed at the end."""
         if event["event_type"] == "update_progress":
-            line = event["message"]  # its error is printed at the end
-        elif event["level"] != "INFO":
+            line = event["message"]
+        elif event["level"] != "INFO" and not (state and state.status == "FAILED"):
             line = f"{event['level']}: {event_text(event)}"
         elif event["event_type"] == "create_update":
             line = event["message"]
@@ -162,12 +201,12 @@ class UpdateProgress:
         self,
         event: dict[str, Any],  # The event
     ) -> None:
-        """Print above the live table a warning, an error, or why Spark runs the update; an update's own error
-        is printed at the end."""
-        is_of_update = event["event_type"] == "update_progress"
-        details = json.loads(event["details"]).get("update_progress", {})
-        names_engine = is_of_update and "engine" in details
-        if names_engine or event["level"] != "INFO" and not (is_of_update and event["error"]):
+        """Print above the live table a warning, or why Spark runs the update; what failed is printed at the
+        end."""
+        details = json.loads(event["details"] or "{}")
+        names_engine = "engine" in (details.get("update_progress") or {})
+        is_failure = event["level"] == "ERROR" and event["event_type"] in ("update_progress", "flow_progress")
+        if names_engine or event["level"] != "INFO" and not is_failure:
             self.console.print(Text(event_text(event), STATUS_STYLES.get(event["level"], "")))
 
 
@@ -178,7 +217,7 @@ def _flow_line(
     "Write a line for a flow: name and status, and what it did once it has ended."
     rows, numbers = state.rows(), []
     if rows is not None:
-        numbers.append(f"{format_number(rows)} rows")
+        numbers.append(format_count(rows, "row"))
     if state.dropped:
         numbers.append(f"{format_number(state.dropped)} dropped")
     if state.status != "SKIPPED":
@@ -251,6 +290,31 @@ def result_table(
         for flow in flows
     ]
     return plain_table("", columns, rows)
+
+
+def summarize_result(
+    result: UpdateResult,  # What an update did
+    seconds: float | None,  # How long it took, where that is known
+) -> str:  # Its id and state; of one that completed the rows and tables that it wrote
+    "Write the last line of an update."
+    line = f"Update {result.update_id} is {result.state}"
+    if result.state == "COMPLETED" and result.flows:
+        rows = count_written(result.flows)
+        written = f"{format_count(sum(rows.values()), 'row')} into {format_count(len(rows), 'table')}"
+        line += f": {written if rows else 'nothing new'}"
+    return line + (f", {format_number(seconds, 1)} s." if seconds is not None else ".")
+
+
+def count_written(
+    flows: Iterable[FlowResult],  # Flows of an update
+) -> dict[str, int]:  # Table -> rows that it took, upserted or deleted; only those that took some
+    "Count the rows that flows brought."
+    rows: dict[str, int] = {}
+    for flow in flows:
+        merged = (flow.num_upserted_rows or 0) + (flow.num_deleted_rows or 0)
+        table = str(flow.dataset).rsplit(".", 1)[-1]
+        rows[table] = rows.get(table, 0) + (flow.num_output_rows or merged)
+    return {table: count for table, count in rows.items() if count}
 
 
 def expectations_table(

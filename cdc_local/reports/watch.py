@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
+from cdc_local.delta.rows import format_count
 from cdc_local.reports.tables import format_number
-from cdc_local.reports.update import UpdateProgress
+from cdc_local.reports.update import UpdateProgress, count_written
 from cdc_local.storage import StorageInUseError
 from cdc_local.update.watch import WatchedUpdate
 from cdc_utils.results import FlowResult, UpdateResult
@@ -124,15 +125,12 @@ def _describe_rows(
     flows: Iterable[FlowResult],  # Flows of an update
 ) -> str:  # Rows of each table that was written
     "Say how many rows flows brought to which tables."
-    rows: dict[str, int] = {}
-    for flow in flows:
-        merged = (flow.num_upserted_rows or 0) + (flow.num_deleted_rows or 0)
-        table = flow.dataset.rsplit(".", 1)[-1]
-        rows[table] = rows.get(table, 0) + (flow.num_output_rows or merged)
-    written = {table: count for table, count in rows.items() if count}
+    written = count_written(flows)
     if not written:
         return "no new rows"
-    return ", ".join(f"{table} {format_number(count)}" for table, count in written.items()) + " rows"
+    *tables, last = written.items()
+    rows = format_count(last[1], "row")
+    return ", ".join([*(f"{table} {format_number(count)}" for table, count in tables), f"{last[0]} {rows}"])
 
 
 def update_error(

@@ -1,5 +1,6 @@
 """An exception of the user's code, as one sentence at the user's line."""
 
+import linecache
 import os
 import re
 import sys
@@ -67,9 +68,10 @@ def to_pipeline_error(
     sources: Collection[str],  # Names that user code is compiled under
 ) -> PipelineError:  # Type, message, the user's file and line
     """Turn any exception of user code into a `PipelineError` at the user's line."""
-    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    user_lines = [Location(display_path(file), line) for file, line in lines if file in sources]
-    location = user_lines[-1] if user_lines else None
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [(frame.filename, frame.lineno or 0) for frame in frames]
+    user_frames = [frame for frame in frames if frame.filename in sources]
+    location = _locate_frame(user_frames[-1]) if user_frames else None
     if isinstance(error, PipelineError):
         error.location = error.location or location
         return error
@@ -88,6 +90,17 @@ def to_pipeline_error(
         place = f"{Path(lines[-1][0]).name}:{lines[-1][1]}"
         text = f"a fault of cdc_utils itself, not of this pipeline: {text} ({place})"
     return PipelineError(text + (f" (in {imported[-1]})" if imported else ""), location, hint)
+
+
+def _locate_frame(
+    frame: traceback.FrameSummary,  # A call in user code
+) -> Location:
+    "Find the line of a call, and the call in it."
+    text, columns = linecache.getline(frame.filename, frame.lineno or 0).rstrip().encode(), None
+    if frame.colno is not None and frame.end_colno is not None:
+        end = frame.end_colno if frame.end_lineno == frame.lineno else len(text)
+        columns = (len(text[: frame.colno].decode()), len(text[:end].decode()))
+    return Location(display_path(frame.filename), frame.lineno or 0, columns)
 
 
 def explain_types(

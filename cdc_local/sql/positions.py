@@ -26,7 +26,7 @@ def find_position(
     line, column = _line_and_column(sql, start)
     if line == 1 and isinstance(origin, Position):
         column += origin.column - 1
-    return Position(origin.file, (origin.line or 1) + line - 1, column)
+    return Position(origin.file, (origin.line or 1) + line - 1, (column - 1, column), column)
 
 
 def refuse_at(

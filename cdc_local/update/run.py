@@ -48,7 +48,11 @@ def run_update(
                 "create_update",
                 f"Update {update_id[:8]} started.",
                 details={
-                    "create_update": {"full_refresh": request.full_refresh_all, "dry_run": request.dry_run}
+                    "create_update": {
+                        "full_refresh": request.full_refresh_all,
+                        "dry_run": request.dry_run,
+                        "source_files": len(sources),
+                    }
                 },
             )
         try:

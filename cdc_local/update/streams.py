@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime, checkpoint_path
 from cdc_local.dataflow.graph import Flow
+from cdc_local.delta.rows import format_count
 from cdc_local.delta.stream_progress import delete_unwritten_offsets, has_unfinished_batch
 from cdc_local.errors import NeedsSparkError
 from cdc_local.storage import TableName, read_json
@@ -74,7 +75,7 @@ def log_rows_read(
     "Record in the event log how much a flow has read."
     run.log.record(
         "flow_progress",
-        f"{flow.name}: {rows} rows read",
+        f"{flow.name}: {format_count(rows, 'row')} read",
         flow_name=flow.name,
         dataset_name=str(flow.target),
         details={"flow_progress": {"status": "RUNNING", "metrics": {"num_input_rows": rows}}},

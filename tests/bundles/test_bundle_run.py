@@ -196,7 +196,7 @@ def test_the_command_passes_its_options_on(monkeypatch, bundle):
         )
 
     done = run("--full-refresh", "items,orders", "--refresh", "days")
-    assert done.exit_code == 0 and "Update u7 is COMPLETED." in done.stdout, done.output
+    assert done.exit_code == 0 and "Update u7 is COMPLETED, " in done.stdout, done.output
     assert run("--full-refresh-all").exit_code == 0
     assert asked == [UpdateOptions(None, False, ("days",), ("items", "orders")), UpdateOptions(None, True)]
 

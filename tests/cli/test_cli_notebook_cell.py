@@ -17,7 +17,7 @@ orders                           COMPLETED  3 rows, 1 dropped, 1.9 s
 Flow     Status      Rows   Dropped   Seconds
 ─────────────────────────────────────────────
 orders   COMPLETED      3         1       1.9
-Update 0b9f2c1e-9d4e-4c1a-8f61-1f0d2f3b4a5c is COMPLETED.
+Update 0b9f2c1e-9d4e-4c1a-8f61-1f0d2f3b4a5c is COMPLETED: 3 rows into 1 table, 2.1 s.
 report: SUCCESS after 0.2 s
 Task     Result    Attempts   Seconds   Message
 report   FAILED           1       0.2   no city
@@ -31,7 +31,7 @@ def test_progress_seconds_ids_and_the_folder_are_left_out():
         "Flow     Status      Rows   Dropped",
         "───────────────────────────────────",
         "orders   COMPLETED      3         1",
-        "Update … is COMPLETED.",
+        "Update … is COMPLETED: 3 rows into 1 table.",
         "Task     Result    Attempts   Message",
         "report   FAILED           1   no city",
         "after    SKIPPED          0",

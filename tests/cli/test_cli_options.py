@@ -45,10 +45,11 @@ def test_names_are_separated_by_commas(options, names):
 
 def test_examples_end_a_page_of_help():
     text = examples("cdc show customers  # its first 20 rows", "cdc show")
-    assert text.split("\n\n") == [
+    assert text.splitlines() == [
         "[bold]Examples[/bold]",
-        "[cyan]cdc show customers[/cyan]  its first 20 rows",
-        "[cyan]cdc show[/cyan]",
+        "  [cyan]cdc show customers[/cyan]",
+        "    [dim]its first 20 rows[/dim]",
+        "  [cyan]cdc show[/cyan]",
     ]
 
 

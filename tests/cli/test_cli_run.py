@@ -10,7 +10,7 @@ from typed_commands import flow, typed
 
 from cdc_local.cli.exit_status import INTERRUPTED
 from cdc_local.cli.options import Lines
-from cdc_local.cli.run import list_datasets, print_graph
+from cdc_local.cli.run import list_datasets, print_graph, suggest_command
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.graph import Graph
 from cdc_local.errors import Location, PipelineError, UsageError
@@ -137,7 +137,8 @@ def test_run_tells_lines_in_a_pipe(update):
         ["customers", "COMPLETED", "20,000", "1.5"],
         ["customers", "valid_id", "5", "2"],
     ]
-    assert out.splitlines()[-1] == "Update u1 is COMPLETED." and "\x1b" not in out
+    assert out.splitlines()[-1].startswith("Update u1 is COMPLETED: 20,000 rows into 1 table")
+    assert "\x1b" not in out
 
 
 def test_run_tells_a_program_json_and_nothing_else(update):
@@ -250,6 +251,27 @@ def test_the_graph_of_a_dry_run_as_values():
             "expectations": ["valid_id"],
         }
     ]
+
+
+def test_datasets_stand_in_the_order_of_their_rows():
+    names = ["gold", "clean", "bronze", "alone"]
+    datasets = {name: SimpleNamespace(name=name, kind="streaming_table", expectations=[]) for name in names}
+    flows = {name: SimpleNamespace(name=name, target=name, kind="append") for name in names}
+    graph = SimpleNamespace(datasets=datasets, flows=flows)
+    reads = {"gold": {"clean", "bronze"}, "clean": {"bronze", "raw.outside"}, "bronze": {"bronze"}}
+    assert [each["dataset"] for each in list_datasets(graph, reads)] == ["bronze", "alone", "clean", "gold"]
+
+
+@pytest.mark.parametrize(
+    "storage, command",
+    [
+        (Path(".cdc"), "cdc show customers"),
+        (Path("my data"), "cdc show customers --storage 'my data'"),
+    ],
+)
+def test_the_next_command_shows_the_table_that_was_filled_last(storage, command):
+    assert suggest_command((flow(dataset="main.default.clean"), flow()), storage) == command
+    assert suggest_command((), Path(".cdc")) == "cdc show"
 
 
 def test_the_graph_of_a_dry_run_for_the_eye():

@@ -117,7 +117,7 @@ def rows(project, table):
 
 def test_updates_follow_changes_until_ctrl_c(project, watching):
     loop = watching("run", "etl.py", "--watch")
-    loop.wait("start: COMPLETED, raw 1, named 1 rows")
+    loop.wait("start: COMPLETED, raw 1, named 1 row")
     loop.wait("Watching etl.py, landing. Ctrl-C ends.")
     (project / "landing/two.json").write_text('{"id": 2}\n')
     loop.wait("two.json: COMPLETED, raw 1, named 2 rows")

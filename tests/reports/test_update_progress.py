@@ -7,9 +7,17 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
+from cdc_local.delta.rows import format_count
 from cdc_local.reports.tables import make_console
-from cdc_local.reports.update import FlowState, UpdateProgress, flow_label, flows_table, result_table
-from cdc_utils.results import ENDED_FLOW_STATUSES, FlowResult
+from cdc_local.reports.update import (
+    FlowState,
+    UpdateProgress,
+    flow_label,
+    flows_table,
+    result_table,
+    summarize_result,
+)
+from cdc_utils.results import ENDED_FLOW_STATUSES, FlowResult, UpdateResult
 
 TABLE = "main.default.customers"
 
@@ -113,9 +121,34 @@ def test_in_a_pipe_a_flow_has_a_line_where_it_begins_and_where_it_ends(story):
     assert [line.rstrip() for line in show(story).splitlines()] == [
         "customers_cdc_clean              RUNNING",
         "customers_cdc_clean              COMPLETED  19,500 rows, 400 dropped, 5.0 s",
-        "ERROR: Flow 'customers' is FAILED.",
-        "no column idd",
+        "customers                        FAILED     0.0 s",
     ]
+
+
+def test_a_failed_flow_has_no_error_while_it_runs_since_the_end_has_it(story):
+    assert "no column idd" not in show(story)
+
+
+@pytest.mark.parametrize(
+    "details, step",
+    [
+        ({"create_update": {"source_files": 3}}, "Starting"),
+        ({"update_progress": {"state": "INITIALIZING"}}, "Analysing 3 source files"),
+        ({"update_progress": {"state": "INITIALIZING", "engine": "spark"}}, "Starting Spark"),
+        ({"update_progress": {"state": "SETTING_UP_TABLES"}}, "Setting up tables"),
+        ({"update_progress": {"state": "RUNNING"}}, "Setting up tables"),
+    ],
+)
+def test_a_terminal_shows_what_an_update_does_before_its_flows_run(failed, details, step):
+    told = [{"create_update": {"source_files": 3}}, {"update_progress": {"state": "SETTING_UP_TABLES"}}]
+    progress = UpdateProgress(make_console(io.StringIO()), "quiet")
+    for each in (told[0], *(told[1:] if "RUNNING" in str(details) else ()), details):
+        progress.show_event(
+            failed | {"event_type": "update_progress", "origin": "{}", "details": json.dumps(each)}
+        )
+    file = io.StringIO()
+    Console(file=file, width=60).print(progress.render())
+    assert file.getvalue().split(maxsplit=1)[1].strip() == step
 
 
 def test_an_update_says_its_steps_and_leaves_its_error_for_the_end(failed):
@@ -151,14 +184,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_is_drawn_over_and_errors_stay(story, printed):
+def test_a_terminal_is_drawn_over_and_leaves_errors_for_the_end(story, printed):
     file = Terminal()
     console = Console(file=file, force_terminal=True, width=100, force_jupyter=False)
     with UpdateProgress(console) as progress:
         for event in story:
             progress.show_event(event)
     written = file.getvalue()
-    assert "\x1b[" in written and "COMPLETED" in written and "no column idd" in written
+    assert "\x1b[" in written and "COMPLETED" in written and "no column idd" not in written
     assert printed(progress.table()) == [
         "Flow                  Status        Rows   Dropped   Seconds",
         "────────────────────────────────────────────────────────────",
@@ -200,3 +233,35 @@ def test_the_result_of_an_update_is_a_table_of_its_flows(printed):
         "customers_cdc_clean   COMPLETED   19,500                            400       4.0",
         "customers             COMPLETED               4,800       200                 3.2",
     ]
+
+
+def test_the_table_of_a_long_name_fits_a_narrow_terminal():
+    flows = [FlowResult("customers_history_agg", TABLE, "COMPLETED", 19_500, 4_800, 200, 400, seconds=4.04)]
+    file = io.StringIO()
+    Console(file=file, width=80).print(result_table(flows))
+    assert max(map(len, file.getvalue().splitlines())) <= 80 and "customers_history_agg " in file.getvalue()
+
+
+def summary(flows, state="COMPLETED", seconds=None):
+    return summarize_result(UpdateResult("u1", state, tuple(flows)), seconds)
+
+
+def test_the_last_line_counts_rows_and_tables():
+    written = FlowResult("a", TABLE, "COMPLETED", 19_500, None, None, 0)
+    merged = FlowResult("b", "main.default.history", "COMPLETED", None, 1, 0, 0)
+    idle = FlowResult("c", "main.default.idle", "COMPLETED", 0, None, None, 0)
+    assert summary([written, merged, idle], seconds=2.04) == (
+        "Update u1 is COMPLETED: 19,501 rows into 2 tables, 2.0 s."
+    )
+    assert summary([merged, idle]) == "Update u1 is COMPLETED: 1 row into 1 table."
+
+
+def test_the_last_line_says_that_nothing_was_new_and_nothing_of_what_failed():
+    idle = FlowResult("c", "main.default.idle", "COMPLETED", 0, None, None, 0)
+    assert summary([idle], seconds=0.84) == "Update u1 is COMPLETED: nothing new, 0.8 s."
+    assert summary([idle], "FAILED") == "Update u1 is FAILED."
+    assert summary([]) == "Update u1 is COMPLETED."
+
+
+def test_a_number_of_things_has_their_plural():
+    assert [format_count(number, "row") for number in (0, 1, 1_000)] == ["0 rows", "1 row", "1,000 rows"]

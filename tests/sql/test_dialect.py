@@ -79,7 +79,7 @@ def test_the_rest_is_refused_by_name_at_its_line_and_column(construct):
 
 def test_the_first_line_of_a_text_may_begin_anywhere():
     with pytest.raises(PipelineError, match=r"^a\.sql:3:15: ai_gen asks a model"):
-        translate("x, ai_gen(y)", Position("a.sql", 3, 12))
+        translate("x, ai_gen(y)", Position("a.sql", 3, column=12))
     with pytest.raises(PipelineError, match=r"ai_gen asks a model .* \(column 4 of the text\)"):
         translate("x, ai_gen(y)")
     with pytest.raises(PipelineError, match=r"\(line 2, column 2 of the text\)"):
