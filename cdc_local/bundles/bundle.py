@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from cdc_local.bundles.field_types import give_types
 from cdc_local.bundles.located_values import BundleError, LocatedValues, merge_parts, read_yaml
 from cdc_local.bundles.references import References
 from cdc_local.errors import Location, UsageError
@@ -134,11 +135,21 @@ def load_bundle(
     references = References(settings, {"bundle": bundle, "workspace": workspace, "var": values})
     for name, value in values.items():
         references.fill(value, declared.location("variables", name))
-    filled = _note_target(references.fill_settings(), target, declared)
+    filled = _note_target(_give_types(references.fill_settings()), target, declared)
     mode = settings.values.get("mode")
     if mode == "development":
         apply_development_mode(filled)
     return Bundle(Path(folder), target, mode, filled)
+
+
+def _give_types(
+    settings: LocatedValues,  # The bundle, filled in
+) -> LocatedValues:
+    "Give the values of resources the types of their fields."
+    if "resources" not in settings.values:
+        return settings
+    resources = give_types(settings.values["resources"])
+    return LocatedValues(settings.values | {"resources": resources}, settings.locations)
 
 
 def _note_target(

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import re
-import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from cdc_local.bundles.bundle import Bundle, User, load_bundle, read_bundle_files
+from cdc_local.bundles.field_types import SCALARS, field_types, plain_type, resource_type
 from cdc_local.bundles.located_values import BundleError, ValuePath
-from cdc_local.errors import UsageError, install_hint
+from cdc_local.errors import UsageError
 from cdc_local.jobs.paths import find_notebook
 from cdc_local.jobs.reference_check import find_reference_mistakes
 from cdc_local.jobs.scheduler import check_tasks
@@ -97,8 +97,9 @@ def _target_problems(
 ) -> Iterator[Problem]:
     "Find everything that is wrong for one target."
     mistakes: list[_Mistake] = []
-    for kind, expected in resource_types().items():
-        for key, value in bundle.resources(kind).items():
+    for kind in bundle.settings.values.get("resources") or {}:
+        expected = resource_type(kind)
+        for key, value in bundle.resources(kind).items() if expected else ():
             mistakes += type_errors(expected, value, ("resources", kind, key))
     for check in _CHECKS:
         mistakes += check(bundle)
@@ -110,30 +111,18 @@ def _target_problems(
 # What a resource may say: Databricks' own types
 
 
-def resource_types() -> dict[str, type]:  # Kind of resource -> its type
-    "Import Databricks' types of resources; `UsageError` where the library is missing."
-    try:
-        from databricks.bundles.jobs import Job
-        from databricks.bundles.pipelines import Pipeline
-        from databricks.bundles.schemas import Schema
-        from databricks.bundles.volumes import Volume
-    except ImportError:
-        raise UsageError("checking a bundle needs databricks-bundles", hint=install_hint()) from None
-    return {"jobs": Job, "pipelines": Pipeline, "schemas": Schema, "volumes": Volume}
-
-
 def type_errors(
     expected: Any,  # A type annotation of databricks-bundles
     value: Any,  # What the YAML says, filled in
     path: ValuePath,  # Its path in the bundle
 ) -> Iterator[_Mistake]:
     "Find everything about a value that its type does not allow."
-    expected = _plain_type(expected)
+    expected = plain_type(expected)
     if value is None or isinstance(value, str) and value.startswith("${"):
         return  # only a deployment knows it
-    if expected in _SCALARS:
+    if expected in SCALARS:
         if not _is_scalar(value, expected):
-            yield path, f"{value!r} is not {_SCALARS[expected]}"
+            yield path, f"{value!r} is not {SCALARS[expected]}"
     elif typing.get_origin(expected) in (list, dict):
         yield from _container_errors(expected, value, path)
     elif isinstance(expected, type) and issubclass(expected, Enum):
@@ -144,35 +133,12 @@ def type_errors(
         yield from _field_errors(expected, value, path)
 
 
-def _plain_type(
-    annotation: Any,  # A type annotation of databricks-bundles
-) -> Any:  # The type of the value itself: `VariableOrOptional[int]` is an int
-    "Take variables and None out of a type annotation."
-    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
-        return annotation
-    from databricks.bundles.core import Variable
-
-    choices = [
-        choice
-        for choice in typing.get_args(annotation)
-        if choice is not type(None) and typing.get_origin(choice) is not Variable
-    ]
-    return _plain_type(choices[0]) if len(choices) == 1 else typing.Union[tuple(choices)]  # noqa: UP007  # a tuple of types
-
-
-_SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-
-
 def _is_scalar(
-    value: Any,  # What the YAML says
+    value: Any,  # What the YAML says, in the type of its field where it can be
     expected: type,  # int, float, bool or str
 ) -> bool:
-    "Whether a value can stand for a scalar; YAML reads a name of digits as a number."
-    if isinstance(value, bool):
-        return expected is bool
-    if expected in (float, str) and isinstance(value, (int, float)):
-        return True
-    return isinstance(value, expected)
+    "Whether a value is a scalar of a type; true and false are no numbers."
+    return isinstance(value, expected) and isinstance(value, bool) is (expected is bool)
 
 
 def _container_errors(
@@ -199,7 +165,7 @@ def _field_errors(
     if not isinstance(value, dict):
         yield path, f"{value!r} is not a mapping"
         return
-    annotations = typing.get_type_hints(expected)
+    annotations = field_types(expected)
     fields = {known.name: known for known in dataclasses.fields(expected)}
     for name in value:
         if name in fields:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cdc_local.bundles.field_types import scalar_text
 from cdc_local.bundles.located_values import BundleError, LocatedValues, ValuePath
 from cdc_local.errors import Location
 
@@ -53,7 +54,7 @@ class References:
         reference = _REFERENCE.fullmatch(value)
         if reference:
             return self._look_up(reference[1], location)
-        return _REFERENCE.sub(lambda part: _yaml_text(self._look_up(part[1], location)), value)
+        return _REFERENCE.sub(lambda part: scalar_text(self._look_up(part[1], location)), value)
 
     def _look_up(
         self,
@@ -126,10 +127,3 @@ def _entry(
     if isinstance(values, list) and part.isdigit() and int(part) < len(values):
         return values[int(part)]
     return None
-
-
-def _yaml_text(
-    value: Any,  # What a reference inside a text stands for
-) -> str:
-    "Write a value as YAML does."
-    return str(value).lower() if isinstance(value, bool) else str(value)

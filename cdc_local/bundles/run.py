@@ -438,7 +438,7 @@ def read_update_options(
         full_refresh=bool(settings.get("full_refresh")),
         refresh_selection=tuple(settings.get("refresh_selection") or ()),
         full_refresh_selection=tuple(settings.get("full_refresh_selection") or ()),
-        parameters={name: str(value) for name, value in (settings.get("parameters") or {}).items()},
+        parameters=settings.get("parameters") or {},
     )
 
 
@@ -447,9 +447,7 @@ def read_job_parameters(
     command_line: Mapping[str, str],  # Values from the command line
 ) -> dict[str, str]:  # Name -> value
     "Read a job's parameters; `UsageError` for one that it does not have."
-    defaults = {
-        parameter["name"]: str(parameter.get("default", "")) for parameter in job.get("parameters") or ()
-    }
+    defaults = {parameter["name"]: parameter.get("default", "") for parameter in job.get("parameters") or ()}
     for name in command_line:
         if name not in defaults:
             raise UsageError(

@@ -297,7 +297,7 @@ def test_a_task_updates_a_pipeline_of_the_same_bundle(shop):
             UpdateOptions(full_refresh=True, refresh_selection=("orders",)),
         ),
         (
-            {"parameters": {"day": 2, "city": "Oslo"}},
+            {"parameters": {"day": "2", "city": "Oslo"}},
             UpdateOptions(parameters={"day": "2", "city": "Oslo"}),
         ),
     ],

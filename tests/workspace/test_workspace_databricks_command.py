@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from served_workspace import TOKEN, files_in, make_volume
 
+from cdc_local.bundles.bundle import load_bundle
+from cdc_local.bundles.check import bundle_problems
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -164,3 +167,71 @@ def test_the_command_copies_files(running, w, tmp_path):
     assert files_in(tmp_path / "back") == ["1.json", "deep/2.json"]
     cli("rm", "-r", f"{place}/day")
     assert cli("ls", place) == ""
+
+
+ODD_VALUES = """
+bundle: {name: odd}
+variables:
+  flag: {default: true}
+  n: {default: 1.0}
+  few: {default: "2"}
+targets: {dev: {default: true}}
+resources:
+  jobs:
+    odd:
+      name: 2026
+      max_concurrent_runs: ${var.few}
+      timeout_seconds: 60.0
+      queue: {enabled: "yes"}
+      tags: {year: 2026, share: 0.1}
+      parameters:
+        - {name: flag, default: "${var.flag}"}
+        - {name: n, default: "${var.n}"}
+        - {name: both, default: "${var.flag}-${var.n}"}
+        - {name: large, default: 1e3}
+      tasks:
+        - task_key: wait
+          max_retries: "3"
+          condition_task: {op: EQUAL_TO, left: 1.50, right: true}
+"""
+
+
+SETTLED_VALUES = {
+    "name": "2026",
+    "max_concurrent_runs": 2,
+    "timeout_seconds": 60,
+    "queue": {"enabled": True},
+    "tags": {"year": "2026", "share": "0.1"},
+    "parameters": [
+        {"name": "flag", "default": "true"},
+        {"name": "n", "default": "1"},
+        {"name": "both", "default": "true-1"},
+        {"name": "large", "default": "1000"},
+    ],
+    "tasks": [
+        {
+            "task_key": "wait",
+            "max_retries": 3,
+            "condition_task": {"op": "EQUAL_TO", "left": "1.5", "right": "true"},
+        }
+    ],
+}
+
+
+def test_a_run_here_has_the_values_that_a_deployment_has(tmp_path):
+    (tmp_path / "databricks.yml").write_text(ODD_VALUES)
+    assert load_bundle(tmp_path, environ={}).resources("jobs")["odd"] == SETTLED_VALUES
+    assert bundle_problems(tmp_path, environ={}) == []
+
+
+@needs_databricks
+def test_a_deployment_has_the_values_that_a_run_here_has(running, w, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / "databricks.yml").write_text(ODD_VALUES)
+    databricks(running, tmp_path, folder, "bundle", "deploy")
+    (job,) = w.jobs.list()
+    deployed = w.jobs.get(job.job_id).settings.as_dict()
+    task = deployed["tasks"][0]
+    deployed["tasks"] = [{name: task[name] for name in SETTLED_VALUES["tasks"][0]}]
+    assert {name: deployed[name] for name in SETTLED_VALUES} == SETTLED_VALUES
