@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
+from inspect import isfunction
 from typing import Any
 
 import pyspark
@@ -28,6 +29,7 @@ from cdc_local.analysis.queries import run_query
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.analysis.sql_texts import translate_condition, translate_expression, translate_selection
 from cdc_local.analysis.table_statements import run_table_statement
+from cdc_local.autoloader.plain_reader import PLAIN_FORMATS, split_arguments
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.engines.sail.settings import refuse_setting
 from cdc_local.errors import PipelineError
@@ -182,6 +184,25 @@ def _stream_files(name: str, runtime: Runtime, original: Any) -> Any:
         if not args:  # positional ones are left to Spark
             frame = runtime.read_plain_source(path, name, calls["options"] | named, schema, True)
         return original(reader, path, *args, **kwargs) if frame is None else frame
+
+    return method
+
+
+def _read_files(name: str, runtime: Runtime, original: Any) -> Any:
+    "`read.csv(…)` and its like: with paths mapped, and as Spark reads them."
+    mapped = _map_paths(runtime, original)
+
+    @wraps(original)
+    def method(reader: Any, *args: Any, **kwargs: Any) -> Any:
+        if current_evaluation.get() is None:
+            return original(reader, *args, **kwargs)
+        path, schema, named = split_arguments(original, reader, args, kwargs)
+        path, calls = _localize_paths(runtime.storage, path), _reader_calls(reader)
+        runtime.update_inputs.add_paths(path)
+        frame = runtime.read_plain_source(
+            path, name, calls["options"] | named, schema or calls["schema"], False
+        )
+        return mapped(reader, *args, **kwargs) if frame is None else frame
 
     return method
 
@@ -367,6 +388,13 @@ def _analyse_at_once(runtime: Runtime, original: Any) -> Any:
     return initialize
 
 
+def _add_older_spellings(runtime: Runtime, original: list[str]) -> list[str]:
+    "`__all__` of PySpark's functions, with `countDistinct` and its like."
+    own = {name: value for name, value in vars(builtin).items() if isfunction(value) and name[0] != "_"}
+    older = {name for name in own if not name.islower() and own[name].__module__ == builtin.__name__}
+    return [*original, *sorted(older - set(original))]
+
+
 def _set_option(runtime: Runtime, original: Any) -> Any:
     "`spark.conf.set`: on Sail not for what it does not obey."
 
@@ -507,9 +535,13 @@ def list_patches(
             for reader, streaming in classes.readers
         ],
         *[
+            Patch(classes.reader, name, partial(_read_files, name), "Spark has no folder /Volumes")
+            for name in PLAIN_FORMATS
+        ],
+        *[
             Patch(classes.reader, name, _map_paths, "open-source Spark has no folder /Volumes")
             for name in _PATH_METHODS
-            if hasattr(classes.reader, name)
+            if hasattr(classes.reader, name) and name not in PLAIN_FORMATS
         ],
         *[
             Patch(
@@ -565,6 +597,12 @@ def list_patches(
                 (classes.frame, "filter", _after(translate_condition, _filter_by_text)),
             )
         ],
+        Patch(
+            functions,
+            "__all__",
+            _add_older_spellings,
+            "`from pyspark.sql.functions import *` brings more names where Databricks has Spark 3.5",
+        ),
         Patch(
             pyspark,
             "pipelines",

@@ -25,6 +25,7 @@ from cdc_local.auto_cdc.target import select_visible_rows
 from cdc_local.auto_cdc.visible_changes import check_feed, is_backing_table, read_as_inserts, read_changes
 from cdc_local.autoloader.files import is_local_path
 from cdc_local.autoloader.plain_files import read_plain_files
+from cdc_local.autoloader.plain_reader import read_plain_batch, read_plain_stream
 from cdc_local.autoloader.read import read_batch, read_stream
 from cdc_local.dataflow.dp import LakeflowModule
 from cdc_local.dataflow.expectations import enforce_expectations
@@ -299,7 +300,7 @@ class Runtime:
                 with evaluating(None):
                     return self._read_changes(folder, options, streaming, evaluation)
         if is_sail(self.spark):
-            return self._read_on_sail(path, file_format, options, streaming)
+            return self._read_on_sail(path, file_format, options, schema, streaming)
         evaluation = current_evaluation.get()
         new_rows = evaluation.new_rows if streaming and evaluation is not None else None
         if new_rows is None or not isinstance(path, str) or not is_local_path(path):
@@ -316,19 +317,21 @@ class Runtime:
         path: Any,  # As the author wrote it
         file_format: str,  # As the author named it
         options: dict[str, Any],  # Of the reader
+        schema: StructType | str | None,  # Declared schema
         streaming: bool,  # `readStream` or `read`
     ) -> DataFrame | None:  # None where Sail's own reader reads
-        "Read a Delta table by its path; `NeedsSparkError` for a stream of anything else."
+        "Read a Delta table by its path, or files; `NeedsSparkError` for what only Spark reads."
         folder = None
         if isinstance(path, str) and file_format.lower() == "delta":
             folder = find_local_table(strip_scheme(path))
-        if folder is None:
-            if streaming:
-                raise NeedsSparkError(f"a stream of format {file_format} is read by Spark alone")
-            return None
         evaluation = current_evaluation.get()
         new_rows = evaluation.new_rows if streaming and evaluation is not None else None
         with evaluating(None):
+            if folder is None and not streaming:
+                return read_plain_batch(self.spark, path, file_format, options, schema)
+            if folder is None:
+                select_files = partial(new_rows.select_files, path) if new_rows is not None else None
+                return read_plain_stream(self.spark, path, file_format, options, schema, select_files)
             frame = new_rows.read_table(folder, options) if new_rows is not None else None
             if frame is not None:
                 return frame

@@ -20,6 +20,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from cdc_local.autoloader.ahead import map_ahead
 from cdc_local.autoloader.csv_inference import infer_csv_texts
+from cdc_local.autoloader.csv_positions import PositionalCsvReader
 from cdc_local.autoloader.csv_rows import CsvReader
 from cdc_local.autoloader.file_formats import CSV, JSON, PARQUET, TEXT
 from cdc_local.autoloader.json_inference import infer_json_texts
@@ -192,7 +193,7 @@ def _find_reader(
 
         return read_json
     if options.format is CSV:
-        csv_reader = CsvReader(layout, options)
+        csv_reader = (CsvReader if layout.rescued else PositionalCsvReader)(layout, options)
 
         def read_csv(file: LandedFile) -> Iterator[FileColumns]:
             for *data, rescued, corrupt in csv_reader.read(read_file(file.path), file.uri):

@@ -16,7 +16,7 @@ from cdc_local.autoloader.options import Options
 from cdc_local.autoloader.value_texts import cast_text
 from cdc_local.errors import NeedsSparkError, PipelineError
 
-_ROWS = 20_000  # Of a batch
+ROWS_OF_A_BATCH = 20_000  # Of a batch
 _CLOSED = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t]*', re.DOTALL)
 _ESCAPE = re.compile(r'\\(["\\])')
 
@@ -95,8 +95,8 @@ class CsvReader:
         layout: Layout,  # The columns wanted
         options: Options,  # Of the read
     ) -> None:
-        if not layout.rescued or options.multiline:
-            raise NeedsSparkError("CSV with multiLine, or without a rescued column, is read by Spark alone")
+        if options.multiline:
+            raise NeedsSparkError("CSV with multiLine is read by Spark alone")
         self._layout, self._options, self._dialect = layout, options, CsvDialect.of(options)
         self._width = len(layout.data) + SPARE_COLUMNS
         self._fields = {field.name: field.dataType for field in layout.data}
@@ -116,9 +116,10 @@ class CsvReader:
         names = self._name_cells(lines)
         body = lines[1:] if self._options.header else lines
         positions = {name: names.index(name) for name in self._fields if name in names}
-        for start in range(0, len(body), _ROWS):
+        for start in range(0, len(body), ROWS_OF_A_BATCH):
             rows = [
-                self._read_line(line, names, positions, file_path) for line in body[start : start + _ROWS]
+                self._read_line(line, names, positions, file_path)
+                for line in body[start : start + ROWS_OF_A_BATCH]
             ]
             columns = list(zip(*[row for row in rows if row is not None], strict=True))
             if columns:

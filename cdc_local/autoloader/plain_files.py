@@ -18,7 +18,7 @@ from cdc_local.autoloader.files import (
 from cdc_local.autoloader.options import Options
 
 # Options of Spark's file stream that choose files in a way of their own: its stream goes on to obey them
-_STREAM_OPTIONS = frozenset(
+STREAM_OPTIONS = frozenset(
     {
         "cleansource",
         "filenameonly",
@@ -52,7 +52,7 @@ def read_plain_files(
     given = {name.lower(): str(value) for name, value in options.items() if name.lower() != "path"}
     known = FORMATS.get(file_format.lower())
     has_columns = schema is not None or known is TEXT
-    if known is None or not has_columns or not is_local_path(path) or given.keys() & _STREAM_OPTIONS:
+    if known is None or not has_columns or not is_local_path(path) or given.keys() & STREAM_OPTIONS:
         return None
     filters = {name: given[key] for key, name in _FILE_FILTERS.items() if key in given}
     root, nested = fixed_folder(path), given.get("recursivefilelookup", "").lower() == "true"

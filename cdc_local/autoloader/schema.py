@@ -94,10 +94,11 @@ def _declared_schema(
     declared: StructType | str | None,  # As the pipeline wrote it
     options: Options,  # Of the read
 ) -> StructType | None:  # None to infer it
-    "Parse declared columns; some formats have the same in all files, and need none."
+    "Parse declared columns, any of which may be NULL in a file; some formats need none."
     if options.format.columns:
         declared = declared or options.format.columns
-    return cast(StructType, StructType.fromDDL(declared)) if isinstance(declared, str) else declared
+    schema = cast(StructType, StructType.fromDDL(declared)) if isinstance(declared, str) else declared
+    return None if schema is None else schema.toNullable()
 
 
 def _evolve_schema(

@@ -11,8 +11,9 @@ from pyspark.sql import Column, DataFrame, Observation, Row
 from pyspark.sql import functions as F
 
 from cdc_local.dataflow.graph import Expectation
-from cdc_local.engines.engine import observe
+from cdc_local.engines.engine import engine_of, observe
 from cdc_local.engines.sail.counted_frame import CountedFrame
+from cdc_local.sql_names import quote_for_spark
 from cdc_utils.results import ExpectationCount
 
 VIOLATION = "EXPECTATION_VIOLATION"  # Begins the message of a failed `expect_or_fail`
@@ -77,17 +78,20 @@ def enforce_expectations(
     # Gets the counts: for a batch an Observation, on Sail a CountedFrame; a name for a stream
     observation: Observation | CountedFrame | str,
 ) -> DataFrame:  # The rows to keep
-    """Count rows and failures, then fail or drop, as the rules' actions say."""
-    counts = _counts_of(expectations)
+    """Count rows and failures, then fail or drop, as the rules' actions say.
+
+    A rule may name a column that the query has dropped or renamed last, as a filter may."""
+    conditions, counts = [is_broken(rule) for rule in expectations], _counts_of(expectations)
+    revealed = engine_of(frame.sparkSession).reveal_columns(frame, conditions)
     if isinstance(observation, str):
-        frame = frame.observe(observation, *counts)
+        rows = revealed.observe(observation, *counts)
     else:
-        frame = observe(frame, observation, *counts)
+        rows = observe(revealed, observation, *counts)
     for action, condition in _CONDITIONS.items():
         for rule in expectations:
             if rule.action == action and not (action == "fail" and isinstance(observation, CountedFrame)):
-                frame = frame.where(condition(rule))
-    return frame
+                rows = rows.where(condition(rule))
+    return rows if revealed is frame else rows.select(*map(quote_for_spark, frame.columns))
 
 
 def _counts_of(

@@ -71,6 +71,14 @@ class Engine(Protocol):
         "Find what of a query is not known to give the same as on Spark."
         ...
 
+    def reveal_columns(
+        self,
+        frame: "DataFrame",  # A batch or a stream
+        conditions: Sequence["Column"],  # On its rows
+    ) -> "DataFrame":  # The same rows
+        "Add columns that conditions name and the query has dropped in its last step, as a filter has them."
+        ...
+
     def has_order(
         self,
         frame: "DataFrame",  # A batch

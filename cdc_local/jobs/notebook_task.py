@@ -262,10 +262,10 @@ def start_notebook_session(
     from cdc_local.engines.session import choose_engine
 
     if choose_engine() != "spark":
-        from cdc_local.autoloader.spark_reader import install_json_reader
+        from cdc_local.autoloader.plain_reader import install_plain_readers
         from cdc_local.engines.sail.session import start_sail
 
-        install_json_reader()
+        install_plain_readers()
         return start_sail(warns=True)
     from cdc_local.engines.spark.session import start_spark
 

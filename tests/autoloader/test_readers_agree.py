@@ -14,6 +14,7 @@ from landed_files import JSON, RESCUING, no_warning, put
 from pyspark.sql.types import StructType
 
 from cdc_local.autoloader.arrow_rows import arrow_schema, infer_in_python, parse_files
+from cdc_local.autoloader.csv_positions import PositionalCsvReader
 from cdc_local.autoloader.files import list_files, open_with_spark
 from cdc_local.autoloader.json_rows import DocumentReader, JsonReader
 from cdc_local.autoloader.options import parse_options
@@ -23,6 +24,7 @@ from cdc_local.errors import NeedsSparkError, PipelineError
 
 not_said = []  # Warnings, which other tests look at
 CSV = {"cloudFiles.format": "csv", "header": "true", "rescuedDataColumn": "_rescued_data"}
+BARE_CSV = {"cloudFiles.format": "csv", "header": "true"}
 
 
 def comparable(table):
@@ -205,6 +207,40 @@ def test_a_cell_of_csv_is_the_same_in_every_type(spark, tmp_path):
     assert assert_same_rows(spark, tmp_path, CSV | {"sep": ";"}, schema) == []
 
 
+def test_a_cell_that_is_not_rescued_is_the_same_in_every_type(spark, tmp_path):
+    kinds = [kind for kind in TYPES if not kind.startswith(("struct", "array", "map", "timestamp_ntz"))]
+    schema = ", ".join(f"c{number} {kind}" for number, kind in enumerate(kinds)) + ", _corrupt_record string"
+    parsed = parse_options(BARE_CSV | {"sep": ";"}, no_warning, True)
+    reader = PositionalCsvReader(plan_layout(spark, str(tmp_path), parsed, schema, None, False)[0], parsed)
+    left = set()
+    for number in range(len(kinds)):
+        lines = []
+        for cell in [*CELLS, *MOMENTS, "1,234.5", "+NaN", " Inf", "2024-01-01T00:00GMT+01:00", "truE"]:
+            line = ";" * number + cell + ";" * (len(kinds) - number - 1)
+            try:
+                list(reader.read(f"h\n{line}\n", ""))
+                lines.append(line)
+            except NeedsSparkError:
+                left.add(cell)
+        put(tmp_path, f"{number}.csv", "h", *lines)
+    assert assert_same_rows(spark, tmp_path, BARE_CSV | {"sep": ";"}, schema) == []
+    assert left == {"0x1", "é"}
+
+
+@pytest.mark.parametrize("more", [{}, {"header": "false"}, {"nullValue": "a"}, {"comment": "#"}], ids=str)
+def test_a_line_of_csv_that_rescues_nothing_is_the_same(spark, tmp_path, more):
+    for number, line in enumerate([*QUOTED, "\x01", " \t ", "x,y,z,", "only"]):
+        put(tmp_path, f"{number:03}.csv", "", "A,b,d", line, "1,2,3")
+    put(tmp_path, "empty.csv"), put(tmp_path, "bom.csv", "\ufeffa,b,,c", "1,2,3,4,5")
+    for schema in ("a string, b string, c string, _corrupt_record string", "a string, b int, c string"):
+        left = assert_same_rows(spark, tmp_path, BARE_CSV | more, schema)
+        assert {re.sub("line .* are", "line are", reason, flags=re.DOTALL) for reason in left} <= {
+            "The quotes of the CSV line are read by Spark alone",
+            "The CSV cell 'ü' is read as int by Spark alone",
+        }
+        assert len(left) < 6
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -240,8 +276,9 @@ def test_generated_lines_of_csv_are_the_same(spark, tmp_path_factory, lines):
         put(folder, f"{number:03}.csv", "a,b,c", *lines[number : number + 25])
     for number, line in enumerate(lines):
         put(folder, f"one{number:03}.csv", "a,b,c", line)
-    left = assert_same_rows(spark, folder, CSV, "a string, b string, c string")
-    assert len(left) < 200
+    for options in (CSV, BARE_CSV):
+        left = assert_same_rows(spark, folder, options, "a string, b string, c string")
+        assert len(left) < 200
 
 
 def infer_both(spark, files, options):

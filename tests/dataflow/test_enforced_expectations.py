@@ -54,6 +54,24 @@ def test_a_row_that_breaks_two_rules_is_dropped_once(orders):
     assert observation.get == {"rows": 4, "dropped": 3, "failed_0": 1, "failed_1": 2}
 
 
+def test_a_rule_may_name_a_column_that_the_query_has_just_renamed_or_dropped(orders):
+    renamed = orders.withColumnRenamed("id", "order_id").drop("currency")
+    observation = Observation()
+    kept = enforce_expectations(renamed, [KNOWN, LARGE, POSITIVE, CURRENCY], observation)
+    assert kept.columns == ["order_id", "amount"]
+    with pytest.raises(PySparkException, match="known_currency"):
+        kept.collect()
+    kept = enforce_expectations(renamed, [KNOWN, LARGE, POSITIVE], observation := Observation())
+    assert [tuple(row) for row in kept.collect()] == [("d", None)]
+    assert observation.get == {"rows": 4, "dropped": 3, "failed_0": 1, "failed_1": 2, "failed_2": 1}
+
+
+def test_a_rule_names_no_column_that_is_nowhere(orders):
+    for frame in (orders.select("id"), orders.groupBy("id").count()):
+        with pytest.raises(PySparkException, match="nowhere"):
+            enforce_expectations(frame, [Expectation("r", "nowhere > 1", "drop")], Observation())
+
+
 def test_rows_are_counted_without_rules(orders):
     observation = Observation()
     enforce_expectations(orders, [], observation).collect()

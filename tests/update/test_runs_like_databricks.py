@@ -331,6 +331,22 @@ CASES["a stream of read_files tells the format by the names of files"] = Case(
     ],
 )
 
+# Where Databricks has Spark 3.5, a star import brings them, too
+CASES["a star import brings the older spellings of functions"] = Case(
+    {
+        "report.py": """
+from pyspark import pipelines as dp
+from pyspark.sql.functions import *
+
+@dp.materialized_view
+def totals():
+    numbers = spark.range(6).withColumn('half', shiftRight('id', 1)).withColumn('name', lit(chr(65)))
+    return numbers.groupBy('name').agg(countDistinct('half').alias('halves'), count('*').alias('rows'))
+"""
+    },
+    [Step({"totals(name, halves, rows)": [("A", 3, 6)]})],
+)
+
 CASES["a table of current rows takes a history, and leaves out the columns that make it one"] = Case(
     {
         "chain.py": """

@@ -1,18 +1,20 @@
 """What Spark's own parser and optimizer say about a query."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from py4j.java_gateway import is_instance_of
-from pyspark.errors import ParseException
+from pyspark.errors import AnalysisException, ParseException
 from pyspark.logger import PySparkLogger
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 
 from cdc_local.engines.parsed import ParsedRelation
 from cdc_local.errors import Location, PipelineError, locate
 
+_PROJECT = "plans.logical.Project"
+_FILTER = "plans.logical.Filter"
 _BARE_OPTION = re.compile(r"WITH\s*\(\s*SKIPCHANGECOMMITS\s*\)", re.I)
 
 
@@ -286,6 +288,26 @@ def table_snapshots(
             return None
         found.append((str(files.path().toString()), str(files.toString())))
     return found
+
+
+def reveal_columns(
+    frame: DataFrame,  # A batch or a stream, of a classic session
+    conditions: Sequence[Column],  # On its rows
+) -> DataFrame:  # The same rows, with columns that conditions name and the query has dropped or renamed
+    "Add what a filter of Spark would find below the query's last step; raises what the filter raises."
+    spark: SparkSession = frame.sparkSession
+    jvm: Any = spark._jvm
+    for condition in conditions:
+        try:
+            frame.select(condition)
+        except AnalysisException:
+            projected = frame.where(condition)._jdf.queryExecution().analyzed()
+            if not (is_node_of(spark, projected, _PROJECT) and is_node_of(spark, projected.child(), _FILTER)):
+                raise
+            inner = projected.child().child()
+            dataset = jvm.org.apache.spark.sql.classic.Dataset.ofRows(spark._jsparkSession, inner)
+            frame = DataFrame(dataset, spark)
+    return frame
 
 
 def describe_java_exception(

@@ -11,7 +11,7 @@ from pyspark.sql.types import StructType
 
 from cdc_local.engines.commit_files import CommitFiles
 from cdc_local.engines.spark import jobs, new_rows
-from cdc_local.engines.spark.catalyst import query_text, table_snapshots
+from cdc_local.engines.spark.catalyst import query_text, reveal_columns, table_snapshots
 
 if TYPE_CHECKING:
     from cdc_local.engines.protocol import Engine
@@ -42,6 +42,9 @@ class SparkEngine:
 
     def find_unknown(self, frame: DataFrame, rules: Sequence[str | Column] = ()) -> list[str]:
         return []  # Spark is what others are compared with
+
+    def reveal_columns(self, frame: DataFrame, conditions: Sequence[Column]) -> DataFrame:
+        return reveal_columns(frame, conditions)
 
     def has_order(self, frame: DataFrame) -> bool:
         return True
