@@ -31,7 +31,8 @@ ALLOWED = {
     "settings": set(),
     "feed": set(),
     "results": set(),
-    "pictures": {"results"},
+    "layout": set(),
+    "pictures": {"results", "layout"},
     "remote": {"spec", "results"},
     "pipeline": {"spec", "bronze", "quality", "silver", "events", "scd1", "scd2", "gold"},
 }
@@ -54,6 +55,7 @@ FLOORS = [
     {"update"},
     {"bundles"},
     {"reports"},
+    {"pages"},
     {"workspace", "operations", "unit_tests"},
     {"cli"},
 ]

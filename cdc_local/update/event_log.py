@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from cdc_local.storage import check_free_space
+from cdc_local.update.unwritten_events import UnwrittenEvents
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,8 +143,10 @@ class EventLog:
         self._buffer: list[Event] = []
         self._recording, self._flushing = threading.RLock(), threading.Lock()
         self._last = read_last_sequence(self.path)
+        self._unwritten: UnwrittenEvents | None = None  # Once the log is to be written
 
     def __enter__(self) -> Self:
+        self._unwritten = UnwrittenEvents(self.path, self.update_id)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -172,6 +175,8 @@ class EventLog:
                 "event_type": event_type,
             }
             self._buffer.append(event)
+            if self._unwritten is not None:
+                self._unwritten.add(event)
             self._call_listener(event)
         return event
 
@@ -188,7 +193,15 @@ class EventLog:
             write_deltalake(str(self.path), rows, mode="append")
             with self._recording:
                 del self._buffer[: len(pending)]
+                self._forget_written()
         return len(pending)
+
+    def _forget_written(self) -> None:
+        "Keep for those who follow only what is not in the table; the caller holds the lock."
+        if self._unwritten is not None:
+            self._unwritten.clear()
+            for event in self._buffer:
+                self._unwritten.add(event)
 
     def _number_event(
         self,

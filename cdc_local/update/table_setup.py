@@ -13,6 +13,7 @@ from cdc_local.engines.upcast import can_upcast
 from cdc_local.errors import PipelineError
 from cdc_local.storage import Storage, TableName, is_table, read_json, write_json
 from cdc_local.update.event_log import EventLog
+from cdc_local.update.flow_definition import describe_definition
 from cdc_local.update.strategies import choose_strategy
 from cdc_local.update.streams import Run
 from cdc_utils.events import RESERVED
@@ -114,12 +115,7 @@ def _log_flow_definition(
         f"Flow {flow.name} defined as {flow.kind}.",
         flow_name=flow.name,
         dataset_name=str(flow.target),
-        details={
-            "flow_definition": {
-                "output_dataset": str(flow.target),
-                "input_datasets": sorted(map(str, runtime.analysed[flow.name].reads)),
-            }
-        },
+        details={"flow_definition": describe_definition(runtime, flow)},
     )
 
 

@@ -2,17 +2,15 @@
 
 import hmac
 import logging
-import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cdc_local.pages.guard import has_control_character, is_own_host
 from cdc_local.workspace.call_error import CallError
 from cdc_local.workspace.client_api import SIGN_IN_PATH
 from cdc_local.workspace.request import error_response
 
 log = logging.getLogger(__name__)
-
-_OWN_HOST_NAMES = ("127.0.0.1", "localhost", "[::1]")  # Names that a client may call this server by
 
 _OPEN_PATHS = (SIGN_IN_PATH,)  # Answered without a token
 
@@ -38,9 +36,9 @@ class Guard:
     ) -> CallError | None:  # None: it may pass
         "Say why a call may not pass."
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if host.rpartition(":")[0] not in _OWN_HOST_NAMES and host not in _OWN_HOST_NAMES:
+        if not is_own_host(host):
             return CallError("PERMISSION_DENIED", f"host {host!r} is not this machine; call it 127.0.0.1")
-        if re.search(r"[\x00-\x1f\x7f]", path):
+        if has_control_character(path):
             return CallError("INVALID_PARAMETER_VALUE", f"path {path!r} has a control character")
         if path in _OPEN_PATHS or hmac.compare_digest(headers.get(b"authorization", b""), self._expected):
             return None

@@ -3,23 +3,19 @@
 import os
 import secrets
 import shlex
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
 from filelock import FileLock, Timeout
 
 from cdc_local.errors import UsageError
+from cdc_local.pages.server import ADDRESS, listen, serve_app
 from cdc_local.storage import Storage
 from cdc_local.workspace.app import create_app
 from cdc_local.workspace.execution import Execution
 from cdc_local.workspace.local_workspace import Workspace
-
-_ADDRESS = "127.0.0.1"  # Other machines cannot reach it
 
 _SHORTEST_TOKEN = 16  # Characters
 
@@ -47,52 +43,15 @@ def serve_workspace(
 
     Raises `UsageError` for a port that is taken, and a storage that another server has.
     """
-    with _claim_workspace(storage), _listen(port) as listening:
+    with _claim_workspace(storage), listen(port) as listening:
         token, shell_token = choose_token()
-        host = f"http://{_ADDRESS}:{listening.getsockname()[1]}"
+        host = f"http://{ADDRESS}:{listening.getsockname()[1]}"
         workspace = Workspace(storage, user, execution, host, **options)
-        server = _make_server(workspace, token)
-        thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listening]}, name="workspace-server", daemon=True
-        )
-        thread.start()
-        try:
-            yield RunningWorkspace(host, token, shell_token, workspace)
-        finally:
-            workspace.close()
-            server.should_exit = True
-            thread.join()
-
-
-def _make_server(workspace: Workspace, token: str) -> uvicorn.Server:
-    "Configure uvicorn to keep quiet: the application logs the calls."
-    config = uvicorn.Config(
-        create_app(workspace, token),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
-    return uvicorn.Server(config)
-
-
-def _listen(
-    port: int,  # 0 takes one that is free
-) -> socket.socket:
-    "Take a port of this machine; `UsageError` if another program has it."
-    # Named as TCP, since asyncio sets TCP_NODELAY only then: without it each answer waits 40 ms.
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((_ADDRESS, port))
-        listening.listen(128)
-    except OSError as error:
-        listening.close()
-        raise UsageError(
-            f"port {port} of {_ADDRESS} cannot be taken: {error.strerror}", hint="--port 0 takes a free one"
-        ) from None
-    return listening
+        with serve_app(create_app(workspace, token), listening):
+            try:
+                yield RunningWorkspace(host, token, shell_token, workspace)
+            finally:
+                workspace.close()
 
 
 @contextmanager
