@@ -1,6 +1,7 @@
 "Sphinx reads what docs/stage.py made of the notebooks. No page needs the network."
 
 import json
+import os
 import re
 import sys
 import tomllib
@@ -79,12 +80,14 @@ MockRSTParser.parse = lambda parser, text, document: parse_padded(parser, text.l
 
 
 def link_sources(app, page, template, context, doctree):
-    "Edit and view links lead to the notebook in nbs/, not to what was staged"
+    """Edit and view links lead to the notebook in nbs/, not to what was staged. Only CI knows the repository:
+    a site that is built elsewhere has no such links"""
+    repository = os.environ.get("CI_PROJECT_URL")
+    if not repository:
+        return
     source = json.loads((Path(app.srcdir) / "sources.json").read_text()).get(page)
     for name, verb in (("edit", "edit"), ("view", "blob")):
-        context[f"theme_source_{name}_link"] = (
-            f"{meta['urls']['Repository']}/-/{verb}/main/{source}" if source else ""
-        )
+        context[f"theme_source_{name}_link"] = f"{repository}/-/{verb}/main/{source}" if source else ""
 
 
 def sidebar_once(app, page, template, context, doctree):

@@ -253,13 +253,15 @@ def shown_examples(text):
     "The examples at the end of a command's help, which are rich's markup, as a block to copy from"
 
     def line(found):
-        return found[1] + (f"  # {found[2].strip()}" if found[2].strip() else "")
+        return f"{found[1]}  # {found[2]}" if found[2] else found[1]
+
+    example = r"^ *\[cyan\](.+?)\[/cyan\](?:\n *\[dim\](.+?)\[/dim\])?$"
 
     def block(found):
-        lines = [line(each) for each in re.finditer(r"^\[cyan\](.+?)\[/cyan\](.*)$", found[1], re.M)]
+        lines = [line(each) for each in re.finditer(example, found[1], re.M)]
         return "**Examples**:\n\n```sh\n" + "\n".join(lines) + "\n```\n"
 
-    text = re.sub(r"^\[bold\]Examples\[/bold\]\n((?:\n+\[cyan\].*)+)", block, text, flags=re.M)
+    text = re.sub(r"^\[bold\]Examples\[/bold\]\n((?: *\[(?:cyan|dim)\].*\n?)+)", block, text, flags=re.M)
     return re.sub(r"\[bold\](.+?)\[/bold\]", r"`\1`", text)
 
 

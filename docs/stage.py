@@ -252,26 +252,54 @@ def chapters():
             yield ROOMS, module.partition(".")[2], f"rooms/{room}.md", module
 
 
-def toctree(title, pages):
-    return "```{toctree}\n:hidden:\n:caption: " + title + "\n\n" + "\n".join(pages) + "\n```"
+def toctree(pages):
+    "A table of contents for the sidebar alone"
+    return "```{toctree}\n:hidden:\n\n" + "\n".join(pages) + "\n```"
 
 
-def toctrees():
-    "The sidebar; raises KeyError where a page has no section to stand in"
-    listed = {title: [page(name) for name in contents] for title, contents in sections().items()}
+def landing_page(title, pages):
+    "The page of a section: what it contains, a line each"
+    lines = [
+        f"- [{name}](/{page})" + (f": {sentence}" if sentence else "")
+        for page, (name, sentence) in pages.items()
+        if page != "genindex"  # made by Sphinx: only a table of contents can name it
+    ]
+    return f"# {title}\n\n" + "\n".join(lines) + "\n\n" + toctree(f"/{page}" for page in pages) + "\n"
+
+
+def slug(title):
+    "The name of a section's page"
+    return f"sections/{re.sub('[^a-z]+', '_', title.lower())}"
+
+
+def notebook_head(path):
+    "Title and sentence that a notebook begins with"
+    title, sentence = "".join(json.loads(path.read_text())["cells"][0]["source"]).split("\n", 1)
+    return title.removeprefix("# "), prose(sentence.removeprefix("> "))
+
+
+def landing_pages(texts):
+    "Section -> its page; raises KeyError where a page has no section to stand in"
+    listed = {
+        title: {page(name): notebook_head(CONFIG.nbs_path / name) for name in contents}
+        for title, contents in sections().items()
+    }
     for name, (section, *_) in PAGES.items():
-        listed.setdefault(section, []).append(name)
-    return "\n\n".join(toctree(title, pages) for title, pages in listed.items())
+        head = re.match(r"# (.+)\n\n(?:\*?([^#\s][^\n]+?)\*?\n\n)?", texts.get(name, "# Index\n\n"))
+        listed.setdefault(section, {})[name] = (head[1], head[2] or "")
+    return {title: landing_page(title, pages) for title, pages in listed.items()}
 
 
 def main(folder):
     folder, sources = Path(folder), {}
     shutil.rmtree(folder, ignore_errors=True)
+    texts = {name: prose(make()) for name, (_, make, _) in PAGES.items() if make is not None}
+    landing = {slug(title): text for title, text in landing_pages(texts).items()}
     for path in nbglob(CONFIG.nbs_path, as_path=True):
         relative = path.relative_to(CONFIG.nbs_path)
         notebook = NBProcessor(path, PROCESSORS, process=True).nb
         if str(relative) == CONFIG.readme_nb:
-            notebook.cells.append(mk_cell(toctrees(), "markdown"))
+            notebook.cells.append(mk_cell(toctree(landing), "markdown"))
         for cell in notebook.cells:
             for key in [key for key in cell if key.endswith("_") or key == "has_sd"]:
                 cell.pop(key)
@@ -279,13 +307,13 @@ def main(folder):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_nb(notebook, target)
         sources[page(relative)] = str(path.relative_to(CONFIG.config_path))
-    for name, (_, make, source) in PAGES.items():
-        if make is None:
-            continue
+    if (CONFIG.nbs_path / "images").is_dir():
+        shutil.copytree(CONFIG.nbs_path / "images", folder / "images")
+    for name, text in (texts | landing).items():
         page_file = folder / f"{name}.md"
         page_file.parent.mkdir(parents=True, exist_ok=True)
-        page_file.write_text(prose(make()))
-        sources[name] = source
+        page_file.write_text(text)
+        sources[name] = "nbs/sidebar.yml" if name in landing else PAGES[name][2]
     (folder / "sources.json").write_text(json.dumps(sources))  # page -> what to edit, for conf.py
 
 

@@ -4,7 +4,9 @@ import ast
 import functools
 import http.server
 import importlib.util
+import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -195,6 +197,7 @@ def site(tmp_path_factory):
     work = tmp_path_factory.mktemp("site")
     environ = {
         **os.environ,
+        "CI_PROJECT_URL": "https://gitlab.example.org/data/cdc-utils",
         **{name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")},
     }
     for command in check.docs(work):
@@ -255,6 +258,42 @@ def test_every_notebook_is_in_the_sidebar_and_can_be_edited(pages):
     for name in ("cdc", "configuration", "functions", "names", "changelog"):
         edited = pages[f"{name}.html"].xpath("//a[@rel='edit']/@href")[0].split("/-/edit/main/")[1]
         assert f"{name}.html" in sidebar and (ROOT / edited).is_file(), name
+
+
+MARKUP = re.compile(
+    r"^\s*\d+\. |<!--.*?-->|<[^<>]+>|\]\([^()\s]*(?:\([^()]*\)[^()]*)*\)|\{[\w:.-]+\}", re.DOTALL
+)
+SHOWN_OTHERWISE = re.compile(
+    r"`[^`]*`|@(?:fig|tbl)-[\w-]+|!\[[^\]]*\]\([^)]*\)|:::.*|\|"
+)  # links, figures, fences
+
+
+def only_letters(text):
+    "A text without spaces, signs and marks"
+    return "".join(letter for letter in text if letter.isalnum())
+
+
+def missing_sentences(tree, notebook):
+    "What a notebook says and its page does not, a line each"
+    page, missing = only_letters("".join(tree.xpath("//article//text()"))), []
+    for cell in json.loads(notebook.read_text())["cells"]:
+        if cell["cell_type"] != "markdown":
+            continue
+        text = re.sub(r"^(```|~~~).*?^\1", "", "".join(cell["source"]), flags=re.DOTALL | re.MULTILINE)
+        for line in text.splitlines():
+            missing += [
+                piece
+                for piece in SHOWN_OTHERWISE.split(line)
+                if (words := only_letters(MARKUP.sub("", piece))) and words not in page
+            ]
+    return missing
+
+
+def test_every_sentence_of_a_notebook_reaches_its_page(pages):
+    for path in (ROOT / "nbs").rglob("*.ipynb"):
+        if ".ipynb_checkpoints" not in path.parts:
+            name = f"{nbpath2html(path.relative_to(ROOT / 'nbs')).with_suffix('')}.html"
+            assert not missing_sentences(pages[name], path), path
 
 
 def test_every_page_tells_the_version(pages):
@@ -367,8 +406,13 @@ def test_a_parameter_without_a_word_is_caught(broken):
     assert not_described(broken("<strong>known</strong>", "")) == ["cdc_utils.spec.did_you_mean: known"]
 
 
+def test_a_sentence_that_is_lost_is_caught(pages):
+    tree = html.fromstring("<html><body><article><h1>Specs</h1></article></body></html>")
+    assert missing_sentences(tree, ROOT / "nbs/00_spec.ipynb")
+
+
 def test_an_empty_page_is_caught(broken):
-    page = broken("One CDC target", "One CDC target")
+    page = broken("CdcSpec", "CdcSpec")
     article = page["spec.html"].xpath("//article")[0]
     for each in list(article):
         article.remove(each)

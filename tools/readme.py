@@ -43,6 +43,7 @@ def readme(config):
     body, resources = MarkdownExporter().from_notebook_node(nbformat.reads(nb2str(notebook), 4))
     if resources["outputs"]:
         sys.exit("index.ipynb shows an image as output: link one of nbs/images instead")
+    body = re.sub(r"(?<=\]\()(?!\w+:|#|/)(?=[^)]+\.(?:ipynb|svg)\b)", f"{config.nbs_path.name}/", body)
     return NOTICE + re.sub(r"\n{3,}", "\n\n", body.strip()) + "\n"
 
 
