@@ -1,7 +1,7 @@
 """The modules of `cdc_utils` that a deployed wheel has. It imports nothing: `tools/wheel.py` runs it too."""
 
 PACKAGE = "cdc_utils"
-NOT_DEPLOYED = ("pictures", "results", "remote", "_modidx")  # no pipeline and no job imports these
+NOT_DEPLOYED = ("layout", "pictures", "results", "remote", "_modidx")  # no pipeline and no job imports these
 
 
 def is_deployed_module(
