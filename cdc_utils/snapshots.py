@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERSION', 'ABSENT', 'DUPLICATE_KEY', 'VERSION_TYPES', 'one_row_per_key', 'changes', 'version_type', 'version_column',
-           'wall_clock', 'pending']
+           'wall_clock', 'pending', 'restate']
 
 # %% ../nbs/05a_snapshots.ipynb #05a-snapshots-02
 from collections.abc import Callable, Iterator, Sequence
@@ -177,3 +177,16 @@ def pending(
         else:
             yield snapshot, version
             latest, left_out = version, []
+
+# %% ../nbs/05a_snapshots.ipynb #05a-snapshots-35
+def restate(
+    snapshot: DataFrame,  # A table as it stood
+    keys: Sequence[str],  # Columns that identify a row
+    version: Any,  # The snapshot's version, among the sequences of changes: a value or a Column
+) -> DataFrame:  # Columns of `snapshot`, `__version`, `__absent`: its rows, and one of NULLs that truncates
+    "Turn a snapshot into changes that stand beside those of a feed."
+    nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in snapshot.schema]
+    emptied = snapshot.sparkSession.range(1).select(*nothing, F.lit(True).alias(ABSENT))
+    rows = one_row_per_key(snapshot, keys).withColumn(ABSENT, F.lit(False))
+    both = rows.union(emptied).withColumn(VERSION, version_column(version))
+    return both.select(*map(exact_column, snapshot.columns), VERSION, ABSENT)

@@ -7,13 +7,13 @@ from functools import partial
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import DataType, StructType
 
 from cdc_local.analysis.evaluation import Evaluation, NewRowsReader, evaluating
 from cdc_local.analysis.replaced_rows import check_keys_and_sequence, restrict_to_range
 from cdc_local.analysis.runtime import Runtime, describe_cycle, evaluate
-from cdc_local.analysis.snapshot_source import snapshot_columns
-from cdc_local.auto_cdc.target import Target, compute_from_changes, find_visible_schema
+from cdc_local.analysis.snapshot_source import order_among_changes, snapshot_columns
+from cdc_local.auto_cdc.target import Target, compute_from_changes, extract_events, find_visible_schema
 from cdc_local.dataflow.graph import Dataset, Flow, Graph, settle_kind
 from cdc_local.dataflow.table_schema import (
     TableSchema,
@@ -27,6 +27,7 @@ from cdc_local.source.user_errors import describe_exception
 from cdc_local.sql.columns import declared_schema, read_schema_text
 from cdc_local.sql.lexer import has_subquery
 from cdc_local.storage import TableName
+from cdc_utils.events import SEQUENCE
 
 
 def flow_frame(
@@ -37,7 +38,10 @@ def flow_frame(
     "Evaluate a flow: its query, or for AUTO CDC its source; of one from snapshots, its columns alone."
     evaluation = Evaluation(flow, new_rows=new_rows)
     if flow.is_from_snapshots:
-        return snapshot_columns(runtime, flow, evaluation), evaluation
+        frame = snapshot_columns(runtime, flow, evaluation)
+        if flow.is_beside_events:
+            frame = order_among_changes(flow, frame, _sequence_beside(runtime, flow))
+        return frame, evaluation
     with runtime.lock:
         if flow.query is not None:
             frame = evaluate(runtime, evaluation, flow)
@@ -50,6 +54,19 @@ def flow_frame(
         if evaluation.actions and not runtime.analysing:
             _check_as_analysed(runtime, flow, frame, evaluation)
         return frame, evaluation
+
+
+def _sequence_beside(
+    runtime: Runtime,  # The update
+    flow: Flow,  # A flow from snapshots, beside flows of changes
+) -> DataType:
+    "The type of the sequence that orders the changes of its target."
+    flows = [other for other in runtime.graph.flows.values() if other.target == flow.target]
+    changes = next(other for other in flows if other.kind == "auto_cdc")
+    analyse_flow(runtime, changes)
+    columns = runtime.source_columns[changes.name]
+    events = extract_events(runtime.spark.createDataFrame([], columns), Target.of(changes, columns))
+    return events.schema[SEQUENCE].dataType
 
 
 def _check_as_analysed(

@@ -2,16 +2,32 @@
 
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal, localcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame
+from deltalake import DeltaTable
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ByteType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    ShortType,
+    StringType,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
 
 from cdc_local.analysis.evaluation import Evaluation, evaluating, keep_expression_views
 from cdc_local.analysis.runtime import Runtime, read_stored
-from cdc_local.auto_cdc.target import computed_columns
+from cdc_local.auto_cdc.target import computed_columns, may_be_emptied
 from cdc_local.dataflow.graph import Flow, Query
 from cdc_local.errors import PipelineError
 from cdc_local.source.user_errors import to_pipeline_error
@@ -75,8 +91,12 @@ def latest_version(
     kept = read_json(version_note(runtime.storage, flow)) or {"version": None, "type": "void"}
     noted = F.lit(kept["version"]).cast(kept["type"])
     with evaluating(None):
-        stored = runtime.spark.read.format("delta").load(str(path))
-        newest = stored.agg(F.greatest(F.max(SEQUENCE), noted)).first()
+        if may_be_emptied(DeltaTable(str(path))):
+            # Its sequences are those of changes, too; and a snapshot that comes again changes nothing
+            newest = runtime.spark.range(1).select(noted).first()
+        else:
+            stored = runtime.spark.read.format("delta").load(str(path))
+            newest = stored.agg(F.greatest(F.max(SEQUENCE), noted)).first()
     return newest[0] if newest is not None else None
 
 
@@ -134,3 +154,60 @@ def snapshot_columns(
         except ValueError as wrong:
             raise PipelineError(f"{flow.target}: {wrong}", flow.location) from None
     return snapshots.changes(snapshot, snapshot, flow.cdc_spec.keys, version)
+
+
+# Types of whole numbers -> their bits
+_WHOLE: dict[type[DataType], int] = {ByteType: 8, ShortType: 16, IntegerType: 32, LongType: 64}
+# Types that one order has: a version of the one can be compared with a sequence of the other
+_ORDERED_TOGETHER: tuple[tuple[type[DataType], ...], ...] = (
+    (*_WHOLE, DecimalType),
+    (DoubleType,),
+    (StringType,),
+    (TimestampType, TimestampNTZType),
+    (DateType,),
+)
+
+
+def order_among_changes(
+    flow: Flow,  # A flow from snapshots, beside flows of changes
+    frame: DataFrame,  # Its columns
+    sequence: DataType,  # Type of the changes' sequence
+) -> DataFrame:  # The same, with a version of that type
+    "Give versions the type of what they are compared with; `PipelineError` where no order has both."
+    version = frame.schema[snapshots.VERSION].dataType
+    if not any(isinstance(version, kinds) and isinstance(sequence, kinds) for kinds in _ORDERED_TOGETHER):
+        raise PipelineError(
+            f"flow {flow.name} has versions of type {version.simpleString()}, and the changes that "
+            f"{flow.target} gets beside them a sequence of type {sequence.simpleString()}: nothing says "
+            "which is newer",
+            flow.location,
+            "take both from one order: the position in the database's log, or the time of the commit",
+        )
+    columns = [exact_column(name) for name in frame.columns if name != snapshots.VERSION]
+    return frame.select(*columns, F.col(snapshots.VERSION).cast(sequence).alias(snapshots.VERSION))
+
+
+def version_among_sequences(
+    version: Any,  # Of a snapshot
+    columns: StructType,  # Columns of the flow, as `order_among_changes` has them
+) -> Column:
+    "A version as a sequence; `ValueError` for one that the sequence's type cannot hold."
+    kind = columns[snapshots.VERSION].dataType
+    if isinstance(version, int | Decimal) and not _holds(kind, version):
+        raise ValueError(
+            f"the version {version!r} is no {kind.simpleString()}, as the sequence of changes is"
+        )
+    return snapshots.version_column(version).cast(kind)
+
+
+def _holds(
+    kind: DataType,  # Type of a sequence
+    version: int | Decimal,  # A version
+) -> bool:
+    "Whether a type has this very number."
+    with localcontext(prec=100):
+        if isinstance(kind, DecimalType):
+            scaled = Decimal(version).scaleb(kind.scale)
+            return scaled == scaled.to_integral_value() and abs(scaled) < Decimal(10) ** kind.precision
+        bits = _WHOLE[type(kind)]
+        return version == int(version) and -(2 ** (bits - 1)) <= version < 2 ** (bits - 1)

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from cdc_local.auto_cdc.target import Target, compute_rows, restore_events
+from cdc_local.auto_cdc.target import Target, compute_rows, may_be_emptied, restore_events
 from cdc_local.delta import choice
 from cdc_local.delta.choice import choose_merge
 from cdc_local.delta.files import can_read_files, list_data_files, read_rows_with_keys
@@ -55,7 +55,8 @@ def apply_events(
     look_at: EventsReader = ignore_events,  # Gets the events that are merged
 ) -> None:
     "Bring the backing table up to date with a batch, in one commit."
-    table, truncates = DeltaTable(str(path)), target.spec.apply_as_truncates is not None
+    table = DeltaTable(str(path))
+    truncates = may_be_emptied(table)
     if not truncates and not table.file_uris():
         # The first batch has nothing to merge with, and is looked at once
         written = append_batch(compute_rows(events, target), path, transaction)
@@ -180,7 +181,7 @@ def merge_with_spark(
 def apply_truncates(
     events: DataFrame,  # New events of one batch
     path: Path,  # The backing table
-    target: Target,  # A target with `apply_as_truncates`
+    target: Target,  # A target that may be emptied
 ) -> DataFrame | None:  # The events left to merge; None where a truncate has written the table anew
     """Let truncates remove what is older.
 

@@ -151,6 +151,7 @@ class Target:
         return [name for name in self.columns if name in (*completed, *untracked)]
 
 
+_EMPTIED = "cdc.emptied"  # Table property
 _BOUNDS = (scd2.START_AT, scd2.END_AT, bitemporal.SYSTEM_START_AT, bitemporal.SYSTEM_END_AT)
 
 
@@ -300,7 +301,8 @@ def backing_properties(
 ) -> dict[str, str]:  # Delta table properties
     "Say what readers of the backing table, and later updates, must know."
     part = target.visible_part
-    return {
+    emptied = {} if target.spec.apply_as_truncates is None else {_EMPTIED: "true"}
+    return emptied | {
         "cdc.columns": json.dumps(part.columns),
         "cdc.latest": json.dumps(part.latest),
         "cdc.visible": part.predicate,
@@ -314,7 +316,7 @@ def check_declaration(
     properties: dict[str, str],  # Its properties
 ) -> dict[
     str, str
-]:  # Properties to change since the source has other columns now; a column that it lost stays
+]:  # Properties to change since the flow is another now; a column that its source lost stays
     "Refuse with `PipelineError` to continue a table that was computed by another declaration."
     stored = DeltaTable(str(path)).metadata().configuration
     before = json.loads(stored.get("cdc.declaration", "{}"))
@@ -327,10 +329,20 @@ def check_declaration(
                 hint=f"rebuild the table: cdc run … --full-refresh {target.spec.target}",
             )
     lost = [name for name in json.loads(stored["cdc.columns"]) if name not in target.visible_columns]
+    changed = {key: value for key, value in properties.items() if key == _EMPTIED and key not in stored}
     visible = json.dumps(_insert_lost(target, lost))
-    if visible == stored["cdc.columns"]:
-        return {}
-    return {"cdc.columns": visible, "cdc.latest": properties["cdc.latest"]}
+    if visible != stored["cdc.columns"]:
+        changed |= {"cdc.columns": visible, "cdc.latest": properties["cdc.latest"]}
+    return changed
+
+
+def may_be_emptied(
+    table: DeltaTable,  # A backing table
+) -> bool:
+    """Whether something may empty it that is ordered among its events: a truncate, or a snapshot.
+
+    It stays so when no flow does that any more: what was emptied remains an event."""
+    return _EMPTIED in table.metadata().configuration
 
 
 def stored_keys(

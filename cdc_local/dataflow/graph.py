@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from cdc_local.errors import Location, PipelineError, UsageError
 from cdc_local.storage import TableName, find_called, spell_as_known, split_name
-from cdc_utils.spec import CdcSpec
+from cdc_utils.snapshots import ABSENT
+from cdc_utils.spec import COLUMN_LISTS, CdcSpec, folded
 
 Query = Callable[..., Any]  # A function of a source file that returns rows, a DataFrame
 Scope = tuple[str, str]  # Catalog and schema of names that give none
@@ -114,6 +115,11 @@ class Flow:
     def is_from_snapshots(self) -> bool:
         """Whether its source is a series of snapshots, which it compares."""
         return self.kind == "snapshot"
+
+    @property
+    def is_beside_events(self) -> bool:
+        """Whether changes write to its target, too: then a snapshot restates the table instead."""
+        return self.is_from_snapshots and self.cdc_spec.apply_as_truncates is not None
 
     @property
     def snapshot_function(self) -> Query:
@@ -305,7 +311,8 @@ def check_graph(
     """Raise `PipelineError` for what cannot run.
 
     An empty pipeline, a flow without its target, a table without a flow, AUTO CDC or a flow that replaces
-    rows mixed with other flows, two rules of one name.
+    rows mixed with other flows, snapshots beside changes that cannot be ordered among them, two rules of one
+    name.
     """
     if not graph.datasets and not graph.flows:
         raise PipelineError(
@@ -320,8 +327,22 @@ def check_graph(
     for name, dataset in graph.datasets.items():
         flows = flows_by_target.get(name, [])
         _check_flows(dataset, flows)
+        if len(flows) > 1 and any(flow.is_from_snapshots for flow in flows):
+            _check_snapshots_beside_events(dataset, flows)
+            _restate(graph, flows)
         _check_replacing_flow(dataset, flows)
         _check_rule_names(dataset)
+
+
+def _restate(
+    graph: Graph,  # Takes the flow
+    flows: list[Flow],  # All flows into a table that gets snapshots and changes
+) -> None:
+    """Let snapshots empty the table as of their version, so that they are ordered among its changes."""
+    for flow in flows:
+        if flow.is_from_snapshots:
+            spec = replace(flow.cdc_spec, apply_as_deletes=None, apply_as_truncates=ABSENT)
+            graph.flows[flow.name] = replace(flow, spec=spec)
 
 
 def _check_target(
@@ -375,13 +396,70 @@ def _check_flows(
             dataset.location,
             "only AUTO CDC flows may write to it",
         )
-    if "snapshot" in kinds and len(flows) > 1:
+    if "snapshot" in kinds and kinds - {"auto_cdc", "snapshot"}:
         raise PipelineError(
             f"{dataset.name} is the target of AUTO CDC FROM SNAPSHOT and of another flow",
             dataset.location,
-            "feed each its own table, and join them; or begin with create_auto_cdc_flow(…, once=True) over a "
-            "table of the first snapshot",
+            "only AUTO CDC flows may write to it",
         )
+
+
+def _check_snapshots_beside_events(
+    dataset: Dataset,  # A target of AUTO CDC flows
+    flows: list[Flow],  # All of them
+) -> None:
+    """Refuse what Databricks refuses where snapshots and changes write to one table."""
+    first, *more = (flow for flow in flows if flow.is_from_snapshots)
+    if more:
+        raise PipelineError(
+            f"flow {more[0].name} is the second flow from snapshots into {dataset.name}",
+            more[0].location,
+            "one flow from snapshots may write to a table; give the other its own table",
+        )
+    beside = f"and {dataset.name} gets both snapshots and changes"
+    if first.snapshots is None:
+        raise PipelineError(
+            f"flow {first.name} takes snapshots that have no version, {beside}",
+            first.location,
+            "say which changes a snapshot has seen: "
+            + (
+                "add WITH VERSION (query)"
+                if first.language == "sql"
+                else "give `source` a function that returns (snapshot, version)"
+            ),
+        )
+    if dataset.expectations:
+        raise PipelineError(
+            f"{dataset.name} has expectations, {beside}",
+            dataset.location,
+            "put them on the views that the flows read",
+        )
+    for flow in flows:
+        if wrong := _unlike_snapshots(flow, first):
+            raise PipelineError(f"flow {flow.name} {wrong[0]}, {beside}", flow.location, wrong[1])
+
+
+def _unlike_snapshots(
+    flow: Flow,  # A flow into the target of a flow from snapshots
+    snapshots: Flow,  # That flow
+) -> tuple[str, str] | None:  # What keeps the two from one table, and what to write; None where nothing does
+    """Find what a flow does with its target that a snapshot does not."""
+    spec, keys = flow.cdc_spec, [folded(key) for key in snapshots.cdc_spec.keys]
+    partial = ("ignore_null_updates", *[name for name in COLUMN_LISTS if name.startswith("ignore_null")])
+    if spec.stored_as_scd_type != 1:
+        kind = spec.stored_as_scd_type
+        return f"keeps the history of its rows (SCD type {kind})", "store it as SCD type 1 in all its flows"
+    if sorted(keys) != sorted(folded(key) for key in spec.keys):
+        others = ", ".join(snapshots.cdc_spec.keys)
+        return (
+            f"has the keys {', '.join(spec.keys)}, and {snapshots.name} {others}",
+            "give both the same keys",
+        )
+    if any(getattr(spec, name) for name in partial):
+        return "ignores NULLs", "let changes have whole rows: complete them in a view, or leave this out"
+    if spec.columns_to_update:
+        return "has `columns_to_update`", "let changes have whole rows: leave `columns_to_update` out"
+    return None
 
 
 def _check_replacing_flow(

@@ -67,10 +67,17 @@ def choose_flows(
         own_inputs = [
             source for name in flows_behind(survey, flow.name) for source in survey.inputs.get(name, ())
         ]
-        if flow.once or not own_inputs:
+        beside = [
+            other.name
+            for other in survey.graph.flows.values()
+            if other.target == flow.target and other.is_from_snapshots
+        ]
+        if flow.once or beside or not own_inputs:
             why = "no feed can be made: its stream starts at no folder of a volume and no table"
             if flow.once:
                 why = f"flow {flow.name} runs once, over what is there then"
+            elif beside:
+                why = f"flow {beside[0]} writes snapshots to it, and of these there is no feed"
             left_out.append(Finding("all", flow.target.table, "not applicable", 0, why))
         else:
             flows.append(flow)

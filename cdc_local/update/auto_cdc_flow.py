@@ -6,6 +6,7 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
+from deltalake import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -13,7 +14,7 @@ from pyspark.sql.types import StructType
 from cdc_local.analysis.evaluation import Evaluation
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.auto_cdc.merge import EventsReader, apply_events, ignore_events
-from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events
+from cdc_local.auto_cdc.target import Target, create_backing_table, extract_events, may_be_emptied
 from cdc_local.auto_cdc.ties import Ties
 from cdc_local.dataflow.graph import Dataset, Expectation, Flow
 from cdc_local.dataflow.table_schema import TableSchema, with_declared_rules
@@ -125,7 +126,7 @@ class AutoCdcFlow(BackingTableFlow, StreamingFlow):
         target, path = Target.of(flow, frame.schema), run.runtime.storage.table_path(flow.target)
         events, spark, ties = extract_events(frame, target), run.runtime.spark, Ties()
         look_at = partial(ties.add, target=target, source=frame)
-        if target.spec.apply_as_truncates is not None:  # looks for truncates first, which is no full pass
+        if may_be_emptied(DeltaTable(str(path))):  # looks for truncates first, which is no full pass
             return merge_events(run, flow, events, path, target, evaluation, look_at) | {TIES: [ties]}
         changes = engine_of(spark).new_observation(CHANGES)
         with run.locks[flow.target]:

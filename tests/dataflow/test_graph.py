@@ -60,16 +60,14 @@ def test_an_empty_pipeline_is_refused(graph):
         check_graph(graph)
 
 
-def test_a_table_of_snapshots_has_one_flow(graph, dp):
+def test_a_snapshot_beside_changes_empties_the_table(graph, dp):
     dp.create_streaming_table("customers")
-    dp.apply_changes_from_snapshot("customers", "dump", ["id"])
+    dp.apply_changes_from_snapshot("customers", query, ["id"])
     check_graph(graph)
-    dp.apply_changes("customers", "raw", ["id"], "at", name="feed")
-    with pytest.raises(
-        PipelineError,
-        match="main.default.customers is the target of AUTO CDC FROM SNAPSHOT and of another flow",
-    ):
-        check_graph(graph)
+    assert not graph.flows["main.default.customers"].is_beside_events
+    dp.apply_changes("customers", "raw", ["ID"], "at", name="feed")
+    check_graph(graph)
+    assert graph.flows["main.default.customers"].is_beside_events
 
 
 @pytest.mark.parametrize(
@@ -92,6 +90,14 @@ def test_a_table_of_snapshots_has_one_flow(graph, dp):
             lambda dp: (
                 dp.create_streaming_table("t"),
                 *[dp.create_auto_cdc_from_snapshot_flow("t", "s", ["id"], name=name) for name in "ab"],
+            ),
+            "flow b is the second flow from snapshots into main.default.t",
+        ),
+        (
+            lambda dp: (
+                dp.create_streaming_table("t"),
+                dp.append_flow(target="t")(query),
+                dp.create_auto_cdc_from_snapshot_flow("t", query, ["id"]),
             ),
             "AUTO CDC FROM SNAPSHOT and of another flow",
         ),
