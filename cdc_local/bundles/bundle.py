@@ -167,7 +167,7 @@ def read_bundle_files(
 ) -> LocatedValues:  # All that its files say
     """Read `databricks.yml` and what it includes, later files over earlier ones.
 
-    Raises `BundleError` for an include that matches nothing, and a resource that is declared twice.
+    Raises `BundleError` for an included file that is not there, and a resource that is declared twice.
     """
     top = folder / "databricks.yml"
     if not top.is_file():
@@ -220,12 +220,12 @@ def included_files(
     pattern: str,  # An entry of `include`
     location: Location,  # Where it stands
 ) -> list[Path]:  # In the order of their names
-    "List the files of an include; `BundleError` where there is none."
+    "List the files of an include; `BundleError` for a path, with no `*` in it, that is not there."
     above = re.match(r"(?:\.\./)*", pattern)
     climbing = above[0] if above else ""  # a pattern of pathlib cannot climb
     files = sorted((folder / climbing).resolve().glob(pattern.removeprefix(climbing)))
-    if not files:
-        raise BundleError(f"include {pattern} matches nothing", location, "take it out, or mend the pattern")
+    if not files and not re.search(r"[*?\[\]^]", pattern):  # a pattern may match nothing, as yet
+        raise BundleError(f"there is no file {pattern} to include", location, "take it out, or mend the path")
     return files
 
 

@@ -1,14 +1,16 @@
 """A child process: started, given its input, read, and ended with all that it started."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -23,6 +25,8 @@ PYTHON = (sys.executable, "-P")  # -P: what lies in the working directory does n
 GRACE_SECONDS = 15.0  # How long a process may take to end by itself once it is stopped
 
 KEPT_LINES = 1_000  # Lines of a process's output that are kept: the newest
+
+_NOTE = ".pid"  # How the note of a program that runs is called
 
 _SHOWN_LINES = 20  # Lines of output that an error message shows
 
@@ -50,10 +54,76 @@ def run_program(
     stop: StopSignal | None = None,  # When it is set, the process and all that it started end
     on_line: OnLine | None = None,  # Called with each line of its standard output
     on_error_line: OnLine | None = None,  # Called with each line of its standard error
+    notes: Path | None = None,  # Folder for a note of it while it runs, for `end_lost_programs`
 ) -> str:  # Its output, the newest `KEPT_LINES` lines
     """Run a program; raises `PipelineError`, with what it printed last, where it fails, and
     `ProgramStoppedError`."""
-    process = _start_process(program)
+    with _hold_note(notes) as note:
+        return _run_noted(program, note, stop, on_line, on_error_line)
+
+
+@contextlib.contextmanager
+def _hold_note(
+    folder: Path | None,  # Where notes lie; None for no note
+) -> Iterator[IO[str] | None]:  # Locked: the program inherits the lock, and has it as long as it lives
+    "Make the note of a program, and take it away at the end."
+    if folder is None:
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=_NOTE) as note:
+        fcntl.flock(note, fcntl.LOCK_EX)
+        yield note.file
+
+
+def end_lost_programs(
+    folder: Path,  # Where a process that was killed left its notes
+) -> int:  # How many programs went on
+    "End the programs that a killed process left running, with all that they started."
+    lost = 0
+    for path in folder.glob(f"*{_NOTE}"):
+        with path.open() as note:
+            group = note.read()
+            if not _is_free(note) and group.isdigit():
+                lost += 1
+                _end_lost_group(int(group), note)
+        path.unlink()
+    return lost
+
+
+def _is_free(
+    note: IO[str],  # Of a program
+) -> bool:
+    "Whether nobody holds a note: its program has ended."
+    try:
+        fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _end_lost_group(
+    group: int,  # A process group
+    note: IO[str],  # Free when its leader has ended
+) -> None:
+    "Ask a process group to end; kill what is left after `GRACE_SECONDS`."
+    latest = time.monotonic() + GRACE_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        while time.monotonic() < latest and not _is_free(note):
+            time.sleep(0.05)
+        os.killpg(group, signal.SIGKILL)
+
+
+def _run_noted(
+    program: Program,  # What to run
+    note: IO[str] | None,  # Of the program
+    stop: StopSignal | None,  # Ends it
+    on_line: OnLine | None,  # Called with each line of its standard output
+    on_error_line: OnLine | None,  # Called with each line of its standard error
+) -> str:  # Its output
+    "Run a program; raises what `run_program` raises."
+    process = _start_process(program, note)
     output: deque[str] = deque(maxlen=KEPT_LINES)
     errors: deque[str] = deque(maxlen=KEPT_LINES)
     readers = [
@@ -78,9 +148,10 @@ def run_program(
 
 def _start_process(
     program: Program,  # What to run
+    note: IO[str] | None,  # Gets the number of its process group
 ) -> subprocess.Popen[str]:  # Leader of a process group of its own
     "Start a program."
-    return subprocess.Popen(
+    process = subprocess.Popen(
         program.command,
         env={**os.environ, **program.environ, "PYTHONUNBUFFERED": "1"},
         cwd=program.folder,
@@ -90,7 +161,12 @@ def _start_process(
         text=True,
         errors="replace",
         start_new_session=True,
+        pass_fds=() if note is None else (note.fileno(),),
     )
+    if note is not None:
+        note.write(str(process.pid))
+        note.flush()
+    return process
 
 
 def _read_lines(

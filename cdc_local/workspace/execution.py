@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cdc_local.jobs.attempts import Attempt
@@ -11,6 +12,7 @@ from cdc_local.jobs.processes import OnLine, run_program
 from cdc_local.jobs.running_job import RunningJob
 from cdc_local.jobs.scheduler import OnChange, RunTask, run_job
 from cdc_local.jobs.tasks import TaskPlan, list_dependencies, task_program, unpack_wheels
+from cdc_local.storage import Storage
 from cdc_local.workspace.paths import WorkspacePaths
 
 RunJob = Callable[[list[dict[str, Any]], RunTask, OnChange, StopSignal], object]  # As `scheduler.run_job`
@@ -29,6 +31,13 @@ class Execution:
     update: DoUpdate  # `(pipeline, update, stop, on_line)`: updates a pipeline
 
 
+def program_notes(
+    storage: Storage,  # The folder that stands for the workspace
+) -> Path:  # A folder
+    "Say where the notes of running programs lie, which the next server reads if this one is killed."
+    return storage.root / "workspace" / "programs"
+
+
 def local_execution(
     paths: WorkspacePaths,  # Where the files of the workspace lie
 ) -> Execution:  # Work done by child processes of this machine
@@ -41,7 +50,7 @@ def local_execution(
         wheels = unpack_wheels(list_dependencies(attempt.task, specs), paths)
         executed_notebooks = paths.storage.root / "notebooks" / "workspace"
         plan = TaskPlan(attempt.task, attempt.key, wheels, paths, executed_notebooks, job)
-        return run_program(task_program(plan), attempt.stop, on_line, on_line)
+        return run_program(task_program(plan), attempt.stop, on_line, on_line, program_notes(paths.storage))
 
     def do_update(pipeline: dict[str, Any], update: dict[str, Any], stop: StopSignal, on_line: OnLine) -> str:
         options = UpdateOptions(
@@ -52,6 +61,7 @@ def local_execution(
             update["validate_only"],
             update.get("parameters") or {},
         )
-        return run_program(update_program(pipeline, options, paths), stop, None, on_line)
+        program = update_program(pipeline, options, paths)
+        return run_program(program, stop, None, on_line, program_notes(paths.storage))
 
     return Execution(run_job, do_task, do_update)

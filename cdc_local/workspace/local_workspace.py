@@ -5,10 +5,11 @@ import logging
 from dataclasses import dataclass
 
 from cdc_local.errors import UsageError
+from cdc_local.jobs.processes import end_lost_programs
 from cdc_local.jobs.running_job import workspace_number
 from cdc_local.storage import Storage
 from cdc_local.workspace.background import BackgroundWork
-from cdc_local.workspace.execution import Execution, local_execution
+from cdc_local.workspace.execution import Execution, local_execution, program_notes
 from cdc_local.workspace.files import check_volume_path, make_folder
 from cdc_local.workspace.paths import WorkspacePaths, check_path
 from cdc_local.workspace.runs import Runs
@@ -41,6 +42,7 @@ class Workspace:
         self.runs = Runs(self.work, execution, self.updates, self.host)
         self.statements = Statements(Warehouse(self.storage))
         delete_broken_uploads(self.storage)
+        end_lost_programs(program_notes(self.storage))
         lost = settle_lost_work(self.state)
         if lost:
             log.warning("%s runs and updates of an earlier server are marked as failed", lost)

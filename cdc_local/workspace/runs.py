@@ -217,7 +217,9 @@ class Runs:
                 output = self.execution.task(attempt, job, environments, lines.append)
         except Exception as error:
             failure = _as_pipeline_error(error, task["task_key"])
-            trace = "\n".join(lines)[-OUTPUT_LIMIT:] or "".join(traceback.format_exception(error))
+            trace = "\n".join(lines)[-OUTPUT_LIMIT:]
+            if error is not failure and not trace:  # a fault of this project, whose place helps to mend it
+                trace = "".join(traceback.format_exception(error))
             write_output(self.state, number, lines, error=str(failure), error_trace=trace)
             raise failure from error
         write_output(self.state, number, lines, result=output)

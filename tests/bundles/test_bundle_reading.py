@@ -183,9 +183,13 @@ def test_a_folder_without_a_bundle_is_refused(folder):
         read_bundle_files(folder / "resources")
 
 
-def test_an_include_that_matches_nothing_is_refused_at_its_line(folder):
-    with pytest.raises(BundleError, match=r"databricks.yml:4: include jobs/\*.yml matches nothing"):
-        included_files(folder, "jobs/*.yml", Location("databricks.yml", 4))
+def test_an_included_file_that_is_not_there_is_refused_at_its_line(folder):
+    with pytest.raises(BundleError, match=r"databricks.yml:4: there is no file jobs.yml to include"):
+        included_files(folder, "jobs.yml", Location("databricks.yml", 4))
+
+
+def test_a_pattern_of_includes_may_match_nothing(folder):
+    assert included_files(folder, "jobs/*.yml", Location("databricks.yml", 4)) == []
 
 
 def test_an_include_may_climb_out_of_the_bundle(folder):

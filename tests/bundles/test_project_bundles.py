@@ -318,11 +318,11 @@ FAULTS = {  # what is put in -> (file, old text, new text, the problem)
         "- environment_key: main\n          spec",
         "the job has no environment_key 'default'",
     ),
-    "an include that matches nothing": (
+    "an included file that is not there": (
         "app/databricks.yml",
         "- resources/*.yml",
-        "- resource/*.yml",
-        "include resource/*.yml matches nothing",
+        "- resources/app.yml",
+        "there is no file resources/app.yml to include",
     ),
     "a stray line": (
         "app/resources/dlt_wheel.pipeline.yml",

@@ -1,6 +1,7 @@
 "Processes of tasks: how they are fed, read and ended, and what is said of one that failed."
 
 import signal
+import subprocess
 import threading
 import time
 from collections import deque
@@ -10,7 +11,14 @@ import pytest
 
 from cdc_local.errors import PipelineError
 from cdc_local.jobs import processes
-from cdc_local.jobs.processes import KEPT_LINES, PYTHON, Program, describe_failed_process, run_program
+from cdc_local.jobs.processes import (
+    KEPT_LINES,
+    PYTHON,
+    Program,
+    describe_failed_process,
+    end_lost_programs,
+    run_program,
+)
 
 GOODBYE = """
 import signal, sys, time
@@ -135,3 +143,41 @@ def test_what_a_stopped_program_started_ends_with_it():
     )
     (pid,), _ = stopped(source)
     assert any(not is_running(int(pid)) or time.sleep(0.1) for _ in range(100))
+
+
+# What a killed process leaves
+
+SERVER = """
+import sys
+from pathlib import Path
+from cdc_local.jobs.processes import Program, run_program
+print(run_program(Program((sys.executable, "-c", sys.argv[2])), None, print, notes=Path(sys.argv[1])))
+"""
+
+PATIENT = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+
+
+def test_what_a_killed_process_left_running_is_ended(tmp_path):
+    command = [*PYTHON, "-u", "-c", SERVER, str(tmp_path), PATIENT]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    program = int(server.stdout.readline())
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    assert is_running(program)
+    assert end_lost_programs(tmp_path) == 1
+    assert not is_running(program) and list(tmp_path.iterdir()) == []
+
+
+def test_a_note_of_a_program_that_has_ended_says_nothing_of_whoever_has_its_number_now(tmp_path):
+    other = subprocess.Popen([*PYTHON, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    (tmp_path / "old.pid").write_text(str(other.pid))
+    assert end_lost_programs(tmp_path) == 0
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_a_program_that_ends_leaves_no_note(tmp_path):
+    assert run_program(Program((*PYTHON, "-c", "print(7)")), notes=tmp_path / "notes") == "7"
+    assert list((tmp_path / "notes").iterdir()) == []
