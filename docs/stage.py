@@ -286,7 +286,10 @@ def landing_pages(texts):
     }
     for name, (section, *_) in PAGES.items():
         head = re.match(r"# (.+)\n\n(?:\*?([^#\s][^\n]+?)\*?\n\n)?", texts.get(name, "# Index\n\n"))
-        listed.setdefault(section, {})[name] = (head[1], head[2] or "")
+        sentence = re.sub(
+            r"\[([^]]*)\]\([^)]*\)", r"\1", head[2] or ""
+        )  # its links lead on from its own page
+        listed.setdefault(section, {})[name] = (head[1], sentence)
     return {title: landing_page(title, pages) for title, pages in listed.items()}
 
 

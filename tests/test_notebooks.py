@@ -237,10 +237,10 @@ def test_outputs_hold_no_error(path):
 @each_notebook
 def test_begins_with_a_title_and_a_sentence(path):
     first = next((cell for cell in CELLS[path] if cell.kind == "markdown"), None)
-    good = first and first.source.startswith("# ") and re.search(r"^> \S", first.source, re.M)
+    good = first and re.fullmatch(r"# \S[^\n]*\n> \S[^\n]*", first.source)
     none(
         [] if good else [f"nbs/{path.relative_to(NBS)}, first cell"],
-        "begin with `# Title` and `> one sentence`",
+        "begin with `# Title` and `> one sentence`, and nothing else: the site leaves out the rest of that cell",
     )
 
 

@@ -19,7 +19,7 @@ from cdc_local.pages.page import Page, PageCall, PageNotFoundError, Site
 from cdc_local.pages.rendering import ROOM, render
 from cdc_local.storage import Storage
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 PAGES: dict[str, Page] = {**update_pages.PAGES, **event_page.PAGES}  # Path -> who answers
 
@@ -61,7 +61,7 @@ def _make_endpoint(
         except PipelineError as error:
             return _answer_error(site, 503, "This cannot be shown", error.message, error.hint)
         except Exception as error:
-            log.exception("%s", request.url.path)
+            _log.exception("%s", request.url.path)
             message = f"{type(error).__name__}: {error}"
             return _answer_error(site, 500, "This should not have happened", message, "")
 

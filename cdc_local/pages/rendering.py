@@ -23,7 +23,7 @@ def render(
     status: int = 200,  # Of the answer
     **values: Any,  # What it shows
 ) -> HTMLResponse:
-    "Answer with a page."
+    "Answer with a page of `values`."
     return HTMLResponse(render_text(name, **values), status)
 
 
@@ -31,7 +31,7 @@ def render_text(
     name: str,  # A template
     **values: Any,  # What it shows
 ) -> str:  # HTML; every value in it is escaped
-    "Fill in a template."
+    "Fill in a template with `values`."
     return environment().get_template(name).render(**values)
 
 
