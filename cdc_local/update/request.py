@@ -78,6 +78,10 @@ def _may_be_emptied(
     return str(allowed).lower() != "false"
 
 
+# What code of a pipeline asks Databricks: whether names have three parts
+_PLATFORM_SETTINGS = {"spark.databricks.unityCatalog.enabled": "true"}
+
+
 @contextmanager
 def update_session(
     request: UpdateRequest,  # With master and configuration
@@ -94,7 +98,7 @@ def update_session(
     spark = _start_sail(request) if engine == "sail" else _start_spark(request)
     before: dict[str, str | None] = {}
     try:
-        for key, value in request.configuration.items():
+        for key, value in (_PLATFORM_SETTINGS | request.configuration).items():
             previous = spark.conf.get(key, None)
             try:
                 spark.conf.set(key, str(value))

@@ -46,6 +46,7 @@ def test_configuration_is_the_pipelines_and_goes_with_it(spark, tmp_path):
     spark.conf.set("cdc.kept", "before")
     with update_session(request(dry_run=True, configuration={"cdc.kept": 1, "cdc.new": "x"})) as running:
         assert (running.conf.get("cdc.kept"), running.conf.get("cdc.new")) == ("1", "x")
+        assert running.conf.get("spark.databricks.unityCatalog.enabled") == "true"
     assert (spark.conf.get("cdc.kept"), spark.conf.get("cdc.new", None)) == ("before", None)
     with (
         pytest.raises(UsageError, match="--conf spark.driver.memory=1g"),
