@@ -8,7 +8,7 @@ A new parameter of `dp.table` is a parameter of `Declarations.table`, handed on 
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import update_wrapper, wraps
 from types import ModuleType
 from typing import Any, Literal
 
@@ -226,7 +226,7 @@ class Declarations:
     ) -> Any:  # The function, or a decorator
         """Declare a sink: the decorated function gets each batch and its number."""
         return _decorate(
-            handler, lambda function: self._add_sink(name or function.__name__, handler=function)
+            handler, lambda function: self._add_sink(name or self._name_of(function), handler=function)
         )
 
     # Flows
@@ -254,7 +254,7 @@ class Declarations:
         def declare(query: Query) -> Query:
             self._graph.add_flow(
                 Flow(
-                    name or query.__name__,
+                    name or self._name_of(query),
                     full_name,
                     "append",
                     query,
@@ -285,7 +285,7 @@ class Declarations:
         def declare(query: Query) -> None:
             self._graph.add_flow(
                 Flow(
-                    name or query.__name__,
+                    name or self._name_of(query),
                     self._graph.name(target),
                     "replace_using",
                     query,
@@ -540,7 +540,7 @@ class Declarations:
         graph = self._graph
         if not callable(query):
             raise PipelineError(f"{kind} decorates a function, not {query!r}", graph.locate())
-        full_name, location = graph.name(name or query.__name__), graph.locate()
+        full_name, location = graph.name(name or self._name_of(query)), graph.locate()
         rules = tuple(getattr(query, "__expectations__", ()))
         dataset_kind: DatasetKind = kind if replaces is None else "streaming_table"
         flow_kind: FlowKind = "complete" if kind == "materialized_view" else kind
@@ -628,12 +628,37 @@ class Declarations:
         rules: tuple[Expectation, ...],  # Rules of one decorator
     ) -> Decorator:
         def decorate(query: Any) -> Query:
-            query.__expectations__ = rules + tuple(getattr(query, "__expectations__", ()))
-            self._graph.add_expectations(query, rules)
-            decorated: Query = query
+            declared = self._graph.add_expectations(query, rules)
+            decorated: Query = query if declared or inspect.isfunction(query) else _as_function(query)
+            if inspect.isfunction(decorated):
+                given = rules + tuple(getattr(decorated, "__expectations__", ()))
+                vars(decorated)["__expectations__"] = given
             return decorated
 
         return decorate
+
+    def _name_of(
+        self,
+        query: Query,  # A function, or another object that is called
+    ) -> str:
+        "The name of a function, where nobody gave another."
+        found = getattr(query, "__name__", None)
+        if found is None:
+            raise PipelineError(
+                f"{query!r} has no name of its own", self._graph.locate(), "give it one: name='…'"
+            )
+        return str(found)
+
+
+def _as_function(
+    query: Query,  # A bound method, or another object that holds no attributes of its own
+) -> Query:  # A function that calls it
+    "Make a function of what is called."
+
+    def call() -> Any:
+        return query()
+
+    return update_wrapper(call, query)
 
 
 def _column_names(

@@ -216,13 +216,14 @@ class Graph:
         self,
         query: Query,  # A function of a source file
         expectations: tuple[Expectation, ...],  # Rules that come before those it has
-    ) -> None:
+    ) -> bool:  # Whether it has declared one
         """Add rules to the dataset that a function has declared, if it has declared one."""
         for dataset in reversed(self.datasets.values()):
             if dataset.query is query:
                 rules = expectations + dataset.expectations
                 self.datasets[dataset.name] = replace(dataset, expectations=rules)
-                return
+                return True
+        return False
 
     @contextmanager
     def within(

@@ -1,6 +1,7 @@
 "Declarations of `dp` and `dlt`, and the graph that they make."
 
 import sys
+from functools import partial
 
 import pytest
 
@@ -108,6 +109,32 @@ def test_rules_and_their_actions(graph, dp):
         ("second", "warn"),
     ]
     del query.__expectations__
+
+
+def test_rules_of_a_bound_method_are_its_own_table_s(graph, dp):
+    class Feed:
+        def rows(self): ...
+
+    one, other = Feed(), Feed()
+    below = dp.expect("below", "1")(other.rows)
+    dp.expect_or_drop("outer", "3")(dp.expect("above", "2")(dp.table(one.rows, name="one")))
+    dp.table(dp.expect_or_fail("second", "4")(below), name="other")
+    dp.table(Feed().rows)
+    found = {dataset.name.table: dataset.expectations for dataset in graph.datasets.values()}
+    assert {name: [rule.name for rule in rules] for name, rules in found.items()} == {
+        "one": ["outer", "above"],
+        "other": ["second", "below"],
+        "rows": [],
+    }
+
+
+def test_what_is_called_and_has_no_name_is_given_one(graph, dp):
+    dp.table(partial(query), name="named")
+    dp.table(dp.expect("r", "1")(partial(query)), name="ruled")
+    assert [len(dataset.expectations) for dataset in graph.datasets.values()] == [0, 1]
+    for declare in (dp.table, dp.append_flow(target="t"), dp.foreach_batch_sink):
+        with pytest.raises(PipelineError, match="has no name of its own"):
+            declare(partial(query))
 
 
 def test_flows(graph, dp):
