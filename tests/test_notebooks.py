@@ -240,7 +240,7 @@ def test_begins_with_a_title_and_a_sentence(path):
     good = first and re.fullmatch(r"# \S[^\n]*\n> \S[^\n]*", first.source)
     none(
         [] if good else [f"nbs/{path.relative_to(NBS)}, first cell"],
-        "begin with `# Title` and `> one sentence`, and nothing else: the site leaves out the rest of that cell",
+        "begin with `# Title` and `> one sentence`, and nothing else: the site leaves out the rest of it",
     )
 
 
