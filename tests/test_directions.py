@@ -56,7 +56,7 @@ FLOORS = [
     {"bundles"},
     {"reports"},
     {"pages"},
-    {"workspace", "operations", "unit_tests"},
+    {"workspace", "operations", "unit_tests", "project"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

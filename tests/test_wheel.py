@@ -135,20 +135,20 @@ def test_a_deployed_module_imports_what_is_deployed(name):
                 assert {part.split(".")[0] for part in names} <= allowed, f"{name}, line {node.lineno}"
 
 
-def test_the_runner_changes_no_deployed_wheel(tmp_path, monkeypatch):
+def test_the_runner_changes_no_deployed_wheel(tmp_path):
     "A change of what is deployed gives another name; one of the runner, of its tests, of a README does not"
     package = tmp_path / "cdc_utils"
     for path in (ROOT / "cdc_utils").rglob("*.py"):
         copy = package / path.relative_to(ROOT / "cdc_utils")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(path.read_text())
-    monkeypatch.setattr(TOOL, "PACKAGE", package)
-    before = TOOL.deployed_name()
+    before = TOOL.deployed_name(package)
+    assert before == TOOL.deployed_name()
     for name in ("pictures.py", "results.py", "remote.py", "_modidx.py"):
         (package / name).write_text("changed = True\n")
-    assert TOOL.deployed_name() == before
+    assert TOOL.deployed_name(package) == before
     (package / "gold.py").write_text((package / "gold.py").read_text() + "# changed\n")
-    assert TOOL.deployed_name() != before
+    assert TOOL.deployed_name(package) != before
 
 
 def test_the_version_names_the_content(wheel):

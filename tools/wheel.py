@@ -11,70 +11,18 @@ python tools/wheel.py --name          write bundles/app/wheel.yml, which names t
                                       `make export`)"""
 
 import json
-import os
 import runpy
 import shutil
-import subprocess
 import sys
-import tempfile
-from hashlib import sha256
 from pathlib import Path
 
 from settings_ini import package_version, project_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, LOCAL, NAMED = ROOT / "cdc_utils", ROOT / "cdc_local", ROOT / "bundles/app/wheel.yml"
-NOT_DEPLOYED = runpy.run_path(str(LOCAL / "source/deployed.py"))["NOT_DEPLOYED"]  # they change no pipeline
+DEPLOYED = runpy.run_path(str(LOCAL / "source/deployed.py"))  # it imports nothing, so it needs no environment
+deployed_name, build, EPOCH = (DEPLOYED[name] for name in ("deployed_name", "build_wheel", "EPOCH"))
 TEXTS = ("README.md", "LICENSE")
-EPOCH = "1577836800"  # the time that every file in a wheel gets
-PYPROJECT = """[build-system]
-requires = ["setuptools>=77"]
-build-backend = "setuptools.build_meta"
-
-[project]
-name = "cdc-utils"
-version = "{version}"
-description = "Change data capture for Databricks and Spark: what its pipelines and jobs import"
-requires-python = ">=3.11"
-license = "Apache-2.0"
-
-[tool.setuptools.packages.find]
-include = ["cdc_utils*"]
-"""
-
-
-def deployed_files():
-    "Path in the package -> text, of every module that is deployed"
-    paths = sorted(
-        path
-        for path in PACKAGE.rglob("*.py")
-        if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in NOT_DEPLOYED
-        and "__pycache__" not in path.parts
-    )
-    return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in paths}
-
-
-def deployed_version():
-    "The package's version, and a hash of what is deployed"
-    content = "".join(f"{name}\n{len(text)}\n{text}" for name, text in deployed_files().items()) + PYPROJECT
-    return f"{package_version(ROOT)}+{sha256(content.encode()).hexdigest()[:12]}"
-
-
-def deployed_name():
-    return f"cdc_utils-{deployed_version()}-py3-none-any.whl"
-
-
-def lay_out_deployed(work):
-    "A tree that holds what is deployed, and states its version"
-    version = deployed_version()
-    Path(work, "pyproject.toml").write_text(PYPROJECT.format(version=version))
-    for name, text in deployed_files().items():
-        path = Path(work, "cdc_utils", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            text.replace(f'"{package_version(ROOT)}"', f'"{version}"') if name == "__init__.py" else text,
-            encoding="utf-8",
-        )
 
 
 def pyproject(name, description, package, **more):
@@ -85,10 +33,12 @@ def pyproject(name, description, package, **more):
     lines = [f"{key} = {toml(value)}" for key, value in project.items()]
     return "\n".join(
         (
-            *PYPROJECT.partition("[project]")[:2],
+            *DEPLOYED["PYPROJECT"].partition("[project]")[:2],
             *lines,
             "[tool.setuptools.packages.find]",
-            f'include = ["{package}*"]\n',
+            f'include = ["{package}*"]',
+            "[tool.setuptools.package-data]",
+            '"*" = ["*.json", "templates/*", "static/*"]\n',
         )
     )
 
@@ -137,33 +87,6 @@ def lay_out_local(work):
     lay_out_package(work, LOCAL, text)
 
 
-def build(folder, lay_out=lay_out_deployed):
-    "Build in a tree of its own; the path of the wheel"
-    folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as work:
-        lay_out(work)
-        command = [
-            sys.executable,
-            "-m",
-            "build",
-            "--wheel",
-            "--no-isolation",
-            "--outdir",
-            str(Path(work, "out")),
-            work,
-        ]
-        done = subprocess.run(
-            command, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH}, capture_output=True, text=True
-        )
-        if done.returncode:
-            sys.exit(done.stdout + done.stderr)
-        made = next(Path(work, "out").glob("*.whl"))
-        landing = folder / f".{made.name}.tmp"
-        shutil.copy2(made, landing)
-        return landing.replace(folder / made.name)
-
-
 def name_it():
     "Tell the bundle the name of the wheel"
     NAMED.write_text(f"""# Written by `make export`: the wheel that `make wheel` builds from this commit.
@@ -182,13 +105,13 @@ def main(arguments):
         if not there.is_file():
             sys.exit(1)
         return print(there)
-    lay_out = lay_out_deployed
+    lay_out = None
     for option, other in (("--whole", lay_out_whole), ("--local", lay_out_local)):
         if arguments[:1] == [option]:
             arguments, lay_out = arguments[1:], other
     if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.exit(__doc__)
-    made = build(arguments[0], lay_out)
+    made = build(arguments[0], lay_out) if lay_out else build(arguments[0])
     print(made.relative_to(Path.cwd()) if made.is_relative_to(Path.cwd()) else made)
 
 
