@@ -20,6 +20,7 @@ from cdc_local.cli import (
     remote,
     repair,
     replay,
+    report,
     run,
     show,
     ui,
@@ -97,7 +98,22 @@ def program(
     "Run change-data-capture pipelines written for Databricks on this machine, and look at their tables."
 
 
-for module in (show, ui, events, init, feed, run, demo, prove, replay, repair, erase, maintain, workspace):
+for module in (
+    show,
+    ui,
+    report,
+    events,
+    init,
+    feed,
+    run,
+    demo,
+    prove,
+    replay,
+    repair,
+    erase,
+    maintain,
+    workspace,
+):
     app.add_typer(module.commands)
 app.add_typer(bundle.commands, name="bundle", cls=_Group)
 app.add_typer(remote.commands, name="remote", cls=_Group)

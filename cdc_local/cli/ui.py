@@ -24,14 +24,14 @@ def ui(
     storage: StorageOption = STORAGE,
     debug: DebugOption = False,
 ) -> None:
-    """Show a storage in the browser: updates while they run, their graph, events, tables, the life of a key.
+    """Show a storage in the browser: updates while they run, their flow graph, rules, errors, events.
     Reads only, and starts no Spark."""
     opened = open_storage(storage)
     from cdc_local.pages.server import serve_pages
 
     with serve_pages(opened, port) as running, interruptible() as stop:
         typer.echo(f"{opened.root} is shown at {running.address}")
-        typer.echo("Ctrl-C ends it. The address has a token: whoever has it can read this storage's tables.")
+        typer.echo("Ctrl-C ends it. The address has a token: whoever has it can look, too.")
         sys.stdout.flush()
         if opens:
             webbrowser.open(running.address)

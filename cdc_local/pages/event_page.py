@@ -33,7 +33,7 @@ def follow_events(call: PageCall) -> Response:
 def _list_events(call: PageCall) -> dict[str, Any]:
     "Choose the events that the address asks for."
     updates, update_id = call.site.cache.updates(), call.text("update")
-    chosen = [find_update(call.site, update_id)] if update_id else list(updates.values())
+    chosen = [find_update(call.site.cache, update_id)] if update_id else list(updates.values())
     events = sorted((event for update in chosen for event in update.events), key=lambda event: -event.number)
     flows = sorted({event.origin["flow_name"] for event in events if event.origin.get("flow_name")})
     level, flow = call.text("level", "INFO"), call.text("flow")

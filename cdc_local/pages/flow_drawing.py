@@ -11,7 +11,7 @@ from cdc_utils.layout import GAP, layers, placed, routes, untangled
 
 _BOX_HEIGHT, _ROOM = 64, 20  # Of a box, and between two of them
 _LETTER, _LONGEST = 7.4, 30  # Width of a letter of a name, and how many are shown
-_NARROWEST = 178  # For the numbers of a box
+_NARROWEST = 212  # For the numbers of a box
 
 
 @dataclass(frozen=True)

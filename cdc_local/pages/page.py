@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from starlette.responses import Response
 
-from cdc_local.errors import PipelineError
+from cdc_local.errors import UsageError
 from cdc_local.pages.event_cache import EventCache
 from cdc_local.storage import Storage
 
 
-class PageNotFoundError(PipelineError):
+class PageNotFoundError(UsageError):
     "Something that is asked for is not in the storage."
 
 

@@ -1,5 +1,6 @@
 """Templates, and how they write numbers, times and values."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -39,8 +40,8 @@ def render_text(
 def environment() -> Environment:
     "Load the templates once."
     loaded = Environment(
-        loader=FileSystemLoader(ROOM / "templates"),
-        autoescape=True,
+        loader=FileSystemLoader([ROOM / "templates", ROOM / "static"]),
+        autoescape=lambda name: name is None or not name.endswith((".md", ".css")),
         undefined=ChainableUndefined,  # the log of another version may say less
         trim_blocks=True,
         lstrip_blocks=True,
@@ -53,6 +54,7 @@ def environment() -> Environment:
         "part": quote_part,
         "table": short_name,
         "query": urlencode,
+        "md": escape_markdown,
     }
     loaded.filters.update(filters)
     loaded.globals["version"] = __version__
@@ -87,6 +89,14 @@ def format_short_cell(
         return f"{bytes(value[:24]).hex(' ')}{' …' if len(value) > 24 else ''} ({len(value):,} bytes)"
     text = format_cell(value)
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+
+
+def escape_markdown(
+    text: object,  # A name, or a sentence
+) -> str:  # On one line
+    "Write a text for Markdown as it is: no mark-up, no HTML, no cell of a table ends in it."
+    escaped = re.sub(r"([\\`*_\[\]<>#|!&])", r"\\\1", str(text))
+    return " ".join(escaped.split())
 
 
 def quote_part(

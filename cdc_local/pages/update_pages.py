@@ -5,10 +5,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from cdc_local.pages.event_cache import LoggedUpdate
+from cdc_local.pages.event_cache import EventCache, LoggedUpdate
 from cdc_local.pages.flow_drawing import draw_flows
 from cdc_local.pages.live import LivePart, follow
-from cdc_local.pages.page import Page, PageCall, PageNotFoundError, Site
+from cdc_local.pages.page import Page, PageCall, PageNotFoundError
 from cdc_local.pages.rendering import render, render_text
 from cdc_local.pages.summaries import UpdateSummary, now, numbered_rules, summarize_update
 from cdc_local.reports.events import event_text
@@ -19,11 +19,11 @@ _EVENTS_OF_A_DATASET = 200
 
 
 def find_update(
-    site: Site,  # Has the log
+    cache: EventCache,  # The event log
     update_id: str,  # In full, its first letters, or `newest`
 ) -> LoggedUpdate:
     "Find an update; `PageNotFoundError` where there is none, or several."
-    updates = site.cache.updates()
+    updates = cache.updates()
     if update_id in updates:
         return updates[update_id]
     found = [update for known, update in updates.items() if known.startswith(update_id)]
@@ -69,7 +69,7 @@ def _list_updates(call: PageCall) -> dict[str, Any]:
 
 def show_update(call: PageCall) -> Response:
     "Show one update: its graph, its flows, its rules, its problems."
-    summary = summarize_update(find_update(call.site, call.text("update_id")))
+    summary = summarize_update(find_update(call.site.cache, call.text("update_id")))
     return render("update.html", site=call.site, **describe_update(summary, now()))
 
 
@@ -78,7 +78,7 @@ def follow_update(call: PageCall) -> Response:
     update_id = call.text("update_id")
 
     def draw() -> LivePart:
-        summary = summarize_update(find_update(call.site, update_id))
+        summary = summarize_update(find_update(call.site.cache, update_id))
         return LivePart(
             render_text("_update.html", **describe_update(summary, now())), not summary.is_running
         )
@@ -104,7 +104,7 @@ def describe_update(
 
 def show_dataset(call: PageCall) -> Response:
     "Show what an update has to do with one dataset: rules, columns, definition, events."
-    update = find_update(call.site, call.text("update"))
+    update = find_update(call.site.cache, call.text("update"))
     summary, name = summarize_update(update), call.text("name")
     if name not in summary.datasets:
         known = ", ".join(sorted(summary.datasets)[:20])
