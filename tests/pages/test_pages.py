@@ -202,7 +202,7 @@ def test_a_log_that_tells_of_a_circle_is_shown_without_a_graph(storage):
         record_flow(log, "f", definition("a.b.t", ["a.b.u"]))
         record_flow(log, "g", definition("a.b.u", ["a.b.t"]))
     response = open_pages(storage).get("/updates/55555555")
-    assert response.status_code == 200 and '<svg class="flows"' not in response.text
+    assert response.status_code == 200 and '<svg class="flows' not in response.text
 
 
 # --- events -------------------------------------------------------------------------------------------------
