@@ -11,6 +11,7 @@ from cdc_utils.envelopes.dms import dms
 from cdc_utils.envelopes.goldengate import GOLDENGATE
 from cdc_utils.envelopes.mock_feeds import COLUMNS, FORMS
 from cdc_utils.envelopes.sqlserver import sql_server
+from cdc_utils.envelopes.wal2json import WAL2JSON
 from cdc_utils.feed import FAULTS, OPERATION, feed_day, written_day
 
 ENVELOPES = {
@@ -18,6 +19,7 @@ ENVELOPES = {
     "dms": dms(),
     "sqlserver": sql_server("hex"),
     "goldengate": GOLDENGATE,
+    "wal2json": WAL2JSON,
     "cdf": change_feed(),
 }
 ROWS, KEYS = 120, 30
