@@ -1,10 +1,10 @@
-"The same of AWS DMS: Spark alone reads the quotes of its CSV."
+"The same of tools whose rows Spark alone reads right: maps of values, and the quotes of CSV."
 
 import pytest
 import samples
 
 
-@pytest.mark.parametrize("name", ["dms"])
+@pytest.mark.parametrize("name", ["dms", "debezium", "wal2json"])
 def test_a_project_of_a_tool_runs_at_once(init, written, spark, tmp_path, name):
     sample, project = tmp_path / "sample" / samples.TABLE, tmp_path / f"shop_{name}"
     getattr(samples, name)(sample)
