@@ -446,7 +446,7 @@ CLASSIC = Classes(
 )
 
 
-def _find_connect_classes() -> Classes:
+def find_connect_classes() -> Classes:
     "The classes of Spark Connect, which need a package that the classic ones do not."
     from pyspark.sql.connect.catalog import Catalog
     from pyspark.sql.connect.conf import RuntimeConf
@@ -629,7 +629,7 @@ def _list_spark_patches() -> tuple[Patch, ...]:
 def _list_connect_patches() -> tuple[Patch, ...]:
     from pyspark.sql.connect.expressions import SQLExpression
 
-    classes = _find_connect_classes()
+    classes = find_connect_classes()
     reason = "Spark Connect looks at a query when its rows or columns are asked for, far from the user's line"
     return (
         *list_patches(classes),

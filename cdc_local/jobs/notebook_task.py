@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cdc_local.errors import Location, PipelineError, UsageError
+from cdc_local.jobs.task_session import provide_session
 from cdc_local.source.dbutils import Dbutils
 from cdc_local.source.deployed import PACKAGE
 from cdc_local.source.files import Source, read_source
@@ -233,7 +234,9 @@ def prepare_kernel(
     from IPython import get_ipython
 
     notebook_run = NotebookRun(**run)
-    databricks_names = make_databricks_names(set(names), notebook_run)
+    sources = [cell.source for cell in read_notebook(Path(notebook_run.path)).cells]
+    start_session = provide_session(Storage(Path(notebook_run.storage)), sources)
+    databricks_names = make_databricks_names(set(names), notebook_run, start_session)
     libraries = NotebookLibraries(Storage(Path(notebook_run.storage)), map(Path, notebook_run.wheels))
     shell: Any = get_ipython()
     register_magics(shell, libraries)  # which keep the libraries until the kernel ends
@@ -243,33 +246,15 @@ def prepare_kernel(
 def make_databricks_names(
     names: set[str],  # Names that the notebook uses
     run: NotebookRun,  # What it finds around it
+    start_session: Callable[[], Any],  # Starts its session
 ) -> dict[str, Any]:  # Name to object
     "Make what Databricks puts into a notebook: `dbutils`, and `spark` where it is used."
     storage = Storage(Path(run.storage))
     values = TaskValues(Path(run.task_values)) if run.task_values else None
     made: dict[str, Any] = {"dbutils": Dbutils(storage, run.parameters, Jobs(values, run.task_key))}
     if "spark" in names:
-        made["spark"] = start_notebook_session(storage)
+        made["spark"] = start_session()
     return made
-
-
-def start_notebook_session(
-    storage: Storage,  # Takes the log of Spark's Java
-) -> Any:  # A SparkSession
-    """Start the session of a notebook: on Sail, unless CDC_ENGINE asks for Spark.
-
-    What of its queries is not known to give the same on Sail is said on standard error."""
-    from cdc_local.engines.session import choose_engine
-
-    if choose_engine() != "spark":
-        from cdc_local.autoloader.plain_reader import install_plain_readers
-        from cdc_local.engines.sail.session import start_sail
-
-        install_plain_readers()
-        return start_sail(warns=True)
-    from cdc_local.engines.spark.session import start_spark
-
-    return start_spark(log=storage.spark_log_path)
 
 
 class NotebookLibraries:

@@ -6,7 +6,6 @@ What updates a pipeline is in `pipeline_task.py`.
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -104,15 +103,14 @@ def _notebook_program(
 
 def _script_program(
     plan: TaskPlan,  # With a `spark_python_task`
-) -> Program:  # Python with the script, in its folder
+) -> Program:  # See `script_task.py`
     "Build the program of a script; `UsageError` where there is none."
     settings = plan.task["spark_python_task"]
     path = plan.paths.local(settings["python_file"])
     if not path.is_file():
         raise UsageError(f"task {plan.task['task_key']}: there is no file {settings['python_file']}")
-    return Program(
-        (sys.executable, str(path), *(settings.get("parameters") or ())), plan.environ(), path.parent
-    )
+    command = (*PYTHON, "-m", "cdc_local.jobs.script_task", str(path), *(settings.get("parameters") or ()))
+    return Program(command, plan.environ(), path.parent)
 
 
 def _wheel_program(

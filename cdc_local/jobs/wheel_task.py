@@ -1,7 +1,20 @@
 """The process of a `python_wheel_task`: calls an entry point of a wheel."""
 
+import os
 import sys
+from collections.abc import Iterator
 from importlib import import_module, metadata
+from pathlib import Path
+
+from cdc_local.jobs.task_session import provide_session
+from cdc_local.storage import Storage
+
+
+def read_wheel_sources() -> Iterator[str]:  # Texts
+    "Read the Python files of the task's wheels."
+    for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        for path in Path(folder).rglob("*.py") if folder else ():
+            yield path.read_text(encoding="utf-8", errors="replace")
 
 
 def call_entry_point(
@@ -26,4 +39,5 @@ def call_entry_point(
 
 
 if __name__ == "__main__":
+    provide_session(Storage(Path(os.environ["CDC_STORAGE"])), read_wheel_sources())
     call_entry_point(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -90,8 +90,14 @@ def test_names_are_found_in_code_and_not_in_comments_or_magics():
     assert used_names(["this is no Python", "x = 1"]) == {"x"}
 
 
+def no_session():
+    raise AssertionError("no session is wanted")
+
+
 def test_dbutils_knows_the_parameters_and_spark_is_not_started_for_nothing(notebook_with):
-    names = make_databricks_names(used_names(["rows = dbutils.widgets.get('rows')"]), notebook_with())
+    names = make_databricks_names(
+        used_names(["rows = dbutils.widgets.get('rows')"]), notebook_with(), no_session
+    )
     assert sorted(names) == ["dbutils"]
     assert names["dbutils"].widgets.get("rows") == "500"
 
