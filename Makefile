@@ -10,7 +10,7 @@ unexport PYTHONHOME PYTHONPATH SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYS
 have_python = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "Python 3.11 or newer is needed, and there is no $(PYTHON): install one (Debian 12: apt-get install python3 python3-venv)" >&2; exit 2; }
 
-.PHONY: help setup setup-run setup-spark demo test prove bench e2e e2e-postgres ci-local cells lab docs check format export wheel release clean
+.PHONY: help setup setup-run setup-spark demo test prove bench e2e e2e-postgres e2e-mariadb ci-local cells lab docs check format export wheel release clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -39,8 +39,11 @@ bench: setup-spark ## measure everything beside its rivals, into benchmarks/resu
 e2e: setup ## deploy to a workspace on this machine, run the job there, change a notebook, deploy again, destroy; ARGS=--help says more
 	@$(BIN)/python tools/e2e.py $(ARGS)
 
-e2e-postgres: ## prove SCD1 and SCD2 tables against a PostgreSQL of its own, captured by Debezium; ARGS="--changes 100000 --stops 50 --kills 20"
-	@$(have_python); $(PYTHON) tools/setup.py --spark --databases && $(BIN)/python tools/databases/postgres.py $(ARGS)
+e2e-postgres: ## prove SCD1 and SCD2 tables against a PostgreSQL of its own; ARGS="--capture wal2json --changes 100000 --stops 50 --kills 20"
+	@$(have_python); $(PYTHON) tools/setup.py --spark --databases && $(BIN)/python tools/databases/prove.py postgres $(ARGS)
+
+e2e-mariadb: ## the same against a MariaDB of its own
+	@$(have_python); $(PYTHON) tools/setup.py --spark --databases && $(BIN)/python tools/databases/prove.py mariadb $(ARGS)
 
 ci-local: setup ## run the jobs of .gitlab-ci.yml on this machine, against a workspace on this machine; ARGS=--help says more
 	@$(BIN)/python tools/ci_local.py $(ARGS)

@@ -3,7 +3,7 @@
     python3 tools/setup.py           all: tests, JupyterLab and the documentation as well
     python3 tools/setup.py --run     what `cdc` runs on, and what builds the wheel
     python3 tools/setup.py --spark   all, the Delta jars, and an archive of Spark's classes for faster starts
-    python3 tools/setup.py --spark --databases   beside that, Debezium's engine and a client of PostgreSQL
+    python3 tools/setup.py --spark --databases   beside that, Debezium's engine and clients of databases
 
 Java is needed for the last alone, and where there is none, set-up says so and goes on. Without `--spark` a
 session of Spark fetches the jars itself, when the first one starts.
@@ -256,7 +256,7 @@ SPARK = Step(
 )
 DATABASES = Step(
     "databases",
-    "Debezium's engine and a client of PostgreSQL; 200 MB once",
+    "Debezium's engine and clients of databases; 200 MB once",
     digest(DATABASES_LOCK, LOCK),
     install_database_packages,
 )

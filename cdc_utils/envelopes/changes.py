@@ -295,7 +295,7 @@ def list_problems(
     for name, sql_type in source.columns.items():
         found += list_value_problems(source, name)
         if envelope.after is None and "_rescued_data" in columns:
-            rescued = f"element_at(from_json(_rescued_data, 'map<string,string>'), {quote_text(name)})"
+            rescued = f"element_at(__rescued, {quote_text(name)})"
             misfit = f"concat({quote_text(name + ': ')}, {rescued}, {quote_text(' is no ' + sql_type)})"
             found.append(say_when(f"{rescued} IS NOT NULL", misfit))
     return F.array_compact(F.array(*found))
@@ -400,6 +400,8 @@ def examine_rows(
             F.expr(envelope.after)
         )
         rows = rows.withColumns({"__before": before, "__image": after})
+    elif "_rescued_data" in raw.columns:  # once, and not for each column that asks for its part
+        rows = rows.withColumn("__rescued", F.from_json("_rescued_data", "map<string,string>"))
     if envelope.row_encodings is not None:
         rows = rows.withColumn("__encodings", F.expr(envelope.row_encodings))
     return rows.withColumn("__problems", list_problems(source, raw.columns))
@@ -479,8 +481,7 @@ def flat_others(
     pairs = [part for name in others for part in (F.lit(name), exact_column(name).cast("string"))]
     found = F.create_map(*pairs) if pairs else nothing
     if "_rescued_data" in columns:
-        rescued = F.from_json("_rescued_data", "map<string,string>")
-        rescued = F.map_filter(rescued, lambda name, value: name != "_file_path")
+        rescued = F.map_filter("__rescued", lambda name, value: name != "_file_path")
         found = F.map_concat(found, F.coalesce(rescued, nothing))
     return F.map_filter(found, lambda name, value: value.isNotNull())
 

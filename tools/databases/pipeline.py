@@ -1,11 +1,13 @@
-"""The pipeline that `postgres.py` proves: events of two tables become current rows and a history."""
+"""The pipeline that `prove.py` proves: changes of two tables become current rows and a history."""
 
+from feeds import FEEDS, TABLES
 from pyspark import pipelines as dp
-from source_tables import ORDERS, PRODUCTS
 
 from cdc_utils.bronze import read_changes
 from cdc_utils.envelopes.changes import cdc_spec, decode_changes, quarantine_changes
 from cdc_utils.pipeline import declare_cdc
+
+FEED = FEEDS[spark.conf.get("feed")]  # noqa: F821
 
 
 def declare_table(name, source):
@@ -13,19 +15,20 @@ def declare_table(name, source):
 
     @dp.table(name=f"{name}_raw")
     def raw():
-        return read_changes(spark, f"{spark.conf.get('landing')}/{name}", source.schema)  # noqa: F821
+        path = f"{spark.conf.get('landing')}/{FEED.folder(name)}"  # noqa: F821
+        return read_changes(spark, path, FEED.schema or source.schema)  # noqa: F821
 
     @dp.table(name=f"{name}_changes")
     def changes():
-        return decode_changes(spark.readStream.table(f"{name}_raw"), source)  # noqa: F821
+        return decode_changes(FEED.rows(spark.readStream.table(f"{name}_raw")), source)  # noqa: F821
 
     @dp.table(name=f"{name}_quarantine")
     def quarantine():
-        return quarantine_changes(spark.readStream.table(f"{name}_raw"), source)  # noqa: F821
+        return quarantine_changes(FEED.rows(spark.readStream.table(f"{name}_raw")), source)  # noqa: F821
 
     declare_cdc(dp, cdc_spec(source, name, f"{name}_changes"))
 
 
-declare_table("products", PRODUCTS)
-declare_table("orders", ORDERS)
-declare_cdc(dp, cdc_spec(ORDERS, "orders_history", "orders_changes", 2))
+for table in TABLES:
+    declare_table(table, FEED.sources[table])
+declare_cdc(dp, cdc_spec(FEED.sources["orders"], "orders_history", "orders_changes", 2))

