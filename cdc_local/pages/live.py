@@ -51,10 +51,8 @@ async def _send_changes(
             seen = signature
             try:
                 part = await asyncio.to_thread(draw)
-            except (
-                PipelineError
-            ):  # half-written: the next look finds it whole, or the page says what is wrong
-                seen = object()
+            except PipelineError:
+                seen = object()  # half-written: the next look finds it whole, or the page says what is wrong
                 part = LivePart(sent)
             if part.html != sent:
                 sent, quiet = part.html, 0
