@@ -31,7 +31,7 @@ _DEPLOYER = User("deployer@example.org")
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    "Something that Databricks would refuse, or that nobody can want."
+    "Something that Databricks would refuse, or a likely mistake."
 
     location: str  # file:line
     target: str  # The target in which it shows

@@ -67,8 +67,8 @@ def check_bundles(
     layout: LinesOption = Lines.table,
     debug: DebugOption = False,
 ) -> None:
-    """Find what Databricks would refuse, and what nobody can want, in every target, without a workspace.
-    Exit status 1 where there is any."""
+    """Find what Databricks would refuse, and likely mistakes, with file and line, in every target.
+    Needs no workspace. Exit status 1 where there is any."""
     from cdc_local.bundles.check import bundle_problems
     from cdc_local.delta.rows import format_json
 

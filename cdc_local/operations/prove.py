@@ -1,9 +1,9 @@
 """`cdc prove`: does a pipeline's outcome depend on its events alone?
 
-Feeds are made from its own declarations, delivered in every manner, and the tables compared. The steps, a
-file each: `prove_survey` finds what the pipeline reads, `prove_feeds` makes events for it, `prove_deliveries`
-plays them in several manners, `prove_outcomes` reads and compares the tables, `prove_laws` judges,
-`prove_shrinking` finds a small counterexample.
+Feeds are generated from its declarations and delivered in different orders and batches; then the tables are
+compared. The steps, a file each: `prove_survey` finds what the pipeline reads, `prove_feeds` makes events for
+it, `prove_deliveries` delivers them in several ways, `prove_outcomes` reads and compares the tables,
+`prove_laws` judges, `prove_shrinking` finds a small counterexample.
 """
 
 import random

@@ -209,7 +209,9 @@ def report_broken_law(
     expect: Callable[[Delivery], Outcome],  # What the table should be after a delivery
 ) -> Finding:
     "Report a broken law with a small counterexample."
-    trial.report(f"{law} breaks for {name.table}: {len(keys)} keys differ; looking for the smallest story")
+    trial.report(
+        f"{law} breaks for {name.table}: {len(keys)} keys differ; looking for the smallest failing example"
+    )
     example = shrink_delivery(trial, name, delivery, keys, expect)
     if example is None:
         why = (

@@ -14,7 +14,6 @@ pytestmark = pytest.mark.sail
         ("sqlserver", []),
         ("airbyte", ["--no-history"]),
         ("plain", ["--kind", "plain"]),
-        ("snapshots", []),
     ],
 )
 def test_a_project_runs_at_once(init, written, spark, tmp_path, name, options):
@@ -24,8 +23,7 @@ def test_a_project_runs_at_once(init, written, spark, tmp_path, name, options):
     assert done.exit_code == 0, done.output
     rows = written.update(project)
     assert rows(samples.TABLE, "id", "status") == samples.LEFT
-    if name != "snapshots":
-        assert rows("orders_quarantine", "id" if name == "plain" else "problems") == []
+    assert rows("orders_quarantine", "id" if name == "plain" else "problems") == []
     if "--no-history" not in options:
         assert len(rows("orders_history", "id", "status")) == 3
     assert written.problems(project, environ={}) == []
