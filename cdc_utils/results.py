@@ -164,7 +164,7 @@ class TaskRun:
     task_key: str  # The task
     state: str = "PENDING"  # PENDING, RUNNING, WAITING_FOR_RETRY, TERMINATED
     result: str | None = (
-        None  # SUCCESS, FAILED, TIMEDOUT, CANCELED, EXCLUDED, UPSTREAM_FAILED, UPSTREAM_CANCELED
+        None  # SUCCESS, FAILED, TIMEDOUT, CANCELED, EXCLUDED, DISABLED, UPSTREAM_FAILED, UPSTREAM_CANCELED
     )
     attempt: int = 0  # The newest attempt, counted from 1; 0: none was made
     started: float | None = None  # Seconds since 1970

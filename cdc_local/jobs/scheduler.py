@@ -46,10 +46,12 @@ class _AttemptStoppedError(PipelineError):
 def result_without_run(
     run_if: str,  # A condition of `RUN_IF`
     results: list[str | None],  # Results of the tasks it depends on
-) -> str | None:  # EXCLUDED, UPSTREAM_FAILED or UPSTREAM_CANCELED; None: the task runs
+) -> str | None:  # DISABLED, EXCLUDED, UPSTREAM_FAILED or UPSTREAM_CANCELED; None: the task runs
     "Decide whether a task starts, as https://docs.databricks.com/aws/en/jobs/run-if says."
     if not results:
         return None
+    if "DISABLED" in results:
+        return _result_beside_disabled(run_if, [result for result in results if result != "DISABLED"])
     if set(results) == {"EXCLUDED"}:
         return "EXCLUDED"
     failed = sum(result in _FAILED_RESULTS for result in results)
@@ -62,6 +64,21 @@ def result_without_run(
         result in ("SUCCESS", "EXCLUDED", "CANCELED", "UPSTREAM_CANCELED") for result in results
     )
     return "UPSTREAM_CANCELED" if only_canceled else "UPSTREAM_FAILED"
+
+
+def _result_beside_disabled(
+    run_if: str,  # A condition of `RUN_IF`
+    others: list[str | None],  # Results of the tasks it depends on, without those that are disabled
+) -> str | None:  # As `result_without_run`
+    """Decide whether a task starts that depends on a disabled one, which has neither succeeded nor failed, as
+    https://docs.databricks.com/aws/en/jobs/disabled-tasks says."""
+    if run_if == "ALL_DONE":
+        return None
+    if run_if in ("ALL_SUCCESS", "ALL_FAILED") or not others:
+        return "DISABLED"
+    if run_if == "NONE_FAILED" and not set(others) & set(_FAILED_RESULTS):
+        return None
+    return result_without_run(run_if, others)
 
 
 def upstream_keys(
@@ -212,6 +229,8 @@ class TaskRunner:
         "Run a task, or leave it out."
         run = runs[task["task_key"]]
         result = "EXCLUDED" if _misses_outcome(task, runs) else None
+        if task.get("disabled"):
+            result = "DISABLED"
         if result is None:
             results = [runs[key].result for key in upstream_keys(task)]
             result = result_without_run(task.get("run_if", "ALL_SUCCESS"), results)

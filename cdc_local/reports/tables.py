@@ -29,6 +29,7 @@ STATUS_STYLES = {
     "CANCELED": "yellow",
     "SKIPPED": "dim",
     "EXCLUDED": "dim",
+    "DISABLED": "dim",
     "QUEUED": "dim",
     "ERROR": "bold red",
     "WARN": "yellow",

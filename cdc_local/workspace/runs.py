@@ -365,7 +365,7 @@ def run_outcome(
     }
     last = [task for task in tasks if task["task_key"] not in upstream]
     failed = [task for task in tasks if task.get("result") in ("FAILED", "TIMEDOUT", "CANCELED")]
-    if all(task.get("result") in ("SUCCESS", "EXCLUDED", "SKIPPED") for task in last):
+    if all(task.get("result") in ("SUCCESS", "EXCLUDED", "SKIPPED", "DISABLED") for task in last):
         result = "SUCCESS_WITH_FAILURES" if failed else "SUCCESS"
         return {"state": "TERMINATED", "result": result, "message": ""}
     message = "no task could run"

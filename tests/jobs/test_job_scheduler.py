@@ -95,6 +95,31 @@ def test_a_task_left_out_or_timed_out_counts_for_those_that_depend_on_it(conditi
     assert result_without_run(condition, results) == expected
 
 
+@pytest.mark.parametrize(
+    ("condition", "alone", "succeeded", "failed", "excluded"),
+    [
+        ("ALL_SUCCESS", "DISABLED", "DISABLED", "DISABLED", "DISABLED"),
+        ("AT_LEAST_ONE_SUCCESS", "DISABLED", None, "UPSTREAM_FAILED", "EXCLUDED"),
+        ("NONE_FAILED", "DISABLED", None, "UPSTREAM_FAILED", None),
+        ("ALL_DONE", None, None, None, None),
+        ("AT_LEAST_ONE_FAILED", "DISABLED", "EXCLUDED", None, "EXCLUDED"),
+        ("ALL_FAILED", "DISABLED", "DISABLED", "DISABLED", "DISABLED"),
+    ],
+)
+def test_a_disabled_task_has_neither_succeeded_nor_failed(condition, alone, succeeded, failed, excluded):
+    others = ([], ["SUCCESS"], ["FAILED"], ["EXCLUDED"])
+    found = [result_without_run(condition, ["DISABLED", *results]) for results in others]
+    assert found == [alone, succeeded, failed, excluded]
+
+
+def test_a_disabled_task_is_left_out_and_so_is_what_needs_it():
+    ran = []
+    tasks = [task("load", disabled=True), task("clean", "load"), task("report", "clean", run_if="ALL_DONE")]
+    runs = run_job(tasks, lambda task, *_: ran.append(task["task_key"]) or "", ignore, threading.Event())
+    assert ([run.result for run in runs], ran) == (["DISABLED", "DISABLED", "SUCCESS"], ["report"])
+    assert job_result(tasks, runs) == "SUCCESS"
+
+
 # Tasks that cannot be run
 
 
