@@ -497,8 +497,8 @@ LEFT_TO_SPARK = {
     ),
     "a stream of files without Auto Loader": (
         '@dp.table\ndef t():\n    files = spark.readStream.schema("id int")\n'
-        '    return files.json("/Volumes/main/default/raw/x")\n',
-        "a stream of format json is read by Spark alone",
+        '    return files.orc("/Volumes/main/default/raw/x")\n',
+        "a stream of format orc is read by Spark alone",
     ),
     "a stream of another source": (
         '@dp.table\ndef t():\n    return spark.readStream.format("rate").load()\n',

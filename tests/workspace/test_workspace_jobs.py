@@ -172,7 +172,7 @@ def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
     monkeypatch.setattr(
         workspace_execution,
         "run_program",
-        lambda program, stop, on_line, on_error_line=None: (program, stop, on_line, on_error_line),
+        lambda program, stop, on_line, on_error_line, notes: (program, stop, on_line, on_error_line, notes),
     )
     monkeypatch.setattr(
         workspace_execution, "update_program", lambda pipeline, options, paths: (pipeline, options, paths)
@@ -194,6 +194,7 @@ def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
         "stop",
         None,
         "tell",
+        workspace_execution.program_notes(paths.storage),
     )
     task = {"task_key": "look", "environment_key": "default"}
     attempt = Attempt(task, "look", 1, "stop")
@@ -202,4 +203,5 @@ def test_work_is_done_by_programs_of_this_machine(storage, monkeypatch):
         "stop",
         "tell",
         "tell",
+        workspace_execution.program_notes(paths.storage),
     )
