@@ -1,6 +1,9 @@
 """What the event log tells of a flow: target, sources, columns, where and how it was declared."""
 
 import ast
+import re
+from bisect import bisect_left
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ from cdc_local.errors import Location, PipelineError
 from cdc_local.sql.lexer import tokenize
 
 _LONGEST_TEXT = 20_000  # Characters of a declaration that an event keeps
+
+_MOST_FILES = 64  # Whose statements are kept: many flows stand in one file
 
 
 def describe_definition(
@@ -94,6 +99,7 @@ def declaration_text(
     return "\n".join(lines)[:_LONGEST_TEXT]
 
 
+@lru_cache(maxsize=_MOST_FILES)
 def _python_statements(
     text: str,  # Of a file
 ) -> list[tuple[int, int]]:  # First and last line of each statement, decorators included
@@ -104,12 +110,14 @@ def _python_statements(
     return spans
 
 
+@lru_cache(maxsize=_MOST_FILES)
 def _sql_statements(
     text: str,  # Of a file
 ) -> list[tuple[int, int]]:  # First and last line of each statement
+    ends = [found.start() for found in re.finditer("\n", text)]
     spans, begin = [], None
     for word in tokenize(text):
-        line = text.count("\n", 0, word.start) + 1
+        line = bisect_left(ends, word.start) + 1
         begin = line if begin is None else begin
         if word.says(";"):
             spans.append((begin, line))
