@@ -156,8 +156,8 @@ def finish(
         raise typer.Exit(130)
     failed = [flow.error for flow in result.flows if flow.status != "SKIPPED"]
     errors = [error for error in (result.error, *failed) if error]
-    for error in dict.fromkeys(errors or [f"update {result.update_id} is {result.state}"]):
-        typer.echo(f"error: {error}", err=True)
+    first, *more = dict.fromkeys(errors or [f"update {result.update_id} is {result.state}"])
+    typer.echo("\n".join([f"error: {first}", *(f"also: {error}" for error in more)]), err=True)
     raise typer.Exit(1)
 
 

@@ -25,7 +25,6 @@ _STARTED_STATUSES = ("PLANNING", "STARTING", "RUNNING", *ENDED_FLOW_STATUSES)
 
 # State of an update -> what it does before its flows run
 _STEPS = {
-    "": "Starting",
     "INITIALIZING": "Analysing",
     "SETTING_UP_TABLES": "Setting up tables",
 }
@@ -97,7 +96,7 @@ class UpdateProgress:
         self.style = ("live" if console.is_terminal else "lines") if style == "auto" else style
         self.flows: dict[str, FlowState] = {}
         self._live: Live | None = None
-        self._step = Spinner("dots", _STEPS[""], style="cyan")
+        self._step = Spinner("dots", "Starting", style="cyan")
         self._files = ""  # How many source files there are
         self._began: datetime | None = None  # When the first event came
         self._newest: datetime | None = None  # When the newest one came
@@ -142,7 +141,8 @@ class UpdateProgress:
             print(format_json(event), file=self.console.file, flush=True)
             return
         self._began, self._newest = self._began or event["timestamp"], event["timestamp"]
-        self._note_step(event)
+        details = json.loads(event["details"] or "{}")
+        self._note_step(details)
         flow = json.loads(event["origin"]).get("flow_name")
         status_before = self.flows[flow].status if flow in self.flows else "QUEUED"
         if event["event_type"] == "flow_progress" and flow:
@@ -150,14 +150,13 @@ class UpdateProgress:
         if self.style == "lines":
             self._print_line(event, self.flows.get(flow), status_before)
         elif self.style == "live":
-            self._print_warning(event)
+            self._print_warning(event, details)
 
     def _note_step(
         self,
-        event: dict[str, Any],  # An event
+        details: dict[str, Any],  # Of an event
     ) -> None:
         "Note what the update does while no flow runs."
-        details = json.loads(event["details"] or "{}")
         if files := (details.get("create_update") or {}).get("source_files"):
             self._files = f" {format_count(files, 'source file')}"
         update = details.get("update_progress") or {}
@@ -200,10 +199,10 @@ class UpdateProgress:
     def _print_warning(
         self,
         event: dict[str, Any],  # The event
+        details: dict[str, Any],  # Its details
     ) -> None:
         """Print above the live table a warning, or why Spark runs the update; what failed is printed at the
         end."""
-        details = json.loads(event["details"] or "{}")
         names_engine = "engine" in (details.get("update_progress") or {})
         is_failure = event["level"] == "ERROR" and event["event_type"] in ("update_progress", "flow_progress")
         if names_engine or event["level"] != "INFO" and not is_failure:

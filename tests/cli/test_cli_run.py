@@ -172,6 +172,21 @@ def test_run_tells_a_program_json_and_nothing_else(update):
             "error: idd?\n",
         ),
         (
+            SimpleNamespace(
+                update_id="u",
+                state="FAILED",
+                flows=(
+                    flow(error="idd?"),
+                    flow(error="no shop"),
+                    flow(error="skipped, since …", status="SKIPPED"),
+                ),
+                error="idd?",
+                graph=None,
+            ),
+            1,
+            "error: idd?\nalso: no shop\n",
+        ),
+        (
             SimpleNamespace(update_id="u", state="CANCELED", flows=(), error=None, graph=None),
             130,
             INTERRUPTED + "\n",

@@ -137,6 +137,7 @@ def test_a_failed_flow_has_no_error_while_it_runs_since_the_end_has_it(story):
         ({"update_progress": {"state": "INITIALIZING", "engine": "spark"}}, "Starting Spark"),
         ({"update_progress": {"state": "SETTING_UP_TABLES"}}, "Setting up tables"),
         ({"update_progress": {"state": "RUNNING"}}, "Setting up tables"),
+        ({"flow_definition": {"output_dataset": "RUNNING"}}, "Setting up tables"),
     ],
 )
 def test_a_terminal_shows_what_an_update_does_before_its_flows_run(failed, details, step):
