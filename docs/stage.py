@@ -241,12 +241,7 @@ def chapters():
             path = CONFIG.nbs_path / name
             if not (module := module_of(path)):
                 continue
-            title = next(
-                found[1]
-                for cell in json.loads(path.read_text())["cells"]
-                if (found := re.match("# (.+)", "".join(cell["source"])))
-            )
-            yield section, title, f"{page(name)}.ipynb", module
+            yield section, notebook_head(path)[0], f"{page(name)}.ipynb", module
     for room, modules in reference.rooms().items():
         for module in modules:
             yield ROOMS, module.partition(".")[2], f"rooms/{room}.md", module

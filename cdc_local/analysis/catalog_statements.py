@@ -27,9 +27,11 @@ class Answer:
         return spark.createDataFrame(self.rows, self.schema)
 
 
-_NAME = r"((?:`[^`]+`|[\w-]+)(?:\s*\.\s*(?:`[^`]+`|[\w-]+))*)"
+Statements = tuple[tuple[str, Callable[..., Answer]], ...]  # Patterns, and who answers
+
+NAME = r"((?:`[^`]+`|[\w-]+)(?:\s*\.\s*(?:`[^`]+`|[\w-]+))*)"
 _LIKE = r"(?:\s+(?:LIKE\s+)?'([^']*)')?"
-_IN = rf"(?:\s+(?:IN|FROM)\s+{_NAME})?"
+_IN = rf"(?:\s+(?:IN|FROM)\s+{NAME})?"
 
 
 def _show_catalogs(catalog: PipelineCatalog, pattern: str | None) -> Answer:
@@ -74,15 +76,15 @@ def _describe_columns(catalog: PipelineCatalog, table: str) -> Answer:
 
 
 # What a statement looks like, and who answers it with its parts
-_STATEMENTS: tuple[tuple[str, Callable[..., Answer]], ...] = (
+_STATEMENTS: Statements = (
     (rf"SHOW\s+CATALOGS{_LIKE}", _show_catalogs),
     (rf"SHOW\s+(?:SCHEMAS|DATABASES){_IN}{_LIKE}", _show_schemas),
     (rf"SHOW\s+TABLES{_IN}{_LIKE}", _show_tables),
     (rf"SHOW\s+VIEWS{_IN}{_LIKE}", _show_views),
-    (rf"SHOW\s+COLUMNS\s+(?:IN|FROM)\s+{_NAME}{_IN}", _show_columns),
-    (rf"SHOW\s+TBLPROPERTIES\s+{_NAME}", _show_properties),
+    (rf"SHOW\s+COLUMNS\s+(?:IN|FROM)\s+{NAME}{_IN}", _show_columns),
+    (rf"SHOW\s+TBLPROPERTIES\s+{NAME}", _show_properties),
     (
-        rf"(?:DESCRIBE|DESC)\s+(?:TABLE\s+)?(?!(?:EXTENDED|FORMATTED|DETAIL|HISTORY)\s){_NAME}",
+        rf"(?:DESCRIBE|DESC)\s+(?:TABLE\s+)?(?!(?:EXTENDED|FORMATTED|DETAIL|HISTORY)\s){NAME}",
         _describe_columns,
     ),
 )
@@ -93,9 +95,18 @@ def answer_statement(
     text: str,  # A statement that is no query
 ) -> DataFrame | None:  # Its rows; None for a statement of another kind
     "`SHOW CATALOGS`, `SHOW SCHEMAS`, `SHOW TABLES`, `SHOW COLUMNS`, `SHOW TBLPROPERTIES`, `DESCRIBE TABLE`."
+    return match_statement(_STATEMENTS, catalog, text)
+
+
+def match_statement(
+    statements: Statements,  # What a statement looks like, and who answers it with its parts
+    catalog: PipelineCatalog,  # Answers
+    text: str,  # A statement that is no query
+) -> DataFrame | None:  # Its rows; None for a statement of another kind
+    "Have a statement answered by the first that it looks like."
     written = text.strip().rstrip(";").strip()
-    for pattern, answer in _STATEMENTS:
-        if found := re.fullmatch(pattern, written, re.I):
+    for pattern, answer in statements:
+        if found := re.fullmatch(pattern, written, re.I | re.S):
             return answer(catalog, *found.groups()).to_frame(catalog.spark)
     return None
 

@@ -28,11 +28,9 @@ from cdc_local.dataflow.graph import Graph
 from cdc_local.delta.rows import format_json
 from cdc_local.engines.engine import engine_of
 from cdc_local.errors import NeedsSparkError, PipelineError
-from cdc_local.sql.lexer import tokenize
+from cdc_local.sql.lexer import QUERY_STARTS, first_word
 from cdc_local.sql.parameters import SqlText, bind_parameters, write_literal
 from cdc_local.storage import Storage
-
-_QUERIES = ("SELECT", "WITH", "VALUES", "FROM", "TABLE", "(")  # How a query begins
 
 _QUESTIONS = ("SHOW", "DESCRIBE", "DESC")  # How a statement begins that asks the catalog
 
@@ -93,8 +91,8 @@ def run_statement(
     "Run a statement that reads; `StatementError` for one that writes, `NeedsSparkError` to ask Spark."
     values = {str(item.get("name")): _read_parameter(item) for item in request.parameters}
     text = bind_parameters(request.text, values).strip().rstrip(";")
-    first = next((word.text.upper() for word in tokenize(text)), "")
-    if first not in (*_QUERIES, *_QUESTIONS):
+    first = first_word(text)
+    if first not in (*QUERY_STARTS, *_QUESTIONS):
         raise StatementError(
             f"[UNSUPPORTED_OPERATION] {first or 'an empty statement'} is not run by the local warehouse",
             "0A000",
@@ -105,7 +103,7 @@ def run_statement(
     runtime.analysing = False
     try:
         frame = run_query(runtime, spark.sql, text)
-        if may_leave and first in _QUERIES:
+        if may_leave and first in QUERY_STARTS:
             _leave_unknown(frame)
         return _collect(frame, request)
     except UnknownTableError as error:

@@ -3,7 +3,6 @@
 They are `USE`, `CREATE SCHEMA`, `DROP TABLE`, `DESCRIBE HISTORY`, `OPTIMIZE`, and writes on Sail."""
 
 import json
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,15 +12,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from cdc_local.analysis.catalog import StoredTable
-from cdc_local.analysis.catalog_statements import Answer
+from cdc_local.analysis.catalog_statements import NAME, Answer, Statements, match_statement
 from cdc_local.analysis.queries import run_query
 from cdc_local.analysis.runtime import Runtime
 from cdc_local.analysis.task_catalog import TaskCatalog
 from cdc_local.errors import NeedsSparkError, PipelineError
+from cdc_local.sql.lexer import QUERY_STARTS
 from cdc_local.sql.parser import Statement, read_name_parts, split_statements
 from cdc_local.sql_names import quote_for_spark
-
-_NAME = r"((?:`[^`]+`|[\w-]+)(?:\s*\.\s*(?:`[^`]+`|[\w-]+))*)"
 
 _NO_ROWS = Answer("result string", [])
 
@@ -88,18 +86,18 @@ def _optimize(catalog: TaskCatalog, name: str, columns: str | None) -> Answer:
 
 
 # What a statement looks like, and who answers it with its parts
-_STATEMENTS: tuple[tuple[str, Callable[..., Answer]], ...] = (
-    (rf"USE\s+CATALOG\s+{_NAME}", _use_catalog),
-    (rf"(?:USE|SET)\s+CATALOG\s+{_NAME}", _use_catalog),
-    (rf"USE\s+(?:SCHEMA\s+|DATABASE\s+)?{_NAME}", _use_schema),
-    (rf"CREATE\s+CATALOG\s+(IF\s+NOT\s+EXISTS\s+)?{_NAME}(?:\s+COMMENT\s.*)?", _create_catalog),
+_STATEMENTS: Statements = (
+    (rf"USE\s+CATALOG\s+{NAME}", _use_catalog),
+    (rf"(?:USE|SET)\s+CATALOG\s+{NAME}", _use_catalog),
+    (rf"USE\s+(?:SCHEMA\s+|DATABASE\s+)?{NAME}", _use_schema),
+    (rf"CREATE\s+CATALOG\s+(IF\s+NOT\s+EXISTS\s+)?{NAME}(?:\s+COMMENT\s.*)?", _create_catalog),
     (
-        rf"CREATE\s+(?:SCHEMA|DATABASE)\s+(IF\s+NOT\s+EXISTS\s+)?{_NAME}(?:\s+COMMENT\s.*)?",
+        rf"CREATE\s+(?:SCHEMA|DATABASE)\s+(IF\s+NOT\s+EXISTS\s+)?{NAME}(?:\s+COMMENT\s.*)?",
         _create_schema,
     ),
-    (rf"DROP\s+TABLE\s+(IF\s+EXISTS\s+)?{_NAME}", _drop_table),
-    (rf"(?:DESCRIBE|DESC)\s+HISTORY\s+{_NAME}", _describe_history),
-    (rf"OPTIMIZE\s+{_NAME}(?:\s+ZORDER\s+BY\s*\(([^)]*)\))?", _optimize),
+    (rf"DROP\s+TABLE\s+(IF\s+EXISTS\s+)?{NAME}", _drop_table),
+    (rf"(?:DESCRIBE|DESC)\s+HISTORY\s+{NAME}", _describe_history),
+    (rf"OPTIMIZE\s+{NAME}(?:\s+ZORDER\s+BY\s*\(([^)]*)\))?", _optimize),
 )
 
 
@@ -108,11 +106,7 @@ def answer_task_statement(
     text: str,  # A statement that is no query
 ) -> DataFrame | None:  # Its rows; None for a statement of another kind
     "Answer a statement about catalogs, schemas and tables."
-    written = text.strip().rstrip(";").strip()
-    for pattern, answer in _STATEMENTS:
-        if found := re.fullmatch(pattern, written, re.I | re.S):
-            return answer(catalog, *found.groups()).to_frame(catalog.spark)
-    return None
+    return match_statement(_STATEMENTS, catalog, text)
 
 
 # Writes on Sail: what a query gives goes to the folder of a table
@@ -128,8 +122,6 @@ _MODES = {  # What stands before the name of the table -> what becomes of rows t
     "INSERT OVERWRITE TABLE": "overwrite",
     "INSERT OVERWRITE": "overwrite",
 }
-
-_QUERY_STARTS = ("SELECT", "WITH", "VALUES", "FROM", "TABLE", "(")
 
 
 def write_on_sail(
@@ -182,6 +174,6 @@ def _take_query(
         statement.takes("USING DELTA")
         if not statement.takes("AS"):
             raise NeedsSparkError(f"{verb} with {statement.here.text or 'no query'} is run by Spark alone")
-    if not statement.sees(*_QUERY_STARTS):
+    if not statement.sees(*QUERY_STARTS):
         raise NeedsSparkError(f"{verb} with {statement.here.text} is run by Spark alone")
     return statement.sql[statement.here.start : statement.words[-1].stop]

@@ -26,10 +26,8 @@ from cdc_local.analysis.task_statements import answer_task_statement, fit_column
 from cdc_local.dataflow.graph import Graph
 from cdc_local.engines.engine import engine_of, is_sail
 from cdc_local.errors import NeedsSparkError
-from cdc_local.sql.lexer import tokenize
+from cdc_local.sql.lexer import QUERY_STARTS, first_word
 from cdc_local.storage import Storage
-
-_QUERIES = ("SELECT", "WITH", "VALUES", "FROM", "TABLE", "(")  # How a query begins
 
 _METHODS = (*CATALOG_METHODS, "setCurrentCatalog", "setCurrentDatabase")  # Of `spark.catalog`
 
@@ -66,8 +64,7 @@ class TaskTables:
     ) -> DataFrame:  # Its rows
         "Run a statement."
         catalog = self.catalog
-        first = next((word.text.upper() for word in tokenize(text)), "")
-        if first in _QUERIES:
+        if first_word(text) in QUERY_STARTS:
             return run_query(self.runtime, run_sql, text, args, **values)
         text, _ = complete_text(self.runtime, text, args, values)
         for answer in (answer_task_statement, answer_statement):

@@ -5,9 +5,9 @@ from typing import Any
 from starlette.responses import Response
 
 from cdc_local.pages.event_cache import LoggedEvent
-from cdc_local.pages.live import LivePart, follow
+from cdc_local.pages.live import follow_list
 from cdc_local.pages.page import Page, PageCall, PageNotFoundError
-from cdc_local.pages.rendering import render, render_text
+from cdc_local.pages.rendering import render
 from cdc_local.pages.update_pages import find_update
 from cdc_local.reports.events import event_text
 
@@ -23,11 +23,7 @@ def show_events(call: PageCall) -> Response:
 
 def follow_events(call: PageCall) -> Response:
     "Send the list after each change."
-    return follow(
-        call.site.cache,
-        lambda: LivePart(render_text("_events.html", **_list_events(call))),
-        call.site.stopping,
-    )
+    return follow_list(call, "_events.html", _list_events)
 
 
 def _list_events(call: PageCall) -> dict[str, Any]:

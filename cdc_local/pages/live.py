@@ -7,11 +7,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.responses import StreamingResponse
 
 from cdc_local.errors import PipelineError
 from cdc_local.pages.event_cache import EventCache
+from cdc_local.pages.page import PageCall, Site
+from cdc_local.pages.rendering import render_text
 
 _PAUSE = 0.5  # Seconds between two looks
 
@@ -27,15 +30,22 @@ class LivePart:
 
 
 def follow(
-    cache: EventCache,  # The event log
+    site: Site,  # What there is to show
     draw: Callable[[], LivePart],  # Called after each change
-    stopping: threading.Event,  # Set when the server ends
 ) -> StreamingResponse:
     "Send a part of a page now and after each change, until it is the last one."
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        _send_changes(cache, draw, stopping), media_type="text/event-stream", headers=headers
-    )
+    changes = _send_changes(site.cache, draw, site.stopping)
+    return StreamingResponse(changes, media_type="text/event-stream", headers=headers)
+
+
+def follow_list(
+    call: PageCall,  # Asks for a list that always may grow
+    template: str,  # Its template
+    describe: Callable[[PageCall], dict[str, Any]],  # Gives what the template shows
+) -> StreamingResponse:
+    "Send a list now and after each change."
+    return follow(call.site, lambda: LivePart(render_text(template, **describe(call))))
 
 
 async def _send_changes(

@@ -9,7 +9,8 @@ from cdc_local.pages.event_cache import LoggedEvent, LoggedUpdate
 from cdc_local.reports.update import FlowState
 from cdc_utils.results import ENDED_UPDATE_STATES, ExpectationCount
 
-_KIND_OF_FLOW = {"complete": "materialized_view", "view": "view"}  # Of what it fills, in logs before 0.14
+# Of what it fills, where a log does not say what is declared
+_KIND_OF_FLOW = {"complete": "materialized_view", "view": "view"}
 
 _KIND_WORDS = {
     "streaming_table": "streaming table",

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from cdc_local.pages.event_cache import EventCache, LoggedUpdate
 from cdc_local.pages.flow_drawing import draw_flows
-from cdc_local.pages.live import LivePart, follow
+from cdc_local.pages.live import LivePart, follow, follow_list
 from cdc_local.pages.page import Page, PageCall, PageNotFoundError
 from cdc_local.pages.rendering import render, render_text
 from cdc_local.pages.summaries import UpdateSummary, now, numbered_rules, summarize_update
@@ -45,11 +45,7 @@ def show_updates(call: PageCall) -> Response:
 
 def follow_updates(call: PageCall) -> Response:
     "Send the list after each change."
-    return follow(
-        call.site.cache,
-        lambda: LivePart(render_text("_updates.html", **_list_updates(call))),
-        call.site.stopping,
-    )
+    return follow_list(call, "_updates.html", _list_updates)
 
 
 def _list_updates(call: PageCall) -> dict[str, Any]:
@@ -83,7 +79,7 @@ def follow_update(call: PageCall) -> Response:
             render_text("_update.html", **describe_update(summary, now())), not summary.is_running
         )
 
-    return follow(call.site.cache, draw, call.site.stopping)
+    return follow(call.site, draw)
 
 
 def describe_update(

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from cdc_local.errors import Location, PipelineError, locate
 
+QUERY_STARTS = ("SELECT", "WITH", "VALUES", "FROM", "TABLE", "(")  # How a query begins
+
 
 class Token(NamedTuple):
     "A word of SQL."
@@ -130,3 +132,10 @@ def has_subquery(
         before.says("(") and word.says("SELECT", "WITH", "FROM", "TABLE", "VALUES")
         for before, word in pairwise(words)
     )
+
+
+def first_word(
+    sql: str,  # SQL text
+) -> str:  # In upper case; empty where there is none
+    "Read the word that a text begins with."
+    return next((word.text.upper() for word in tokenize(sql)), "")
