@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from starlette.responses import HTMLResponse
 
-from cdc_local.delta.rows import format_cell
+from cdc_local.delta.rows import format_cell, format_count
 from cdc_local.reports.tables import format_number
 from cdc_utils import __version__
 
@@ -48,6 +48,7 @@ def environment() -> Environment:
     )
     filters: dict[str, Callable[..., Any]] = {
         "number": format_number,
+        "count": format_count,
         "seconds": format_seconds,
         "moment": format_moment,
         "cell": format_short_cell,
